@@ -1,0 +1,245 @@
+"""Domains: which inputs are legal, how they may be perturbed, how far two are apart.
+
+A signal never changes an input itself; it asks the sample's domain, so that every query stays legal
+(images inside the box, binary features 0 or 1, categories that exist).
+
+Noise comes from a source shared by all samples: row k of the source perturbs every sample's k-th copy.
+What is drawn for a sample therefore depends neither on the batch nor on the other samples, and the same
+draws at several levels differ in strength only.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from hardlabel import checks
+from hardlabel.checks import InvalidInput
+
+LEGAL_SLACK = 1e-6  # Float32 rounding at the edges of a box, in units of its width.
+
+
+@dataclass(frozen=True, order=True)
+class NoiseLevel:
+    """How strong noise is: `sigma` for continuous values, `flip` for discrete ones.
+
+    Attributes:
+        sigma: Standard deviation of Gaussian noise in input units, 0 or more.
+        flip: Probability in [0, 1] that a binary feature flips or a category is drawn anew.
+    """
+
+    sigma: float = 0.0
+    flip: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks.not_negative(sigma=self.sigma)
+        checks.probability(flip=self.flip)
+
+    def __str__(self) -> str:
+        parts = [f"sigma {self.sigma:g}"] * (self.sigma > 0) + [f"flip {self.flip:.3g}"] * (self.flip > 0)
+        return ", ".join(parts) or "none"
+
+
+class Domain(Protocol):
+    """The role every domain plays. `shape` is one sample's; inputs are float32 tensors (n, *shape)."""
+
+    @property
+    def kind(self) -> str:
+        """What users call it: "image", "continuous", "binary" or "mixed table"."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one encoded sample."""
+        ...
+
+    @property
+    def continuous(self) -> bool:
+        """Whether every point between two legal points is legal, as boundary searches need."""
+        ...
+
+    @property
+    def noise_levels(self) -> tuple[NoiseLevel, ...]:
+        """Levels among which a shadow model chooses, weakest first."""
+        ...
+
+    def check(self, inputs: Tensor, name: str = "inputs") -> None:
+        """Refuses inputs that are not legal.
+
+        Raises:
+            InvalidInput: Wrong shape, NaN, or a value the domain does not contain.
+        """
+        ...
+
+    def clip(self, inputs: Tensor) -> Tensor:
+        """The nearest legal points; only continuous domains can.
+
+        Raises:
+            InvalidInput: The domain is not continuous.
+        """
+        ...
+
+    def noise_source(self, draws: int, generator: torch.Generator) -> Tensor:
+        """Raw randomness for `draws` noisy copies, shape (draws, width), shared by all samples."""
+        ...
+
+    def noisy(self, inputs: Tensor, source: Tensor, level: NoiseLevel) -> Tensor:
+        """Legal noisy copies (n, draws, *shape) of `inputs` (n, *shape)."""
+        ...
+
+    def random(self, count: int, generator: torch.Generator) -> Tensor:
+        """Legal points (count, *shape) that know nothing of the data."""
+        ...
+
+    def distance(self, first: Tensor, second: Tensor) -> Tensor:
+        """Distances (n,) between paired points, float32, 0 or more."""
+        ...
+
+
+@dataclass(frozen=True)
+class Box:
+    """Continuous points between `lower` and `upper` in every coordinate; an image where shape is (C, H, W).
+
+    Noise is Gaussian, clipped to the box; the distance is L2.
+
+    Attributes:
+        shape: Shape of one sample.
+        lower: Smallest legal value.
+        upper: Largest legal value.
+    """
+
+    shape: tuple[int, ...]
+    lower: float = 0.0
+    upper: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_shape(self.shape)
+        if not self.lower < self.upper:
+            raise InvalidInput(f"lower must be below upper, got {self.lower} and {self.upper}")
+
+    @property
+    def kind(self) -> str:
+        return "image" if len(self.shape) == 3 else "continuous"
+
+    @property
+    def continuous(self) -> bool:
+        return True
+
+    @property
+    def noise_levels(self) -> tuple[NoiseLevel, ...]:
+        # The authors' code has .02 to .10; robust models (and small images) need more to lose their label.
+        width = self.upper - self.lower
+        return tuple(NoiseLevel(sigma=s * width) for s in (0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5))
+
+    def check(self, inputs: Tensor, name: str = "inputs") -> None:
+        check_form(inputs, self.shape, name)
+        slack = LEGAL_SLACK * (self.upper - self.lower)
+        if len(inputs) and not (
+            float(inputs.min()) >= self.lower - slack and float(inputs.max()) <= self.upper + slack
+        ):
+            raise InvalidInput(
+                f"{name} must lie in [{self.lower:g}, {self.upper:g}], "
+                f"got values from {float(inputs.min()):g} to {float(inputs.max()):g}"
+            )
+
+    def clip(self, inputs: Tensor) -> Tensor:
+        return inputs.clamp(self.lower, self.upper)
+
+    def noise_source(self, draws: int, generator: torch.Generator) -> Tensor:
+        return torch.randn(draws, _width(self.shape), generator=generator)
+
+    def noisy(self, inputs: Tensor, source: Tensor, level: NoiseLevel) -> Tensor:
+        noise = source.to(inputs.device).reshape(1, len(source), *self.shape)
+        return self.clip(inputs[:, None] + level.sigma * noise)
+
+    def random(self, count: int, generator: torch.Generator) -> Tensor:
+        uniform = torch.rand(count, *self.shape, generator=generator)
+        return self.lower + (self.upper - self.lower) * uniform
+
+    def distance(self, first: Tensor, second: Tensor) -> Tensor:
+        return l2(first - second)
+
+
+@dataclass(frozen=True)
+class BinaryFeatures:
+    """Vectors of 0s and 1s. Noise flips each bit with probability `flip`; the distance is Hamming's.
+
+    Attributes:
+        features: Number of bits.
+    """
+
+    features: int
+
+    def __post_init__(self) -> None:
+        checks.positive(features=self.features)
+
+    @property
+    def kind(self) -> str:
+        return "binary"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.features,)
+
+    @property
+    def continuous(self) -> bool:
+        return False
+
+    @property
+    def noise_levels(self) -> tuple[NoiseLevel, ...]:
+        # Expected flips; the authors' code has 1 to 10, overfit sparse data needs more to lose its label.
+        flips = (1, 2, 3, 5, 10, 20, 30, 40, 60, 80, 120)
+        return tuple(NoiseLevel(flip=f / self.features) for f in flips if f <= self.features / 2) or (
+            NoiseLevel(flip=0.25),
+        )
+
+    def check(self, inputs: Tensor, name: str = "inputs") -> None:
+        check_form(inputs, self.shape, name)
+        wrong = inputs[(inputs != 0) & (inputs != 1)]
+        if len(wrong):
+            raise InvalidInput(f"{name} must be 0 or 1 in a binary domain, got {float(wrong[0]):g}")
+
+    def clip(self, inputs: Tensor) -> Tensor:
+        raise InvalidInput("a binary domain has no points between 0 and 1 to clip to")
+
+    def noise_source(self, draws: int, generator: torch.Generator) -> Tensor:
+        return torch.rand(draws, self.features, generator=generator)
+
+    def noisy(self, inputs: Tensor, source: Tensor, level: NoiseLevel) -> Tensor:
+        flips = (source.to(inputs.device) < level.flip).to(inputs.dtype)
+        return (inputs[:, None] - flips).abs()
+
+    def random(self, count: int, generator: torch.Generator) -> Tensor:
+        return torch.randint(0, 2, (count, self.features), generator=generator).to(torch.float32)
+
+    def distance(self, first: Tensor, second: Tensor) -> Tensor:
+        return (first != second).flatten(1).sum(1).to(torch.float32)
+
+
+def l2(differences: Tensor) -> Tensor:
+    """Euclidean lengths (n,) of `differences` (n, *shape), float32.
+
+    Summed in float64: the rounding of a float32 sum depends on how many rows are summed together.
+    """
+    return differences.flatten(1).double().square().sum(1).sqrt().to(torch.float32)
+
+
+def check_form(inputs: Tensor, shape: tuple[int, ...], name: str) -> None:
+    """Refuses inputs whose shape is not (n, *shape) or that hold NaN or infinity."""
+    if tuple(inputs.shape[1:]) != shape or inputs.ndim == 0:
+        raise InvalidInput(f"{name} must have shape (n, {', '.join(map(str, shape))}), got {tuple(inputs.shape)}")
+    if not bool(torch.isfinite(inputs).all()):
+        row = int((~torch.isfinite(inputs)).flatten(1).any(1).nonzero()[0])
+        raise InvalidInput(
+            f"{name} must be finite, got NaN or infinity in row {row}; a missing value must be declared"
+        )
+
+
+def _check_shape(shape: tuple[int, ...]) -> None:
+    if not shape or any(side < 1 for side in shape):
+        raise InvalidInput(f"shape must list positive sizes, got {shape}")
+
+
+def _width(shape: tuple[int, ...]) -> int:
+    return int(torch.Size(shape).numel())

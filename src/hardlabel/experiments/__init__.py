@@ -1,0 +1,1 @@
+"""Experiments: configuration, the audit from split to record, and the record itself."""

@@ -1,0 +1,126 @@
+"""Pay for every query: who asked for what is counted before it is sent, and overspending is refused.
+
+An `Account` belongs to one attacker. `ChargedLabels` and `ChargedScores` put it in front of an oracle.
+Queries that belong to no sample (labelling a shadow set, probing the batch size) go to a named overhead.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from hardlabel import checks
+from hardlabel.checks import InvalidInput
+from hardlabel.oracles.base import LabelOracle, ScoreOracle
+
+
+class BudgetExceeded(RuntimeError):
+    """A batch would overspend; none of it was sent."""
+
+
+class Account:
+    """What one attacker has spent, per sample, on overhead, and in all.
+
+    Args:
+        per_sample: Most queries charged to one sample; None for no limit.
+        in_all: Most queries in all, overhead included; None for no limit.
+        on_spent: Called with the number of queries each time some are charged, for progress.
+    """
+
+    def __init__(
+        self,
+        *,
+        per_sample: int | None = None,
+        in_all: int | None = None,
+        on_spent: Callable[[int], None] | None = None,
+    ) -> None:
+        for name, limit in (("per_sample", per_sample), ("in_all", in_all)):
+            if limit is not None:
+                checks.at_least(1, **{name: limit})
+        self._per_sample, self._in_all, self._on_spent = per_sample, in_all, on_spent
+        self._spent: Counter[int] = Counter()
+        self._overhead: Counter[str] = Counter()
+
+    @property
+    def total(self) -> int:
+        """Queries charged so far, overhead included."""
+        return self._spent.total() + self._overhead.total()
+
+    @property
+    def overhead(self) -> Mapping[str, int]:
+        """Queries that belong to no sample, by what they were for."""
+        return dict(self._overhead)
+
+    def spent(self, ids: Tensor) -> Tensor:
+        """Queries charged to each of these samples, int64 (n,)."""
+        return torch.tensor([self._spent[i] for i in ids.tolist()], dtype=torch.int64)
+
+    def charge(self, ids: Tensor) -> None:
+        """Charges one query to each entry of `ids` (q,).
+
+        Raises:
+            BudgetExceeded: A sample or the whole would overspend; nothing was charged.
+        """
+        samples, counts = torch.unique(ids, return_counts=True)
+        asked = dict(zip(samples.tolist(), counts.tolist(), strict=True))
+        if self._per_sample is not None:
+            for sample, more in asked.items():
+                if self._spent[sample] + more > self._per_sample:
+                    raise BudgetExceeded(
+                        f"sample {sample} spent {self._spent[sample]} of {self._per_sample} queries, "
+                        f"asked for {more} more"
+                    )
+        self._within_all(len(ids))
+        self._spent.update(asked)
+        self._tell(len(ids))
+
+    def charge_overhead(self, purpose: str, queries: int) -> None:
+        """Charges `queries` to the overhead named `purpose`.
+
+        Raises:
+            BudgetExceeded: The whole would overspend; nothing was charged.
+        """
+        self._within_all(queries)
+        self._overhead[purpose] += queries
+        self._tell(queries)
+
+    def _within_all(self, more: int) -> None:
+        if self._in_all is not None and self.total + more > self._in_all:
+            raise BudgetExceeded(f"spent {self.total} of {self._in_all} queries in all, asked for {more} more")
+
+    def _tell(self, queries: int) -> None:
+        if self._on_spent is not None:
+            self._on_spent(queries)
+
+
+class ChargedLabels:
+    """A LabelOracle that charges an account before it asks; with `overhead`, ids do not matter."""
+
+    def __init__(self, inner: LabelOracle, account: Account, *, overhead: str | None = None) -> None:
+        self._inner, self._account, self._overhead = inner, account, overhead
+
+    def ask(self, inputs: Tensor, ids: Tensor) -> Tensor:
+        _charge(self._account, inputs, ids, self._overhead)
+        return self._inner.ask(inputs, ids)
+
+
+class ChargedScores:
+    """A ScoreOracle that charges an account before it asks."""
+
+    def __init__(self, inner: ScoreOracle, account: Account) -> None:
+        self._inner, self._account = inner, account
+
+    def ask_scores(self, inputs: Tensor, ids: Tensor) -> Tensor:
+        _charge(self._account, inputs, ids, None)
+        return self._inner.ask_scores(inputs, ids)
+
+
+def _charge(account: Account, inputs: Tensor, ids: Tensor, overhead: str | None) -> None:
+    # Before sending: the server sees, and bills, even a call that fails.
+    if len(inputs) != len(ids):
+        raise InvalidInput(f"every input needs one id, got {len(inputs)} inputs and {len(ids)} ids")
+    if overhead is None:
+        account.charge(ids)
+    else:
+        account.charge_overhead(overhead, len(inputs))

@@ -1,0 +1,130 @@
+"""PyTorch models as oracles: any device, batched at the size a short probe found best."""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from hardlabel import checks
+from hardlabel.checks import InvalidInput
+
+PROBED_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
+PROBE_SECONDS = 0.1  # A size is timed at least so long, after one warm-up pass.
+PROBE_GIVE_UP = 0.7  # Stop at the first size slower than this share of the best rate so far.
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """The device meant by `device`; "auto" takes CUDA where it is at hand, then the CPU.
+
+    Raises:
+        InvalidInput: PyTorch knows no such device, or it is not on this machine.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise InvalidInput(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
+    return found
+
+
+class TorchModel:
+    """A PyTorch classifier that answers with labels.
+
+    The model maps float32 inputs (q, *shape) to logits (q, classes). It is put into evaluation mode for
+    each call and back into its own mode after; its weights are moved to `device` and never changed.
+
+    Args:
+        model: The classifier.
+        device: Where it runs; "auto" takes CUDA where it is at hand.
+        batch_size: Rows per forward pass; None probes once, on copies of the first inputs asked about.
+    """
+
+    def __init__(
+        self, model: nn.Module, *, device: str | torch.device = "auto", batch_size: int | None = None
+    ) -> None:
+        if batch_size is not None:
+            checks.at_least(1, batch_size=batch_size)
+        self.device = resolve_device(device)
+        self._model = model.to(self.device)
+        self._batch_size = batch_size
+        self._probe_rows = 0
+
+    @property
+    def batch_size(self) -> int | None:
+        """Rows per forward pass; None before the first question."""
+        return self._batch_size
+
+    @property
+    def probe_rows(self) -> int:
+        """Rows the probe sent to the model: queries that belong to no sample."""
+        return self._probe_rows
+
+    def ask(self, inputs: Tensor, ids: Tensor) -> Tensor:
+        """Classes of `inputs` (q, *shape), int64 (q,); see `LabelOracle`."""
+        del ids
+        return self._answers(inputs, lambda logits: logits.argmax(1))
+
+    def probe(self, example: Tensor) -> int:
+        """Finds and remembers the batch size with the highest rate on copies of `example` (1, *shape)."""
+        if self._batch_size is None:
+            self._batch_size, self._probe_rows = _best_batch_size(self._forward, example[:1].to(self.device))
+        return self._batch_size
+
+    def _answers(self, inputs: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
+        if not len(inputs):
+            raise InvalidInput("inputs must hold at least one row, got none")
+        parts = [
+            read(self._forward(batch.to(self.device))).to(inputs.device)
+            for batch in inputs.split(self.probe(inputs))
+        ]
+        return torch.cat(parts)
+
+    def _forward(self, batch: Tensor) -> Tensor:
+        training = self._model.training
+        self._model.eval()
+        try:
+            with torch.inference_mode():
+                logits = self._model(batch)
+        finally:
+            self._model.train(training)
+        if not (isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == len(batch)):
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise InvalidInput(f"target must map (q, *shape) to logits (q, classes), got {got} for q={len(batch)}")
+        return logits
+
+
+class TorchScores(TorchModel):
+    """The same classifier with its confidence vector shown, for the score-based baselines."""
+
+    def ask_scores(self, inputs: Tensor, ids: Tensor) -> Tensor:
+        """Log probabilities of `inputs` (q, *shape), float32 (q, classes); see `ScoreOracle`."""
+        del ids
+        return self._answers(inputs, lambda logits: logits.float().log_softmax(1))
+
+
+def _best_batch_size(forward: Callable[[Tensor], Tensor], example: Tensor) -> tuple[int, int]:
+    """The fastest of PROBED_SIZES and the rows it took to find out."""
+    best_size, best_rate, rows = PROBED_SIZES[0], 0.0, 0
+    for size in PROBED_SIZES:
+        batch = example.expand(size, *example.shape[1:]).contiguous()
+        passes, start = 0, 0.0
+        try:
+            while passes < 2 or time.perf_counter() - start < PROBE_SECONDS:
+                forward(batch)
+                if batch.is_cuda:
+                    torch.cuda.synchronize()
+                if passes == 0:
+                    start = time.perf_counter()  # The first pass warms up.
+                passes += 1
+        except torch.OutOfMemoryError:
+            break
+        rows += passes * size
+        rate = (passes - 1) * size / (time.perf_counter() - start)
+        if rate > best_rate:
+            best_size, best_rate = size, rate
+        elif rate < PROBE_GIVE_UP * best_rate:
+            break
+    return best_size, rows

@@ -1,0 +1,143 @@
+"""What a signal is: settings that prepare a plan, and a plan that measures samples through an oracle.
+
+The same plan measured on the target costs queries; measured on the attacker's own models it costs only
+computing time. A signal that sees labels gets a LabelOracle, a baseline gets a ScoreOracle; the type of its
+plan says which.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from hardlabel.data.samples import Samples
+from hardlabel.oracles.base import LabelOracle, ScoreOracle
+
+ROWS_IN_MEMORY = 2**25  # Most float32 values built for one call to an oracle: 128 MiB.
+
+
+class Access(StrEnum):
+    """What the attacker sees of an answer."""
+
+    LABEL = "label"
+    SCORES = "scores"
+
+
+class Measurement(NamedTuple):
+    """What a plan found.
+
+    Attributes:
+        values: (n, d) float32; higher means likelier a member wherever one column stands alone.
+        queries: Queries charged to each sample, (n,) int64.
+        complete: (n,) bool; False where a search ended without what it looked for (no boundary in the box),
+            in which case the value is the bound that is known to hold.
+    """
+
+    values: Tensor
+    queries: Tensor
+    complete: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Knowledge:
+    """What the attacker owns besides the samples it asks about.
+
+    Attributes:
+        population: Points of the same domain that are not asked about; start points, random references.
+        crafters: The attacker's own models, used to choose queries; never references as well.
+    """
+
+    population: Samples | None = None
+    crafters: tuple[nn.Module, ...] = ()
+
+
+class LabelPlan(Protocol):
+    """Queries chosen for given samples, to be measured through labels."""
+
+    @property
+    def queries(self) -> tuple[int, int]:
+        """Fewest and most queries per sample, known before anything is sent."""
+        ...
+
+    def measure(self, oracle: LabelOracle) -> Measurement:
+        """Asks `oracle` about the plan's samples, in their order."""
+        ...
+
+
+class ScorePlan(Protocol):
+    """Queries chosen for given samples, to be measured through confidence vectors."""
+
+    @property
+    def queries(self) -> tuple[int, int]:
+        """Fewest and most queries per sample, known before anything is sent."""
+        ...
+
+    def measure(self, oracle: ScoreOracle) -> Measurement:
+        """Asks `oracle` about the plan's samples, in their order."""
+        ...
+
+
+class LabelSignal(Protocol):
+    """A signal that sees labels only."""
+
+    access: ClassVar[Access]
+
+    def prepare(self, samples: Samples, knowledge: Knowledge, seed: int) -> LabelPlan:
+        """Chooses the queries; asks nothing.
+
+        Raises:
+            InvalidInput: The signal does not suit the samples' domain.
+        """
+        ...
+
+
+class ScoreSignal(Protocol):
+    """A signal that sees confidence vectors: the baselines."""
+
+    access: ClassVar[Access]
+
+    def prepare(self, samples: Samples, knowledge: Knowledge, seed: int) -> ScorePlan:
+        """Chooses the queries; asks nothing."""
+        ...
+
+
+Signal = LabelSignal | ScoreSignal
+
+
+def chunks(rows: int, *, copies: int, shape: tuple[int, ...]) -> Iterator[slice]:
+    """Slices of `rows` samples such that `copies` inputs of each fit into ROWS_IN_MEMORY values."""
+    size = max(1, ROWS_IN_MEMORY // max(1, copies * int(torch.Size(shape).numel())))
+    for start in range(0, rows, size):
+        yield slice(start, min(start + size, rows))
+
+
+def keeps_label(oracle: LabelOracle, inputs: Tensor, samples: Samples) -> Tensor:
+    """Whether copies (n, c, *shape) of n samples get the samples' true labels, bool (n, c); n * c queries."""
+    count, copies = inputs.shape[:2]
+    labels = oracle.ask(inputs.flatten(0, 1), samples.ids.repeat_interleave(copies))
+    return (labels.reshape(count, copies) == samples.labels[:, None])
+
+
+def survival(
+    oracle: LabelOracle,
+    samples: Samples,
+    *,
+    copies: int,
+    make: Callable[[Tensor, slice], Tensor],
+) -> Tensor:
+    """Which of `copies` copies of each sample keep its true label, bool (n, copies).
+
+    `make(inputs, columns)` returns copies (m, len(columns), *shape) of `inputs` (m, *shape) for a slice of the
+    copies. Both samples and copies are taken in blocks, so memory is bounded whatever their numbers.
+    """
+    shape = samples.domain.shape
+    kept = torch.zeros(len(samples), copies, dtype=torch.bool, device=samples.device)
+    for columns in chunks(copies, copies=1, shape=shape):
+        width = columns.stop - columns.start
+        for rows in chunks(len(samples), copies=width, shape=shape):
+            part = samples.take(rows)
+            kept[rows, columns] = keeps_label(oracle, make(part.inputs, columns), part)
+    return kept
