@@ -1,4 +1,34 @@
 """Label-only membership inference: does a classifier leak who was in its training data?
 
     split -> target + shadow models -> oracle -> signal -> calibration -> scores -> metrics -> record -> report
+
+`audit` runs the line from the oracle to the record for a model you have; `hardlabel audit` on the command line
+runs all of it. An attack is a signal and a calibration: `hardlabel.attacks.TABLE` lists them.
 """
+
+from hardlabel.checks import InvalidInput
+from hardlabel.data.domain import BinaryFeatures, Box
+from hardlabel.data.samples import Samples
+from hardlabel.data.table import Categorical, MixedTable, Numeric
+from hardlabel.experiments.audit import audit
+from hardlabel.experiments.record import AuditRecord, load
+from hardlabel.oracles.base import LabelOracle, ScoreOracle
+from hardlabel.reports.html import write_report
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AuditRecord",
+    "BinaryFeatures",
+    "Box",
+    "Categorical",
+    "InvalidInput",
+    "LabelOracle",
+    "MixedTable",
+    "Numeric",
+    "Samples",
+    "ScoreOracle",
+    "audit",
+    "load",
+    "write_report",
+]

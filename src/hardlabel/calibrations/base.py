@@ -1,7 +1,7 @@
 """What a calibration is: fitted on reference values whose membership the attacker knows, it scores new ones."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
@@ -41,8 +41,17 @@ class Fitted(Protocol):
     """A calibration that knows its references."""
 
     @property
-    def threshold(self) -> float:
-        """The attacker says "member" at this score or above; chosen on references alone."""
+    def threshold(self) -> float | None:
+        """The score from which on the attacker says "member", where the calibration fixes it in advance."""
+        ...
+
+    @property
+    def reference_scores(self) -> Tensor | None:
+        """The references' own scores (K, n), float64, each as if it were new; None without references.
+
+        Thresholds and settings are chosen on these: what a calibration learned from a reference must not
+        flatter that reference's score.
+        """
         ...
 
     def score(self, values: Tensor, labels: Tensor) -> Tensor:
@@ -57,8 +66,20 @@ class Calibration(Protocol):
     those it scores. One per sample needs values of the very samples it will score, in the same order.
     """
 
-    per_sample: ClassVar[bool]
+    @property
+    def per_sample(self) -> bool:
+        """Whether references must be the samples that will be scored."""
+        ...
 
-    def fit(self, references: References, *, seed: int) -> Fitted:
-        """Learns from references; the same references and seed give the same scores."""
+    @property
+    def requires_references(self) -> bool:
+        """Whether there is no score without references (a threshold can do without, a network cannot)."""
+        ...
+
+    def fit(self, references: References | None, *, seed: int) -> Fitted:
+        """Learns from references; the same references and seed give the same scores.
+
+        Raises:
+            InvalidInput: References are required and missing.
+        """
         ...

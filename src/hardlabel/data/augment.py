@@ -90,9 +90,7 @@ def _rotated(images: Tensor, degrees: float, fill: float) -> Tensor:
         dtype=images.dtype,
         device=images.device,
     )
-    grid = functional.affine_grid(
-        matrix.expand(len(images), 2, 3), list(images.shape), align_corners=False
-    )
+    grid = functional.affine_grid(matrix.expand(len(images), 2, 3), list(images.shape), align_corners=False)
     # grid_sample fills with 0, so the picture is shifted to make its fill 0.
     moved = functional.grid_sample(images - fill, grid, padding_mode="zeros", align_corners=False)
     return moved + fill

@@ -231,9 +231,7 @@ def check_form(inputs: Tensor, shape: tuple[int, ...], name: str) -> None:
         raise InvalidInput(f"{name} must have shape (n, {', '.join(map(str, shape))}), got {tuple(inputs.shape)}")
     if not bool(torch.isfinite(inputs).all()):
         row = int((~torch.isfinite(inputs)).flatten(1).any(1).nonzero()[0])
-        raise InvalidInput(
-            f"{name} must be finite, got NaN or infinity in row {row}; a missing value must be declared"
-        )
+        raise InvalidInput(f"{name} must be finite, got NaN or infinity in row {row}; a missing value must be declared")
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:

@@ -4,16 +4,20 @@ A run folder holds `config.yaml` (resolved), `scores.parquet` (one row per attac
 `results.json` (this record) and `report.html`.
 """
 
-from dataclasses import dataclass, field
+import json
+import uuid
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
+import yaml
 from pydantic import BaseModel, ConfigDict
 
 from hardlabel.checks import InvalidInput
 from hardlabel.metrics.estimate import Estimate
 
 FORMAT = 1  # Raised when results.json changes in a way that readers must know of.
+CONFIG, SCORES, RESULTS, REPORT = "config.yaml", "scores.parquet", "results.json", "report.html"
 FPRS = (0.1, 0.01, 0.001)  # False-positive rates at which TPR is reported.
 
 
@@ -240,3 +244,71 @@ class AuditRecord:
                 row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
             rows.append(row)
         return pd.DataFrame(rows)
+
+    def save(self, folder: Path) -> "AuditRecord":
+        """Writes config.yaml, scores.parquet and results.json, each whole or not at all; returns the kept record.
+
+        Raises:
+            InvalidInput: The folder cannot be written to.
+        """
+        prepare_folder(folder)
+        _write(folder / CONFIG, yaml.safe_dump(self.config, sort_keys=False).encode())
+        _write(folder / SCORES, self.scores.to_parquet(index=False))
+        _write(folder / RESULTS, self.results.model_dump_json(indent=1).encode())
+        return replace(self, folder=folder)
+
+
+def load(folder: Path) -> AuditRecord:
+    """Reads a run folder back.
+
+    Raises:
+        InvalidInput: A file is missing, or the record has another format.
+    """
+    try:
+        text = (folder / RESULTS).read_text()
+        config = yaml.safe_load((folder / CONFIG).read_text())
+        scores = pd.read_parquet(folder / SCORES)
+    except OSError as error:
+        raise InvalidInput(f"run {str(folder)!r} must hold {RESULTS}, {CONFIG} and {SCORES}: {error}") from error
+    found = json.loads(text).get("format")
+    if found != FORMAT:
+        raise InvalidInput(f"run {str(folder)!r} has record format {found}, this version reads format {FORMAT}")
+    return AuditRecord(results=Results.model_validate_json(text), scores=scores, config=config, folder=folder)
+
+
+def refuse_other_run(folder: Path, config: dict[str, object]) -> None:
+    """Refuses a folder that holds the record of an audit with other settings, or cannot be written to.
+
+    Raises:
+        InvalidInput: It does, or cannot.
+    """
+    prepare_folder(folder)
+    if not (folder / CONFIG).exists():
+        return
+    there = yaml.safe_load((folder / CONFIG).read_text())
+    if there != config:
+        other = sorted(name for name in {*there, *config} if there.get(name) != config.get(name))
+        raise InvalidInput(
+            f"out {str(folder)!r} holds another audit (it differs in {', '.join(other)}); name a new folder"
+        )
+
+
+def prepare_folder(folder: Path) -> None:
+    """Makes the folder if need be and tries to write there.
+
+    Raises:
+        InvalidInput: It cannot be made or written to.
+    """
+    probe = folder / f".{uuid.uuid4().hex}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InvalidInput(f"out {str(folder)!r} must be a folder that can be written to: {error.strerror}") from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    beside.write_bytes(content)
+    beside.replace(path)

@@ -5,6 +5,7 @@ A label-only signal receives a `LabelOracle`, which has no way to scores. Any ob
 
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 
@@ -34,3 +35,43 @@ class ScoreOracle(Protocol):
             Log probabilities (q, classes), float32, 0 or less, on the inputs' device.
         """
         ...
+
+
+class LabelsOfScores:
+    """Labels from an oracle that only shows confidences: the class of the highest."""
+
+    def __init__(self, inner: ScoreOracle) -> None:
+        self._inner = inner
+
+    def ask(self, inputs: Tensor, ids: Tensor) -> Tensor:
+        return self._inner.ask_scores(inputs, ids).argmax(1)
+
+
+def check_labels(answers: object, asked: int) -> Tensor:
+    """The answers of a LabelOracle, or an error that says what is wrong with them.
+
+    Raises:
+        TypeError: They are no tensor of whole numbers of shape (asked,).
+    """
+    if not isinstance(answers, Tensor) or answers.shape != (asked,) or answers.is_floating_point():
+        raise TypeError(f"an oracle must answer {asked} questions with integers ({asked},), got {_told(answers)}")
+    return answers.to(torch.int64)
+
+
+def check_scores(answers: object, asked: int) -> Tensor:
+    """The answers of a ScoreOracle, or an error that says what is wrong with them.
+
+    Raises:
+        TypeError: They are no float tensor of shape (asked, classes), 0 or less, without NaN.
+    """
+    if not isinstance(answers, Tensor) or answers.ndim != 2 or len(answers) != asked:
+        raise TypeError(f"an oracle must show log probabilities ({asked}, classes), got {_told(answers)}")
+    if bool(answers.isnan().any()) or bool((answers > 1e-5).any()):
+        raise TypeError("an oracle must show log probabilities, 0 or less; got NaN or values above 0")
+    return answers
+
+
+def _told(answers: object) -> str:
+    if isinstance(answers, Tensor):
+        return f"{answers.dtype} {tuple(answers.shape)}"
+    return type(answers).__name__

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
-from hardlabel.oracles.base import LabelOracle, ScoreOracle
+from hardlabel.oracles.base import LabelOracle, ScoreOracle, check_labels, check_scores
 
 
 class BudgetExceeded(RuntimeError):
@@ -95,14 +95,19 @@ class Account:
 
 
 class ChargedLabels:
-    """A LabelOracle that charges an account before it asks; with `overhead`, ids do not matter."""
+    """A LabelOracle that charges an account before it asks; with `overhead`, ids do not matter.
+
+    Raises:
+        BudgetExceeded: On asking: the batch would overspend, and was not sent.
+        TypeError: On asking: the answers are not labels.
+    """
 
     def __init__(self, inner: LabelOracle, account: Account, *, overhead: str | None = None) -> None:
         self._inner, self._account, self._overhead = inner, account, overhead
 
     def ask(self, inputs: Tensor, ids: Tensor) -> Tensor:
         _charge(self._account, inputs, ids, self._overhead)
-        return self._inner.ask(inputs, ids)
+        return check_labels(self._inner.ask(inputs, ids), len(inputs))
 
 
 class ChargedScores:
@@ -113,7 +118,7 @@ class ChargedScores:
 
     def ask_scores(self, inputs: Tensor, ids: Tensor) -> Tensor:
         _charge(self._account, inputs, ids, None)
-        return self._inner.ask_scores(inputs, ids)
+        return check_scores(self._inner.ask_scores(inputs, ids), len(inputs))
 
 
 def _charge(account: Account, inputs: Tensor, ids: Tensor, overhead: str | None) -> None:

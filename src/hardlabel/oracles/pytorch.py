@@ -42,9 +42,7 @@ class TorchModel:
         batch_size: Rows per forward pass; None probes once, on copies of the first inputs asked about.
     """
 
-    def __init__(
-        self, model: nn.Module, *, device: str | torch.device = "auto", batch_size: int | None = None
-    ) -> None:
+    def __init__(self, model: nn.Module, *, device: str | torch.device = "auto", batch_size: int | None = None) -> None:
         if batch_size is not None:
             checks.at_least(1, batch_size=batch_size)
         self.device = resolve_device(device)
@@ -78,7 +76,7 @@ class TorchModel:
             raise InvalidInput("inputs must hold at least one row, got none")
         parts = [
             read(self._forward(batch.to(self.device))).to(inputs.device)
-            for batch in inputs.split(self.probe(inputs))
+            for batch in torch.split(inputs, self.probe(inputs))
         ]
         return torch.cat(parts)
 

@@ -118,7 +118,7 @@ def keeps_label(oracle: LabelOracle, inputs: Tensor, samples: Samples) -> Tensor
     """Whether copies (n, c, *shape) of n samples get the samples' true labels, bool (n, c); n * c queries."""
     count, copies = inputs.shape[:2]
     labels = oracle.ask(inputs.flatten(0, 1), samples.ids.repeat_interleave(copies))
-    return (labels.reshape(count, copies) == samples.labels[:, None])
+    return labels.reshape(count, copies) == samples.labels[:, None]
 
 
 def survival(

@@ -1,0 +1,55 @@
+"""No calibration but a threshold: the score is the signal's own value."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hardlabel.calibrations.base import References
+from hardlabel.checks import InvalidInput
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """Scores a sample by its signal, which must be one number per sample.
+
+    The threshold is fixed in advance (the gap attack says "member" for every right label) or chosen later
+    on the shadow model's scores. The score needs no references, only the threshold does.
+
+    Attributes:
+        fixed: The threshold, where it is known without a shadow model.
+
+    References:
+        Choquette-Choo et al. (2021), section 3: one threshold for all samples, from a local shadow model.
+    """
+
+    per_sample: ClassVar[bool] = False
+    requires_references: ClassVar[bool] = False
+    fixed: float | None = None
+
+    def __str__(self) -> str:
+        return "none" if self.fixed is not None else "threshold from the shadow model"
+
+    def fit(self, references: References | None, *, seed: int) -> "FittedThreshold":
+        del seed  # Nothing is drawn.
+        own = None if references is None else torch.stack([_only_column(values) for values in references.values])
+        return FittedThreshold(self.fixed, own)
+
+
+@dataclass(frozen=True, eq=False)
+class FittedThreshold:
+    """See `Fitted`."""
+
+    threshold: float | None
+    reference_scores: Tensor | None
+
+    def score(self, values: Tensor, labels: Tensor) -> Tensor:
+        del labels
+        return _only_column(values)
+
+
+def _only_column(values: Tensor) -> Tensor:
+    if values.ndim != 2 or values.shape[1] != 1:
+        raise InvalidInput(f"values must have one column to be compared with a threshold, got {tuple(values.shape)}")
+    return values[:, 0].double().cpu()

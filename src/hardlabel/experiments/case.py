@@ -1,0 +1,119 @@
+"""A case: everything an audit works on, checked before any training or query."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from hardlabel.checks import InvalidInput
+from hardlabel.data.samples import Samples
+from hardlabel.oracles.base import LabelOracle, LabelsOfScores, ScoreOracle
+from hardlabel.oracles.pytorch import TorchScores
+from hardlabel.store import JSON
+
+FEWEST_SHADOW = 20  # Shadow members, and non-members, below which no threshold or network is chosen.
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Oracles:
+    """A model as the audit asks it; `scores` is None where nobody sees confidences."""
+
+    labels: LabelOracle
+    scores: ScoreOracle | None
+    torch_model: TorchScores | None = None
+
+    @classmethod
+    def of(cls, model: object, device: torch.device, *, name: str) -> "Oracles":
+        """A torch module that maps inputs to logits, or an object with `ask` or `ask_scores` or both.
+
+        Raises:
+            InvalidInput: It is neither.
+        """
+        if isinstance(model, nn.Module):
+            both = TorchScores(model, device=device)
+            return cls(labels=both, scores=both, torch_model=both)
+        scores = model if isinstance(model, ScoreOracle) else None
+        if isinstance(model, LabelOracle):
+            return cls(labels=model, scores=scores)
+        if scores is not None:
+            return cls(labels=LabelsOfScores(scores), scores=scores)
+        raise InvalidInput(
+            f"{name} must be a torch module or an oracle with ask(inputs, ids), got {type(model).__name__}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ShadowPlan:
+    """How the attacker gets a model whose members it knows.
+
+    Attributes:
+        members: What it will be trained on.
+        nonmembers: What it will not be trained on.
+        attacked: Members and non-members, at most so many of each, that attacks are fitted on.
+        fit: Trains it on samples with a seed.
+        labels: "true", or "target" where the target labels the shadow data first.
+        description: The recipe, in words.
+        identity: What makes the model besides the samples, where that is known.
+        note: What the reader must know, such as a guessed training size.
+    """
+
+    members: Samples
+    nonmembers: Samples
+    attacked: int
+    fit: Callable[[Samples, int], object]
+    labels: str
+    description: str
+    identity: Mapping[str, JSON] | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Case:
+    """What is audited.
+
+    Attributes:
+        data: The data set's name.
+        target: The model.
+        target_description: The model, in words.
+        classes: Number of classes, or None where the target has to be asked.
+        members: Attacked samples the model was trained on.
+        nonmembers: Attacked samples it was not trained on.
+        population: Other samples of the same domain, or None.
+        shadow: How to train a shadow model, or None.
+        why_no_shadow: Why not, in words.
+        identity: What made the target, where that is known; measurements are kept under it.
+        notes: What the reader must know.
+    """
+
+    data: str
+    target: Oracles
+    target_description: str
+    classes: int | None
+    members: Samples
+    nonmembers: Samples
+    population: Samples | None
+    shadow: ShadowPlan | None
+    why_no_shadow: str = ""
+    identity: Mapping[str, JSON] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def count_classes(case: Case, device: torch.device) -> int:
+    """Classes the target knows: from one row through it where it is a torch model, else from the labels given.
+
+    Raises:
+        InvalidInput: A label is not below the target's number of classes.
+    """
+    groups = [part for part in (case.members, case.nonmembers, case.population) if part is not None]
+    highest = max(int(part.labels.max()) for part in groups if len(part))
+    if case.classes is not None:
+        classes = case.classes
+    elif case.target.torch_model is None:
+        return max(2, highest + 1)
+    else:
+        one = case.members.take(slice(0, 1)).to(device)
+        classes = case.target.torch_model.ask_scores(one.inputs, one.ids).shape[1]
+    if highest >= classes:
+        raise InvalidInput(f"labels must be below the target's {classes} classes, got {highest}")
+    return classes

@@ -1,0 +1,1 @@
+"""Models: architectures and how they are trained."""

@@ -1,0 +1,150 @@
+"""The networks targets, shadows and surrogates are made of, by name; a seed fixes their first weights.
+
+Every network is a sequence whose last layer is linear: inputs float32 (n, *shape) to logits (n, classes).
+Weights start as PyTorch starts them, but for ResNet-18.
+"""
+
+import re
+
+import torch
+from torch import Tensor, nn
+
+from hardlabel import checks
+from hardlabel.checks import InvalidInput
+from hardlabel.randomness import derive
+
+ARCHITECTURES = {
+    "cnn": "the paper's network for images: four 3x3 convolutions with two poolings, 512 dense, ReLU",
+    "fc": "the paper's network for vectors: one hidden layer of 128 tanh units (fc-2, fc-3, ... have more)",
+    "resnet18": "ResNet-18 for small images: 3x3 stem without pooling, batch normalisation",
+    "logistic": "logistic regression: one linear layer",
+}
+
+_SMALLEST_SIDE = {"cnn": 10, "resnet18": 8}  # Below, a pooling or a stage would have no pixel left.
+_HIDDEN_UNITS = 128
+_FC = re.compile(r"fc-([1-9]\d?)")
+
+
+def build(name: str, *, shape: tuple[int, ...], classes: int, seed: int) -> nn.Sequential:
+    """A new network with weights fixed by `seed`, on the CPU; the global generator is left as it was.
+
+    Args:
+        name: One of ARCHITECTURES, or "fc-N" for N hidden layers, 1 to 99 ("fc" is "fc-1").
+        shape: One sample's: (C, H, W) for images, any for fc and logistic, which flatten it.
+        classes: Number of logits, 2 or more.
+        seed: Fixes the first weights and nothing else.
+
+    Raises:
+        InvalidInput: An unknown name, fewer than two classes, or a shape the network cannot take.
+    """
+    check_name(name)
+    checks.at_least(2, classes=classes)
+    _check_shape(name, shape)
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which would also reseed every GPU.
+        torch.default_generator.manual_seed(derive(seed, "first weights"))
+        if name == "cnn":
+            return _cnn(shape, classes)
+        if name == "resnet18":
+            return _resnet18(shape[0], classes)
+        return _fully_connected(_hidden_layers(name), int(torch.Size(shape).numel()), classes)
+
+
+def check_name(name: str) -> None:
+    """Refuses a name that `build` does not know, and offers the nearest one."""
+    if not _FC.fullmatch(name):
+        checks.one_of(ARCHITECTURES, architecture=name)
+
+
+def penultimate(model: nn.Sequential, inputs: Tensor) -> Tensor:
+    """What the last layer of a network made by `build` sees of `inputs`: features (n, width)."""
+    features: Tensor = model[:-1](inputs)
+    return features
+
+
+def _hidden_layers(name: str) -> int:
+    numbered = _FC.fullmatch(name)
+    return int(numbered[1]) if numbered else int(name == "fc")
+
+
+def _check_shape(name: str, shape: tuple[int, ...]) -> None:
+    if not shape or min(shape) < 1:
+        raise InvalidInput(f"shape must list positive sizes, got {shape}")
+    smallest = _SMALLEST_SIDE.get(name)
+    if smallest and (len(shape) != 3 or min(shape[1:]) < smallest):
+        raise InvalidInput(
+            f"shape must be (channels, height, width) of at least {smallest} x {smallest} pixels "
+            f"for architecture {name!r}, got {shape}"
+        )
+
+
+def _cnn(shape: tuple[int, ...], classes: int) -> nn.Sequential:
+    channels, height, width = shape
+    across, down = (((side - 2) // 2 - 2) // 2 for side in (width, height))
+    return nn.Sequential(
+        nn.Conv2d(channels, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(32, 32, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(64, 64, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(64 * across * down, 512),
+        nn.ReLU(),
+        nn.Linear(512, classes),
+    )
+
+
+def _fully_connected(hidden_layers: int, inputs: int, classes: int) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Flatten()]
+    width = inputs
+    for _ in range(hidden_layers):
+        layers += [nn.Linear(width, _HIDDEN_UNITS), nn.Tanh()]
+        width = _HIDDEN_UNITS
+    return nn.Sequential(*layers, nn.Linear(width, classes))
+
+
+def _resnet18(channels: int, classes: int) -> nn.Sequential:
+    stages = [(64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2)]
+    blocks = [
+        block
+        for narrow, wide, stride in stages
+        for block in (_ResidualBlock(narrow, wide, stride), _ResidualBlock(wide, wide, 1))
+    ]
+    stem = [_convolution(channels, 64, 3, 1), nn.BatchNorm2d(64), nn.ReLU()]
+    model = nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, classes))
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):  # As He et al. (2015) start rectifier networks.
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    return model
+
+
+class _ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut (He et al. 2016, "basic block"); only the first has the stride."""
+
+    def __init__(self, narrow: int, wide: int, stride: int) -> None:
+        super().__init__()
+        self.path = nn.Sequential(
+            _convolution(narrow, wide, 3, stride),
+            nn.BatchNorm2d(wide),
+            nn.ReLU(),
+            _convolution(wide, wide, 3, 1),
+            nn.BatchNorm2d(wide),
+        )
+        same_form = narrow == wide and stride == 1
+        self.shortcut = (
+            nn.Identity() if same_form else nn.Sequential(_convolution(narrow, wide, 1, stride), nn.BatchNorm2d(wide))
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(n, narrow, h, w) to (n, wide, ceil(h / stride), ceil(w / stride))."""
+        return torch.relu(self.path(inputs) + self.shortcut(inputs))
+
+
+def _convolution(narrow: int, wide: int, side: int, stride: int) -> nn.Conv2d:
+    # No bias: the normalisation that follows has one.
+    return nn.Conv2d(narrow, wide, side, stride=stride, padding=side // 2, bias=False)

@@ -1,0 +1,356 @@
+"""Train a network by a recipe, the same way each time, and find it again if it was trained before."""
+
+import hashlib
+import io
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hardlabel import checks
+from hardlabel.checks import InvalidInput
+from hardlabel.data.augment import Move, apply
+from hardlabel.data.domain import Box, Domain
+from hardlabel.data.samples import Samples
+from hardlabel.models.architectures import build, check_name
+from hardlabel.randomness import generator
+from hardlabel.store import Spec, Store
+
+FORMAT = 1  # Raised when the same recipe, data and seed come to mean another model: old ones are not found then.
+OPTIMIZERS = ("adam", "sgd")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a model is trained; the defaults are those of the paper's published code.
+
+    Training ends after the first epoch at which one of three holds: it is the `max_epochs`-th; the training
+    loss has not fallen by `min_delta` below its best for `patience` epochs; or, where `stop_at_accuracy` is
+    set, the share of right answers has reached it. Loss and share are running ones, over the epoch's batches
+    (augmented, if so asked) as the weights change. The last weights are kept, not the best.
+
+    Attributes:
+        architecture: A name `architectures.build` knows.
+        optimizer: "adam" or "sgd".
+        learning_rate: Step size, above 0.
+        momentum: In [0, 1); of sgd only.
+        weight_decay: L2 penalty: this times half the squared weights is added to the loss that is minimised.
+        batch_size: Rows per step; a last batch of a single row joins the one before it.
+        max_epochs: Most epochs.
+        min_delta: A smaller fall of the loss counts as none.
+        patience: Epochs without a fall before training stops.
+        stop_at_accuracy: In [0, 1]; None leaves the stop to the loss.
+        augment: Moves, one of which is drawn for each image in each epoch; include STILL to keep originals.
+
+    Raises:
+        InvalidInput: A setting is outside its range.
+    """
+
+    architecture: str = "cnn"
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    batch_size: int = 100
+    max_epochs: int = 1000
+    min_delta: float = 0.005
+    patience: int = 20
+    stop_at_accuracy: float | None = None
+    augment: tuple[Move, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_name(self.architecture)
+        checks.one_of(OPTIMIZERS, optimizer=self.optimizer)
+        checks.positive(learning_rate=self.learning_rate)
+        if not 0 <= self.momentum < 1:
+            raise InvalidInput(f"momentum must lie in [0, 1), got {self.momentum}")
+        checks.not_negative(weight_decay=self.weight_decay, min_delta=self.min_delta)
+        checks.at_least(1, batch_size=self.batch_size, max_epochs=self.max_epochs, patience=self.patience)
+        if self.stop_at_accuracy is not None:
+            checks.probability(stop_at_accuracy=self.stop_at_accuracy)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochReport:
+    """What is known after an epoch.
+
+    Attributes:
+        epoch: Counted from 1.
+        loss: Mean cross-entropy over the epoch's batches, in nats, as the weights changed; no penalty in it.
+        accuracy: Share of right answers over the same batches.
+        seconds: Since training began.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """A trained model and what it took.
+
+    Attributes:
+        model: The network in evaluation mode, on the device it was asked for.
+        epochs: Epochs of training.
+        train_loss: Mean cross-entropy on its training samples, measured after training, without augmentation.
+        train_accuracy: Share of them it gets right, measured likewise.
+        seconds: Wall time of the training, wherever and whenever it was done.
+        rows: Rows that went through the network in training: epochs times samples.
+    """
+
+    model: nn.Sequential
+    epochs: int
+    train_loss: float
+    train_accuracy: float
+    seconds: float
+    rows: int
+
+
+class Plateau:
+    """Notices that a falling loss has stopped falling."""
+
+    def __init__(self, *, min_delta: float, patience: int) -> None:
+        self._min_delta, self._patience = min_delta, patience
+        self._best, self._waited = math.inf, 0
+
+    def reached(self, loss: float) -> bool:
+        """Takes one epoch's loss; True once `patience` losses in a row were not below the best by more than
+        `min_delta`."""
+        if loss < self._best - self._min_delta:
+            self._best, self._waited = loss, 0
+        else:
+            self._waited += 1
+        return self._waited >= self._patience
+
+
+def train(
+    recipe: Recipe,
+    samples: Samples,
+    *,
+    classes: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+    on_epoch: Callable[[EpochReport], None] | None = None,
+) -> Trained:
+    """Trains a new model on `samples`; `seed` fixes first weights, order and augmentation.
+
+    On one machine with one number of threads the same arguments give the same weights, bit for bit, on a CPU;
+    on a GPU the deterministic convolutions are chosen. Global generators are neither read nor changed.
+
+    Raises:
+        InvalidInput: No samples, a label that is no class, a shape the architecture cannot take, augmentation
+            of what is no image, or a batch normalisation that would see a single row.
+        RuntimeError: The loss became infinite or NaN.
+    """
+    model = build(recipe.architecture, shape=samples.domain.shape, classes=classes, seed=seed)
+    _check(recipe, samples, model, classes)
+    device = torch.device(device)
+    _place(model, samples.domain, device)
+    inputs, labels = _laid_out(samples.inputs.to(device)), samples.labels.to(device)
+    optimizer = _optimizer(recipe, model, device)
+    plateau = Plateau(min_delta=recipe.min_delta, patience=recipe.patience)
+    start, epoch = time.perf_counter(), 0
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True):
+        for epoch in range(1, recipe.max_epochs + 1):
+            shown = _augmented(recipe, inputs, samples.domain, generator(seed, "augmentation", epoch))
+            order = torch.randperm(len(samples), generator=generator(seed, "order", epoch)).to(device)
+            loss, share = _one_epoch(model, optimizer, shown, labels, _batches(order, recipe.batch_size))
+            if not math.isfinite(loss):
+                raise RuntimeError(
+                    f"the training loss became {loss} in epoch {epoch}: "
+                    f"learning_rate {recipe.learning_rate:g} is too high for {recipe.architecture} on these data"
+                )
+            seconds = time.perf_counter() - start
+            if on_epoch:
+                on_epoch(EpochReport(epoch=epoch, loss=loss, accuracy=share, seconds=seconds))
+            enough = recipe.stop_at_accuracy is not None and share >= recipe.stop_at_accuracy
+            if plateau.reached(loss) or enough:
+                break
+    seconds = time.perf_counter() - start
+    train_loss, train_accuracy = _measured(model, inputs, labels, batch_size=1000)
+    return Trained(
+        model=model.eval(),
+        epochs=epoch,
+        train_loss=train_loss,
+        train_accuracy=train_accuracy,
+        seconds=seconds,
+        rows=epoch * len(samples),
+    )
+
+
+def trained(
+    recipe: Recipe,
+    samples: Samples,
+    *,
+    classes: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+    store: Store | None = None,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+) -> Trained:
+    """The model `train` would give, from `store` if it is there; else it is trained and saved there.
+
+    A model is found by recipe, content and order of the data (not ids), domain, classes, seed and PyTorch's
+    version; not by device or threads, which change its rounding only. `on_epoch` is not called for a model
+    that was found. Errors: see `train`.
+    """
+    if store is None:
+        return train(recipe, samples, classes=classes, seed=seed, device=device, on_epoch=on_epoch)
+    spec = _spec(recipe, samples, classes, seed)
+    kept = store.load(spec)
+    if kept is None:
+        made = train(recipe, samples, classes=classes, seed=seed, device=device, on_epoch=on_epoch)
+        store.save(spec, _packed(made))
+        return made
+    model = build(recipe.architecture, shape=samples.domain.shape, classes=classes, seed=seed)
+    return _unpacked(kept, model, samples.domain, torch.device(device))
+
+
+def accuracy(model: nn.Module, samples: Samples, device: torch.device | str = "cpu", batch_size: int = 1000) -> float:
+    """Share of `samples` the model labels right, in evaluation mode; it is moved to `device`.
+
+    Raises:
+        InvalidInput: No samples, or a batch size below 1.
+    """
+    checks.at_least(1, samples=len(samples), batch_size=batch_size)
+    device = torch.device(device)
+    inputs, labels = samples.inputs.to(device), samples.labels.to(device)
+    return _measured(model.to(device), inputs, labels, batch_size)[1]
+
+
+def content_hash(samples: Samples) -> str:
+    """Fixed by inputs and labels, their values and order, and by nothing else: 64 hexadecimal digits."""
+    content = hashlib.sha256()
+    for tensor in (samples.inputs, samples.labels):
+        content.update(f"{tensor.dtype} {tuple(tensor.shape)};".encode())
+        content.update(tensor.cpu().contiguous().reshape(-1).numpy().data)
+    return content.hexdigest()
+
+
+def _check(recipe: Recipe, samples: Samples, model: nn.Module, classes: int) -> None:
+    checks.at_least(1, samples=len(samples))
+    if int(samples.labels.max()) >= classes:
+        raise InvalidInput(f"labels must be below classes = {classes}, got {int(samples.labels.max())}")
+    if any(isinstance(layer, nn.BatchNorm2d) for layer in model.modules()):
+        checks.at_least(2, samples=len(samples), batch_size=recipe.batch_size)
+    if not recipe.augment:
+        return
+    domain = samples.domain
+    if not (isinstance(domain, Box) and domain.kind == "image"):
+        raise InvalidInput(f"augment must be empty where samples are no images, got a {domain.kind} domain")
+    height, width = domain.shape[1:]
+    for move in recipe.augment:
+        if abs(move.right) >= width or abs(move.down) >= height:
+            raise InvalidInput(f"augment must leave a part of {width} x {height} pixels in view, got {move}")
+
+
+def _place(model: nn.Module, domain: Domain, device: torch.device) -> None:
+    model.to(device)
+    if device.type == "cpu" and len(domain.shape) == 3:
+        # A tenth faster there than channels first, in training and in answering.
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _laid_out(inputs: Tensor) -> Tensor:
+    channels_last = inputs.ndim == 4 and inputs.device.type == "cpu"
+    return inputs.contiguous(memory_format=torch.channels_last) if channels_last else inputs
+
+
+def _optimizer(recipe: Recipe, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    fused = device.type in ("cpu", "cuda")
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(model.parameters(), lr=rate, weight_decay=decay, fused=fused)
+    return torch.optim.SGD(model.parameters(), lr=rate, momentum=recipe.momentum, weight_decay=decay, fused=fused)
+
+
+def _augmented(recipe: Recipe, inputs: Tensor, domain: Domain, draws: torch.Generator) -> Tensor:
+    """A copy of `inputs` in which each image has made one of the recipe's moves, drawn with equal chances."""
+    if not recipe.augment:
+        return inputs
+    assert isinstance(domain, Box)
+    drawn = torch.randint(len(recipe.augment), (len(inputs),), generator=draws)
+    shown = torch.empty_like(inputs)
+    for number, move in enumerate(recipe.augment):
+        rows = (drawn == number).nonzero().flatten().to(inputs.device)
+        if len(rows):
+            shown[rows] = apply(move, inputs[rows], fill=domain.lower)
+    return shown
+
+
+def _batches(order: Tensor, size: int) -> Iterator[Tensor]:
+    # A last batch of one row would be noise, and batch normalisation cannot learn from it.
+    lonely = size > 1 and len(order) > size and len(order) % size == 1
+    end = len(order) - size - 1 if lonely else len(order)
+    yield from torch.split(order[:end], size) if end else ()
+    if lonely:
+        yield order[end:]
+
+
+def _one_epoch(
+    model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor, batches: Iterator[Tensor]
+) -> tuple[float, float]:
+    """Mean loss and share of right answers over the batches; both are read once, at the end."""
+    model.train()
+    loss_sum = torch.zeros((), device=inputs.device)
+    right = torch.zeros((), dtype=torch.int64, device=inputs.device)
+    for rows in batches:
+        truth = labels[rows]
+        logits = model(inputs[rows])
+        loss = functional.cross_entropy(logits, truth)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        loss_sum += loss.detach() * len(rows)
+        right += (logits.detach().argmax(1) == truth).sum()
+    return float(loss_sum) / len(inputs), int(right) / len(inputs)
+
+
+def _measured(model: nn.Module, inputs: Tensor, labels: Tensor, batch_size: int) -> tuple[float, float]:
+    """Mean cross-entropy and share of right answers in evaluation mode; the model's own mode is put back."""
+    training = model.training
+    model.eval()
+    loss_sum = torch.zeros((), device=inputs.device)
+    right = torch.zeros((), dtype=torch.int64, device=inputs.device)
+    try:
+        with torch.inference_mode():
+            for batch, truth in zip(torch.split(inputs, batch_size), torch.split(labels, batch_size), strict=True):
+                logits = model(batch)
+                loss_sum += functional.cross_entropy(logits, truth, reduction="sum")
+                right += (logits.argmax(1) == truth).sum()
+    finally:
+        model.train(training)
+    return float(loss_sum) / len(inputs), int(right) / len(inputs)
+
+
+def _spec(recipe: Recipe, samples: Samples, classes: int, seed: int) -> Spec:
+    return {
+        "kind": "model",
+        "format": FORMAT,
+        "recipe": asdict(recipe),
+        "samples": content_hash(samples),
+        "domain": repr(samples.domain),
+        "classes": classes,
+        "seed": seed,
+        "torch": ".".join(torch.__version__.split(".")[:2]),
+    }
+
+
+def _packed(made: Trained) -> bytes:
+    content = io.BytesIO()
+    figures = {name: value for name, value in vars(made).items() if name != "model"}
+    torch.save({"weights": made.model.state_dict(), "figures": figures}, content)
+    return content.getvalue()
+
+
+def _unpacked(kept: bytes, model: nn.Sequential, domain: Domain, device: torch.device) -> Trained:
+    content = torch.load(io.BytesIO(kept), map_location="cpu", weights_only=True)
+    model.load_state_dict(content["weights"])
+    _place(model, domain, device)
+    return Trained(model=model.eval(), **content["figures"])

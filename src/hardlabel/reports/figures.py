@@ -1,0 +1,260 @@
+"""The report's figures: ROC, AUC with intervals, score histograms and leakage against queries."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from hardlabel.experiments.record import AttackResult, Results
+from hardlabel.reports.svg import WIDTH, Point, Scale, Style, element, line, path, picture, text
+from hardlabel.reports.wording import decimal, figure, number, percent, score
+from hardlabel.signals.base import Access
+
+LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 50.0, WIDTH - 14.0, 26.0, 262.0, 306.0
+Write = Callable[[float], str]
+READ_AT = (0.001, 0.01, 0.1, 0.5)  # False-positive rates at which the ROC's table reads the curves.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A drawing and what says the same in words: its legend and the table behind it.
+
+    Attributes:
+        name: Unique on the page, for links.
+        title, caption: What is shown, and how to read it.
+        svg: The drawing, with an accessible name.
+        legend: Mark and text per series; empty where the drawing labels itself.
+        header, rows: The figures drawn; the first column names the row.
+    """
+
+    name: str
+    title: str
+    caption: str
+    svg: Markup
+    legend: Sequence[tuple[Markup, str]] = ()
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def styles(attacks: Sequence[AttackResult]) -> dict[str, Style]:
+    """How each attack is drawn, by name, in the order given."""
+    return {
+        attack.name: Style(index=index, scores=attack.access == Access.SCORES) for index, attack in enumerate(attacks)
+    }
+
+
+def roc_figure(results: Results, attacks: Sequence[AttackResult], strongest: str | None) -> Figure:
+    """ROC curves on logarithmic axes, as steps: never interpolated between thresholds."""
+    smallest = min(0.01, 10.0 ** math.floor(math.log10(1 / max(results.nonmembers, 1))))
+    across = Scale(low=smallest, high=1.0, start=LEFT, end=RIGHT, log=True)
+    up = Scale(low=smallest, high=1.0, start=BOTTOM, end=TOP, log=True)
+    drawn, middle = styles(attacks), smallest**0.5
+    parts = [*_frame(across, up, percent, percent), *_names("False alarms (FPR)", "Members found (TPR)")]
+    parts += [path([(LEFT, BOTTOM), (RIGHT, TOP)], "chance"), text(across(middle) + 8, up(middle) + 14, "guessing")]
+    for attack in sorted(attacks, key=lambda attack: attack.name == strongest):
+        style = drawn[attack.name]
+        width = " strong" if attack.name == strongest else ""
+        points = _steps(attack, across, up, smallest)
+        if points:
+            parts.append(path(points, f"curve {style.classes}{width}"))
+        parts += [
+            style.marker(across(float(fpr)), up(estimate.value))
+            for fpr, estimate in attack.tpr_at_fpr.items()
+            if estimate.value is not None and estimate.value >= smallest
+        ]
+    rows = [
+        [attack.name, *(percent(_read(attack, fpr)) if fpr >= smallest else "below one record" for fpr in READ_AT)]
+        for attack in attacks
+    ]
+    return Figure(
+        name="roc",
+        title="Members found against false alarms",
+        caption=(
+            "Both axes are logarithmic: the left edge is what matters for an accusation that must not be wrong. Marks "
+            "stand where the tables give a figure with its interval; solid lines and full marks see labels only, "
+            "dashed lines and hollow marks see confidences."
+        ),
+        svg=picture(HEIGHT, f"ROC curves of {len(attacks)} attacks on logarithmic axes; table below.", parts),
+        legend=[
+            (drawn[attack.name].swatch(), attack.name + (" (strongest label-only)" if attack.name == strongest else ""))
+            for attack in attacks
+        ],
+        header=["Attack", *(f"at {percent(fpr)} FPR" for fpr in READ_AT)],
+        rows=rows,
+    )
+
+
+def auc_figure(attacks: Sequence[AttackResult]) -> Figure:
+    """AUC of every attack with its interval, one line each."""
+    row, top, start, end = 26.0, 26.0, 130.0, WIDTH - 48.0
+    bottom = top + row * len(attacks)
+    low, high = _auc_range(attacks)
+    across = Scale(low=low, high=high, start=start, end=end)
+    drawn = styles(attacks)
+    parts = [line((across(tick), top - 6), (across(tick), bottom), "grid") for tick in across.ticks()]
+    parts += [text(across(tick), bottom + 16, f"{tick:.2f}", anchor="middle") for tick in across.ticks()]
+    parts += [line((across(0.5), top - 6), (across(0.5), bottom), "chance")]
+    parts += [text(across(0.5), top - 11, "guessing", anchor="middle")]
+    for index, attack in enumerate(attacks):
+        y = top + row * (index + 0.5)
+        parts.append(text(start - 10, y + 4, _cut(attack.name, 19), anchor="end", kind="name"))
+        if attack.auc.value is None:
+            parts.append(text(start + 6, y + 4, "undefined"))
+            continue
+        parts += _bar(attack, drawn[attack.name], across, y)
+        parts.append(text(WIDTH - 4, y + 4, decimal(attack.auc.value), anchor="end", kind="name"))
+    parts.append(text((start + end) / 2, bottom + 34, "AUC", anchor="middle", kind="axis-name"))
+    told = "; ".join(f"{attack.name} {figure(attack.auc)}" for attack in attacks)
+    return Figure(
+        name="auc",
+        title="AUC of each attack, with intervals",
+        caption="An interval that crosses the line of guessing shows nothing; full marks see labels only.",
+        svg=picture(bottom + 42, f"AUC with interval per attack: {told}.", parts),
+        header=["Attack", "AUC"],
+        rows=[[attack.name, figure(attack.auc)] for attack in attacks],
+    )
+
+
+def queries_figure(attacks: Sequence[AttackResult]) -> Figure:
+    """AUC against the mean number of queries per record, on a logarithmic axis."""
+    known = [attack for attack in attacks if attack.auc.value is not None]
+    most = max([10.0, *(attack.queries_per_sample.mean for attack in known)])
+    across = Scale(low=1.0, high=most, start=LEFT + 22, end=RIGHT - 22, log=True)
+    low, high = _auc_range(known)
+    up = Scale(low=low, high=high, start=BOTTOM, end=TOP)
+    drawn = styles(attacks)
+    parts = [*_frame(across, up, number, lambda tick: f"{tick:.2f}"), *_names("Queries per record (mean)", "AUC")]
+    parts += [line((LEFT, up(0.5)), (RIGHT, up(0.5)), "chance")]
+    taken: list[float] = []
+    for attack in known:
+        x = _beside(across(max(attack.queries_per_sample.mean, 1.0)), taken)
+        auc, style = attack.auc, drawn[attack.name]
+        if auc.low is not None and auc.high is not None:
+            parts.append(line((x, up(auc.low)), (x, up(auc.high)), f"whisker {style.classes}"))
+        parts.append(style.marker(x, up(auc.value or 0.0)))
+    return Figure(
+        name="queries",
+        title="Leakage against queries",
+        caption=(
+            "What more questions per record buy. Attacks with the same number of queries stand side by side; "
+            "queries that belong to no record are in the table of costs."
+        ),
+        svg=picture(HEIGHT, "AUC with interval against mean queries per record; table below.", parts),
+        legend=[(drawn[attack.name].swatch(), attack.name) for attack in known],
+        header=["Attack", "Queries per record, mean", "AUC"],
+        rows=[[attack.name, number(attack.queries_per_sample.mean), figure(attack.auc)] for attack in known],
+    )
+
+
+def histogram_figure(attack: AttackResult, members: int, nonmembers: int) -> Figure:
+    """How one attack's scores spread over members and non-members."""
+    bins = attack.histogram
+    highest = max([0.0, *bins.members, *bins.nonmembers]) or 1.0
+    across = Scale(low=bins.edges[0], high=bins.edges[-1], start=LEFT, end=RIGHT)
+    up = Scale(low=0.0, high=highest, start=BOTTOM, end=TOP)
+    parts = _frame(across, up, score, percent)
+    parts += _names("Score (higher: likelier a member)", "Share of the group")
+    full, hollow = _outline(bins.edges, bins.members, across, up), _outline(bins.edges, bins.nonmembers, across, up)
+    parts += [path(full, "area member"), path(hollow, "outline nonmember")]
+    sees = "confidences" if attack.access == Access.SCORES else "labels only"
+    return Figure(
+        name=f"scores-{attack.access}",
+        title=f"Scores of “{attack.name}” (sees {sees})",
+        caption=(
+            "The less the two shapes overlap, the more the attack can tell. Scores beyond the axis stand at its ends."
+        ),
+        svg=picture(HEIGHT, f"Histogram of {attack.name}'s scores, members and non-members; table below.", parts),
+        legend=[
+            (_swatch("area member"), f"members (n = {members:,})"),
+            (_swatch("outline nonmember"), f"non-members (n = {nonmembers:,})"),
+        ],
+        header=["Score", "Members", "Non-members"],
+        rows=[
+            [f"{score(low)} to {score(high)}", percent(inside), percent(outside)]
+            for low, high, inside, outside in zip(
+                bins.edges[:-1], bins.edges[1:], bins.members, bins.nonmembers, strict=True
+            )
+        ],
+    )
+
+
+def _frame(across: Scale, up: Scale, write_x: Write, write_y: Write) -> list[Markup]:
+    """Grid and tick labels."""
+    parts = []
+    for tick in across.ticks(5):
+        parts.append(line((across(tick), TOP), (across(tick), BOTTOM), "grid"))
+        parts.append(text(across(tick), BOTTOM + 16, write_x(tick), anchor="middle"))
+    for tick in up.ticks():
+        parts.append(line((LEFT, up(tick)), (RIGHT, up(tick)), "grid"))
+        parts.append(text(LEFT - 6, up(tick) + 4, write_y(tick), anchor="end"))
+    return parts
+
+
+def _names(below: str, above: str) -> list[Markup]:
+    """What the axes show: the horizontal one below the plot, the vertical one above it, unrotated."""
+    return [
+        text(RIGHT, BOTTOM + 36, below, anchor="end", kind="axis-name"),
+        text(2.0, 12.0, above, kind="axis-name"),
+    ]
+
+
+def _steps(attack: AttackResult, across: Scale, up: Scale, smallest: float) -> list[Point]:
+    """The curve as a staircase inside the frame, from the first threshold that finds enough members to show."""
+    points: list[Point] = []
+    before = 0.0
+    for fpr, tpr in zip(attack.roc.fpr, attack.roc.tpr, strict=True):
+        if tpr >= smallest:
+            # What is found below the smallest rate shown is there from the left edge on.
+            corner = [(across(fpr), up(before)), (across(fpr), up(tpr))]
+            points = [*points, *corner] if fpr > smallest else [(LEFT, up(tpr))]
+        before = tpr
+    return points
+
+
+def _read(attack: AttackResult, fpr: float) -> float:
+    """The largest TPR at an FPR of at most `fpr`."""
+    return max((tpr for at, tpr in zip(attack.roc.fpr, attack.roc.tpr, strict=True) if at <= fpr), default=0.0)
+
+
+def _auc_range(attacks: Sequence[AttackResult]) -> tuple[float, float]:
+    """Round ends that hold every AUC, every interval and .5."""
+    ends = [0.45, 0.55]
+    for attack in attacks:
+        ends += [end for end in (attack.auc.value, attack.auc.low, attack.auc.high) if end is not None]
+    return math.floor(min(ends) * 20) / 20, math.ceil(max(ends) * 20) / 20
+
+
+def _bar(attack: AttackResult, style: Style, across: Scale, y: float) -> list[Markup]:
+    """One attack's interval and mark on the line at height `y`."""
+    auc, parts = attack.auc, []
+    if auc.low is not None and auc.high is not None:
+        parts.append(line((across(auc.low), y), (across(auc.high), y), f"whisker {style.classes}"))
+    parts.append(style.marker(across(auc.value or 0.0), y))
+    return parts
+
+
+def _beside(x: float, taken: list[float], gap: float = 11.0) -> float:
+    """The place nearest to `x` that is `gap` away from those taken; takes it."""
+    shifts = (sign * step * gap / 2 for step in range(2 * len(taken) + 2) for sign in (1, -1))
+    free = (x + shift for shift in shifts if all(abs(x + shift - other) >= gap - 1e-6 for other in taken))
+    place = next(free, x)
+    taken.append(place)
+    return place
+
+
+def _outline(edges: Sequence[float], shares: Sequence[float], across: Scale, up: Scale) -> list[Point]:
+    """The contour of a histogram, from the axis to the axis."""
+    points = [(across(edges[0]), up(0.0))]
+    for low, high, share in zip(edges[:-1], edges[1:], shares, strict=True):
+        points += [(across(low), up(share)), (across(high), up(share))]
+    return [*points, (across(edges[-1]), up(0.0))]
+
+
+def _swatch(kind: str) -> Markup:
+    contour = path([(3.0, 14.0), (3.0, 7.0), (17.0, 7.0), (17.0, 2.0), (31.0, 2.0), (31.0, 14.0)], kind)
+    return element("svg", {"viewBox": "0 0 34 16", "class": "swatch", "aria-hidden": "true"}, contour)
+
+
+def _cut(name: str, most: int) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"

@@ -1,0 +1,116 @@
+"""Boundary distance: members lie farther from the points that a classifier labels otherwise.
+
+Choquette-Choo et al. (2021), arXiv:2007.14321, section 3.2; with more than one copy, the paper's combined
+attack (the distances of a sample and of its augmented copies).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from hardlabel import checks
+from hardlabel.checks import InvalidInput
+from hardlabel.data import augment
+from hardlabel.data.augment import STILL, Move
+from hardlabel.data.domain import Box
+from hardlabel.data.samples import Samples
+from hardlabel.oracles.base import LabelOracle
+from hardlabel.signals.base import Access, Knowledge, Measurement
+from hardlabel.signals.hopskipjump import MINIMUM_QUERIES, Search, check_search, hop_skip_jump
+
+__all__ = ["MINIMUM_QUERIES", "Boundary", "BoundaryPlan"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boundary:
+    """The L2 distance from each copy of a sample to the nearest point found that has not its true label.
+
+    Values are in input units, one column per copy: 0 for a misclassified copy, else an upper bound of the
+    distance to the boundary that the oracle's own answers prove. Where no start has another label the value is
+    the distance to the box's farthest corner and the sample is not complete.
+
+    Attributes:
+        queries: Most queries per sample, all copies together; each copy gets an equal share, rounded down.
+        copies: Which moved copies of a sample are searched, each on its own; moves need images.
+
+    Raises:
+        InvalidInput: No copy, a copy twice, or a share below MINIMUM_QUERIES.
+    """
+
+    queries: int = 2500
+    copies: tuple[Move, ...] = (STILL,)
+
+    access: ClassVar[Access] = Access.LABEL
+
+    def __post_init__(self) -> None:
+        if not self.copies or len(set(self.copies)) < len(self.copies):
+            raise InvalidInput(f"copies must list distinct moves, at least one, got {self.copies}")
+        checks.at_least(MINIMUM_QUERIES * len(self.copies), queries=self.queries)
+
+    def __str__(self) -> str:
+        copies = f" over {len(self.copies)} copies" if len(self.copies) > 1 else ""
+        return f"HopSkipJump distance, {self.queries} queries{copies}"
+
+    @property
+    def queries_per_copy(self) -> int:
+        """Most queries per copy of a sample."""
+        return self.queries // len(self.copies)
+
+    def prepare(self, samples: Samples, knowledge: Knowledge, seed: int) -> "BoundaryPlan":
+        """Readies the searches; asks nothing. `knowledge.population`, if given, serves as start points.
+
+        Raises:
+            InvalidInput: The domain is not continuous, moves are asked for and it is not an image box, or the
+                population is of another domain.
+        """
+        check_search(samples, queries=self.queries_per_copy, population=knowledge.population)
+        if self.copies != (STILL,) and not (isinstance(samples.domain, Box) and samples.domain.kind == "image"):
+            raise InvalidInput(
+                f"the boundary signal can move images only, got a {samples.domain.kind} domain and copies {self.copies}"
+            )
+        return BoundaryPlan(signal=self, samples=samples, population=knowledge.population, seed=seed)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BoundaryPlan:
+    """Searches for given samples; what they ask depends on the answers, within `queries`."""
+
+    signal: Boundary
+    samples: Samples
+    population: Samples | None
+    seed: int
+
+    @property
+    def queries(self) -> tuple[int, int]:
+        """Fewest (every copy misclassified) and most queries per sample."""
+        copies = len(self.signal.copies)
+        return copies, copies * self.signal.queries_per_copy
+
+    def measure(self, oracle: LabelOracle) -> Measurement:
+        """Distances (n, copies), their cost, and whether every copy's boundary was found."""
+        searches = [self._search(oracle, move) for move in self.signal.copies]
+        return Measurement(
+            values=torch.stack([search.distances for search in searches], dim=1),
+            queries=torch.stack([search.queries for search in searches]).sum(0),
+            complete=torch.stack([search.found for search in searches]).all(0),
+        )
+
+    def _search(self, oracle: LabelOracle, move: Move) -> Search:
+        # Every copy sees the same seed: its search is the one that the moved image alone would get.
+        return hop_skip_jump(
+            oracle,
+            _moved(self.samples, move),
+            queries=self.signal.queries_per_copy,
+            seed=self.seed,
+            population=self.population,
+        )
+
+
+def _moved(samples: Samples, move: Move) -> Samples:
+    if move == STILL:
+        return samples
+    assert isinstance(samples.domain, Box), "prepare lets only image boxes move"
+    moved = augment.apply(move, samples.inputs, fill=samples.domain.lower)
+    inputs = samples.domain.clip(moved)  # Interpolation rounds.
+    return Samples(ids=samples.ids, inputs=inputs, labels=samples.labels, domain=samples.domain)

@@ -1,0 +1,100 @@
+"""What an attacker reads who sees the confidence vector: the baselines that label-only attacks are held against."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hardlabel.data.samples import Samples
+from hardlabel.oracles.base import ScoreOracle
+from hardlabel.signals.base import Access, Knowledge, Measurement
+
+LOWEST = -50.0  # Log probabilities are cut here, so that one hopeless class does not rule an attack network.
+
+
+class Statistic(StrEnum):
+    """What is read from a confidence vector p of a sample with true class y; all but VECTOR are one number.
+
+    CONFIDENCE is p_y as an endpoint shows it, in float32. LOSS is log p_y, which stays apart where p_y rounds to
+    1. ENTROPY is sum p log p. MODIFIED_ENTROPY is (1 - p_y) log p_y + sum over j != y of p_j log(1 - p_j)
+    (Song & Mittal 2021, section 3). VECTOR is log p, true class first, the others in falling order.
+    """
+
+    CONFIDENCE = "true-class confidence"
+    LOSS = "log loss"
+    ENTROPY = "entropy"
+    MODIFIED_ENTROPY = "modified entropy"
+    VECTOR = "confidence vector"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confidence:
+    """A statistic of the confidence vector, signed so that higher means likelier a member; costs 1 query.
+
+    References:
+        Yeom et al. (2018) for the loss; Salem et al. (2019) for confidence and entropy; Song & Mittal (2021).
+    """
+
+    access: ClassVar[Access] = Access.SCORES
+    statistic: Statistic
+
+    def __str__(self) -> str:
+        return str(self.statistic)
+
+    def prepare(self, samples: Samples, knowledge: Knowledge, seed: int) -> "ConfidencePlan":
+        del knowledge, seed  # One look at each sample.
+        return ConfidencePlan(self, samples)
+
+
+@dataclass(frozen=True, eq=False)
+class ConfidencePlan:
+    """See `ScorePlan`."""
+
+    signal: Confidence
+    samples: Samples
+    queries: ClassVar[tuple[int, int]] = (1, 1)
+
+    def measure(self, oracle: ScoreOracle) -> Measurement:
+        logs = oracle.ask_scores(self.samples.inputs, self.samples.ids)
+        values = _READERS[self.signal.statistic](logs, self.samples.labels)
+        return Measurement(
+            values.reshape(len(self.samples), -1).float(),
+            torch.ones(len(self.samples), dtype=torch.int64),
+            torch.ones(len(self.samples), dtype=torch.bool),
+        )
+
+
+def _true_class(logs: Tensor, labels: Tensor) -> Tensor:
+    return logs.gather(1, labels[:, None])[:, 0]
+
+
+def _entropy(logs: Tensor, labels: Tensor) -> Tensor:
+    del labels
+    # From the logarithms, whose products with p keep their digits where p rounds to 1.
+    return (logs.exp() * logs.clamp_min(LOWEST)).double().sum(1)
+
+
+def _modified_entropy(logs: Tensor, labels: Tensor) -> Tensor:
+    logs = logs.double().clamp(LOWEST, -1e-30)
+    probabilities, rest = logs.exp(), -logs.expm1()  # p and 1 - p, the latter without cancellation.
+    own = rest.gather(1, labels[:, None]) * logs.gather(1, labels[:, None])
+    others: Tensor = (probabilities * rest.log()).scatter(1, labels[:, None], 0.0)
+    return own[:, 0] + others.sum(1)
+
+
+def _vector(logs: Tensor, labels: Tensor) -> Tensor:
+    own = logs.gather(1, labels[:, None])
+    others = logs.scatter(1, labels[:, None], -torch.inf).sort(1, descending=True).values[:, :-1]
+    return torch.cat([own, others], 1).clamp_min(LOWEST)
+
+
+_READERS: dict[Statistic, Callable[[Tensor, Tensor], Tensor]] = {
+    Statistic.CONFIDENCE: lambda logs, labels: _true_class(logs, labels).exp(),
+    Statistic.LOSS: _true_class,
+    Statistic.ENTROPY: _entropy,
+    Statistic.MODIFIED_ENTROPY: _modified_entropy,
+    Statistic.VECTOR: _vector,
+}

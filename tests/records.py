@@ -1,0 +1,241 @@
+"""Audit records made up from seeded scores, for tests of what reads a record."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from hardlabel.experiments.record import (
+    AttackResult,
+    AuditRecord,
+    Blind,
+    ClassResult,
+    Compute,
+    Curve,
+    Difference,
+    Environment,
+    Histogram,
+    LeftOut,
+    Queries,
+    Results,
+    Shadow,
+    Target,
+)
+from hardlabel.metrics.estimate import Estimate
+
+FPRS = (0.1, 0.01, 0.001)
+CLASSES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """An attack to make up: members' scores are N(shift, 1), non-members' N(0, 1), rounded to `steps` per unit."""
+
+    name: str
+    shift: float
+    access: str = "label"
+    signal: str = "whether the label is right"
+    mean: float = 1.0
+    most: int = 1
+    steps: int | None = None
+    overhead: Mapping[str, int] | None = None
+
+
+SIX = (
+    Recipe(name="gap", shift=0.7, steps=1),
+    Recipe(name="augmentation", shift=1.0, signal="which of 30 shifts and rotations keep the label", mean=30, most=30),
+    Recipe(
+        name="noise", shift=1.4, signal="share of 100 noisy copies (sigma 0.06) that keep the label", mean=101, most=101
+    ),
+    Recipe(
+        name="boundary",
+        shift=1.9,
+        signal="HopSkipJump distance, at most 2,500 queries",
+        mean=2431.6,
+        most=2500,
+        overhead={"labelling shadow data": 500},
+    ),
+    Recipe(name="loss", shift=1.9, access="scores", signal="loss of the true class"),
+    Recipe(name="shadow-network", shift=2.2, access="scores", signal="confidence vector"),
+)
+
+
+def attack_result(recipe: Recipe, scores: np.ndarray, member: np.ndarray, labels: np.ndarray) -> AttackResult:
+    """Figures with rough normal intervals: their truth is the metrics' business, not the report's."""
+    inside, outside = scores[member], scores[~member]
+    fpr, tpr, _ = roc_curve(member, scores)
+    low, high = scores.min(), scores.max() + 1e-9
+    edges = np.linspace(low, high, 25)
+    best = float((tpr + 1 - fpr).max() / 2)
+    right = float(((inside >= np.median(scores)).mean() + (outside < np.median(scores)).mean()) / 2)
+    called = float(member[scores >= np.median(scores)].mean())
+    tprs = {}
+    for at in FPRS:
+        found = float(tpr[fpr <= at].max())
+        tprs[f"{at:g}"] = (
+            rough(found, len(inside))
+            if len(outside) * at >= 10
+            else Estimate.undefined(f"needs {round(10 / at)} non-members, got {len(outside)}")
+        )
+    classes = [
+        ClassResult(
+            label=label,
+            members=int((member & (labels == label)).sum()),
+            nonmembers=int((~member & (labels == label)).sum()),
+            train_accuracy=1.0,
+            test_accuracy=0.6 + label / 50,
+            auc=auc_of(scores[labels == label], member[labels == label]),
+        )
+        for label in np.unique(labels).tolist()
+    ]
+    return AttackResult(
+        name=recipe.name,
+        access=recipe.access,
+        signal=recipe.signal,
+        calibration="threshold from the shadow model",
+        source="Choquette-Choo et al. 2021, section 3.4",
+        queries_per_sample=Queries(mean=recipe.mean, max=recipe.most),
+        overhead=dict(recipe.overhead or {}),
+        incomplete=3 if recipe.overhead else 0,
+        auc=auc_of(scores, member),
+        balanced_accuracy=rough(right, len(scores)),
+        advantage=rough(2 * right - 1, len(scores)),
+        precision=rough(called, len(scores)),
+        precision_at_prior=rough(called / 40, len(scores)),
+        best_balanced_accuracy=rough(best, len(scores)),
+        tpr_at_fpr=tprs,
+        roc=Curve(fpr=fpr.tolist(), tpr=tpr.tolist()),
+        histogram=Histogram(
+            edges=edges.tolist(),
+            members=(np.histogram(inside, edges)[0] / len(inside)).tolist(),
+            nonmembers=(np.histogram(outside, edges)[0] / len(outside)).tolist(),
+        ),
+        classes=classes,
+        reference_compute=Compute(rows=int(recipe.mean * 500), seconds=recipe.mean / 20),
+        seconds=recipe.mean / 9,
+    )
+
+
+def rough(value: float, of: int) -> Estimate:
+    """A normal interval of a share, cut to [0, 1]."""
+    reach = 1.96 * (max(value * (1 - value), 1 / of) / of) ** 0.5
+    return Estimate(value, max(0.0, value - reach), min(1.0, value + reach))
+
+
+def auc_of(scores: np.ndarray, member: np.ndarray) -> Estimate:
+    """The AUC with a rough interval; undefined with fewer than 10 of a kind."""
+    fewest = int(min(member.sum(), (~member).sum()))
+    if fewest < 10:
+        return Estimate.undefined(f"needs 10 members and non-members, got {fewest}")
+    return rough(float(roc_auc_score(member, scores)), 3 * fewest)
+
+
+def shadow_model() -> Shadow:
+    return Shadow(
+        description="the paper's CNN, trained alike",
+        train_size=2500,
+        members=250,
+        nonmembers=250,
+        train_accuracy=1.0,
+        test_accuracy=0.61,
+        labels="true",
+        training_seconds=83.0,
+        note="",
+    )
+
+
+def make_record(
+    recipes: Sequence[Recipe] = SIX,
+    *,
+    members: int = 300,
+    nonmembers: int = 300,
+    classes: int = CLASSES,
+    shadow: Shadow | None = None,
+    differs: bool = False,
+    seed: int = 0,
+) -> AuditRecord:
+    """A record as an audit of `members` + `nonmembers` records with these attacks would leave it."""
+    rng = np.random.default_rng(seed)
+    member = np.arange(members + nonmembers) < members
+    labels = rng.integers(0, classes, len(member))
+    ids = rng.permutation(len(member))
+    attacks, frames = [], []
+    for recipe in recipes:
+        scores = rng.normal(size=len(member)) + recipe.shift * member
+        if recipe.steps is not None:
+            scores = np.clip(np.round(scores * recipe.steps) / recipe.steps, 0, 1)
+        attacks.append(attack_result(recipe, scores, member, labels))
+        frames.append(
+            pd.DataFrame(
+                {
+                    "id": ids,
+                    "member": member,
+                    "label": labels,
+                    "attack": recipe.name,
+                    "score": scores,
+                    "queries": np.full(len(member), recipe.most),
+                }
+            )
+        )
+    columns = ["id", "member", "label", "attack", "score", "queries"]
+    known = {attack.name: attack for attack in attacks}
+    pairs = [(name, "gap") for name in known if name != "gap" and "gap" in known]
+    pairs += [(name, "loss") for name, attack in known.items() if attack.access == "label" and "loss" in known]
+    results = Results(
+        data="CIFAR-10 (500 of 60,000 images)",
+        domain="32 x 32 colour images in the box [0, 1]",
+        members=members,
+        nonmembers=nonmembers,
+        prior=0.01,
+        budget=2500,
+        target=Target(
+            description="the paper's CNN, 2,500 training images, trained to 100 %",
+            train_accuracy=Estimate(1.0, 0.988, 1.0),
+            test_accuracy=Estimate(0.61, 0.553, 0.665),
+            classes=classes,
+            device="cpu",
+            batch_size=256,
+        ),
+        shadow=shadow,
+        blind=Blind(
+            auc=Estimate(0.61, 0.56, 0.66) if differs else Estimate(0.507, 0.461, 0.553),
+            differs=differs,
+            method="gradient boosting on 50 principal components, 5-fold cross-validation",
+        ),
+        attacks=attacks,
+        differences=[
+            Difference(first=one, second=two, auc=difference(known[one].auc, known[two].auc)) for one, two in pairs
+        ],
+        left_out=[LeftOut(name="combined", reason="needs at least 250 queries per sample, the budget is 101")],
+        notes=["The shadow model was trained on as many points as there are members."],
+        environment=Environment(
+            command="hardlabel audit --data cifar10 --arch paper-cnn --budget 2500 --seed 0",
+            seed=0,
+            started="2026-02-03T10:20:30+00:00",
+            seconds=412.3,
+            versions={"hardlabel": "0.1.0", "python": "3.11.9", "torch": "2.6.0"},
+            machine="Linux x86_64, 2 cores",
+        ),
+    )
+    config: dict[str, object] = {"data": "cifar10", "attacks": [recipe.name for recipe in recipes], "seed": 0}
+    scores_of_all = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    return AuditRecord(results=results, scores=scores_of_all, config=config)
+
+
+def difference(first: Estimate, second: Estimate) -> Estimate:
+    if first.value is None or second.value is None:
+        return Estimate.undefined("one of the two is undefined")
+    gap = first.value - second.value
+    return Estimate(gap, gap - 0.03, gap + 0.03)
+
+
+def changed(record: AuditRecord, name: str | None = None, **figures: object) -> AuditRecord:
+    """The record with some figures of one attack, or of the whole where `name` is None, replaced."""
+    if name is None:
+        return replace(record, results=record.results.model_copy(update=figures))
+    attacks = [
+        attack.model_copy(update=figures) if attack.name == name else attack for attack in record.results.attacks
+    ]
+    return replace(record, results=record.results.model_copy(update={"attacks": attacks}))

@@ -1,0 +1,268 @@
+"""Whole audits on games whose outcome is known: nothing to find, everything to find, and bad input."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import hardlabel
+from games import Constant
+from hardlabel import randomness
+from hardlabel.checks import InvalidInput
+from hardlabel.data import sources
+from hardlabel.data.split import equal_sizes, split
+from hardlabel.models.train import Recipe, train
+
+EACH = 150  # Samples per group.
+SPARING = 240  # Queries per sample and attack: few, so that a whole audit takes seconds.
+RECIPE = Recipe(architecture="fc", max_epochs=60)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return split(sources.load("digits").samples, equal_sizes(1797, EACH), seed=0)
+
+
+def trainer(inputs, labels, *, seed):
+    """A shadow model trained as the targets here are."""
+    domain = hardlabel.Box((1, 8, 8))
+    samples = hardlabel.Samples(ids=torch.arange(len(inputs)), inputs=inputs, labels=labels, domain=domain)
+    return train(RECIPE, samples, classes=10, seed=seed).model
+
+
+def pair(samples):
+    return samples.inputs, samples.labels
+
+
+def audited(target, members, nonmembers, population, **settings):
+    chosen = {"population": pair(population), "trainer": trainer, "budget": SPARING, "device": "cpu"} | settings
+    return hardlabel.audit(target, pair(members), pair(nonmembers), **chosen)
+
+
+def four_null_errors(members, nonmembers):
+    """Four standard errors of an AUC under the null: Var = (m + n + 1) / (12 m n) (Mann-Whitney)."""
+    return 4 * math.sqrt((members + nonmembers + 1) / (12 * members * nonmembers))
+
+
+def test_membership_redrawn_after_training_is_not_found(digits):
+    model = train(RECIPE, digits.members, classes=10, seed=1).model
+    everyone = torch.cat([digits.members.inputs, digits.nonmembers.inputs])
+    labels = torch.cat([digits.members.labels, digits.nonmembers.labels])
+    order = torch.randperm(2 * EACH, generator=randomness.generator(0, "redrawn"))
+    coin = order[:EACH], order[EACH:]
+    record = hardlabel.audit(
+        model,
+        (everyone[coin[0]], labels[coin[0]]),
+        (everyone[coin[1]], labels[coin[1]]),
+        population=pair(digits.population),
+        trainer=trainer,
+        budget=SPARING,
+        device="cpu",
+    )
+    assert len(record.results.attacks) >= 9
+    for attack in record.results.attacks:
+        assert abs(attack.auc.value - 0.5) < four_null_errors(EACH, EACH), attack.name
+
+
+def test_answers_of_a_model_trained_on_other_data_tell_nothing(digits):
+    model = train(RECIPE, digits.shadow_members, classes=10, seed=1).model
+    record = audited(model, digits.members, digits.nonmembers, digits.population)
+    for attack in record.results.attacks:
+        assert abs(attack.auc.value - 0.5) < four_null_errors(EACH, EACH), attack.name
+    assert not record.results.blind.differs
+
+
+class Planted(nn.Module):
+    """Answers the true label within a small distance of a member, and the next class everywhere else."""
+
+    def __init__(self, members, radius):
+        super().__init__()
+        self.inputs, self.labels, self.radius = members.inputs.flatten(1), members.labels, radius
+
+    def forward(self, inputs):
+        distances = torch.cdist(inputs.flatten(1), self.inputs)
+        near, who = distances.min(1)
+        right = torch.where(near <= self.radius, self.labels[who], (self.labels[who] + 1) % 10)
+        return 8.0 * nn.functional.one_hot(right, 10).float()
+
+
+def test_a_planted_leak_is_found_whole_by_every_attack(digits):
+    """The target is right on members and wrong elsewhere; so is the shadow model on its own.
+
+    `entropy` is left out: this model is equally sure of right and of wrong answers, and entropy cannot see the label.
+    """
+
+    def plant(inputs, labels, *, seed):
+        domain = hardlabel.Box((1, 8, 8))
+        return Planted(
+            hardlabel.Samples(ids=torch.arange(len(inputs)), inputs=inputs, labels=labels, domain=domain), radius=0.4
+        )
+
+    # A non-member must not get its true label by accident of a neighbour's class being one less.
+    labels = digits.nonmembers.labels
+    target = Planted(digits.members, 0.4)
+    wrong = target(digits.nonmembers.inputs).argmax(1) != labels
+    names = [name for name in hardlabel.attacks.TABLE if name != "entropy"]
+    record = audited(
+        target, digits.members, digits.nonmembers.take(wrong), digits.population, trainer=plant, attacks=names
+    )
+    assert [attack.name for attack in record.results.attacks] == names
+    for attack in record.results.attacks:
+        assert attack.auc.value == 1.0, attack.name
+
+
+def test_no_attack_is_given_a_look_at_the_targets_membership(digits):
+    """Members and non-members exchanged: the same scores come out, sample by sample, for every attack."""
+    model = train(RECIPE, digits.members, classes=10, seed=1).model
+    kwargs = {"attacks": ["gap", "noise", "augmentation", "boundary", "loss", "shadow-network"], "budget": 60}
+    one = audited(model, digits.members, digits.nonmembers, digits.population, **kwargs)
+    two = audited(model, digits.nonmembers, digits.members, digits.population, **kwargs)
+    # Ids count from the members on, so that exchanging the groups exchanges their ids.
+    moved = two.scores.assign(id=(two.scores["id"] + EACH) % (2 * EACH), member=~two.scores["member"])
+    key = ["attack", "id"]
+    first = one.scores.sort_values(key).reset_index(drop=True)
+    second = moved.sort_values(key).reset_index(drop=True)
+    assert (first["member"] == second["member"]).all()
+    # Rounding by batch may move a few samples of a real network; a leak would move all of them.
+    same = np.isclose(first["score"], second["score"], rtol=1e-4, atol=1e-6)
+    assert same.mean() > 0.97
+    for a, b in zip(one.results.attacks, two.results.attacks, strict=True):
+        assert a.auc.value == pytest.approx(1 - b.auc.value, abs=0.005)
+
+
+def test_the_same_seed_gives_the_same_record_and_another_seed_another(digits):
+    model = train(RECIPE, digits.members, classes=10, seed=1).model
+    kwargs = {"attacks": ["noise"], "budget": 60}
+    one, two = (audited(model, digits.members, digits.nonmembers, digits.population, **kwargs) for _ in range(2))
+    assert one.scores.equals(two.scores)
+    other = audited(model, digits.members, digits.nonmembers, digits.population, seed=1, **kwargs)
+    assert not one.scores["score"].equals(other.scores["score"])
+
+
+def test_without_a_shadow_model_there_are_scores_but_no_thresholds(digits):
+    model = train(RECIPE, digits.members, classes=10, seed=1).model
+    record = hardlabel.audit(model, pair(digits.members), pair(digits.nonmembers), budget=60, device="cpu")
+    assert {out.name for out in record.results.left_out} >= {"augmentation", "shadow-network"}
+    assert record.results.shadow is None
+    assert record.attack("gap").balanced_accuracy.value is not None
+    assert record.attack("noise").balanced_accuracy.value is None
+    assert record.attack("noise").auc.value is not None
+    assert any("without trainer and population" in note for note in record.results.notes)
+
+
+def test_a_label_oracle_is_audited_without_the_score_attacks(digits):
+    record = hardlabel.audit(Constant(3), pair(digits.members), pair(digits.nonmembers), budget=60, device="cpu")
+    left_out = {out.name: out.reason for out in record.results.left_out}
+    assert left_out["loss"] == "the target answers with labels only"
+    assert all(attack.access == "label" for attack in record.results.attacks)
+    assert record.attack("boundary").incomplete == int((digits.members.labels == 3).sum()) + int(
+        (digits.nonmembers.labels == 3).sum()
+    )
+
+
+def test_the_target_may_label_the_shadow_data(digits):
+    model = train(RECIPE, digits.members, classes=10, seed=1).model
+    record = audited(
+        model, digits.members, digits.nonmembers, digits.population, shadow_labels="target", attacks=["gap", "noise"]
+    )
+    shadow = record.results.shadow
+    assert shadow.labels == "target"
+    assert record.attack("noise").overhead == {"labelling the shadow data": shadow.train_size + shadow.nonmembers}
+
+
+def test_groups_of_unequal_size_are_handled_and_said(digits):
+    model = train(RECIPE, digits.members, classes=10, seed=1).model
+    record = audited(model, digits.members, digits.nonmembers.take(slice(0, 40)), digits.population, attacks=["gap"])
+    assert (record.results.members, record.results.nonmembers) == (EACH, 40)
+    assert any("differ in size" in note for note in record.results.notes)
+
+
+def test_overlapping_population_is_set_aside(digits):
+    model = train(RECIPE, digits.members, classes=10, seed=1).model
+    both = (
+        torch.cat([digits.population.inputs, digits.members.inputs[:7]]),
+        torch.cat([digits.population.labels, digits.members.labels[:7]]),
+    )
+    record = audited(
+        model, digits.members, digits.nonmembers, digits.population, population=both, attacks=["gap", "loss"]
+    )
+    assert any(note.startswith("7 population samples are attacked as well") for note in record.results.notes)
+
+
+class Watched(nn.Module):
+    """Fails if it is asked: bad input must be refused first."""
+
+    def forward(self, inputs):
+        raise AssertionError("the target was asked")
+
+
+def no_trainer(inputs, labels, *, seed):
+    raise AssertionError("a shadow model was trained")
+
+
+X, Y = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 10
+Z = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({"members": (X[:0], Y[:0])}, "members must hold at least one sample"),
+        ({"members": (X, Y[:-1])}, r"labels of members must be whole numbers \(20,\)"),
+        ({"members": (X, Y.float())}, "labels of members must be whole numbers"),
+        ({"members": X[0]}, "members must be a pair"),
+        ({"members": (X, Y - 1)}, "labels must be 0 or more, got -1"),
+        ({"members": (X[:, :, :4], Y)}, "inputs must agree in shape"),
+        ({"members": (X[:, :, :4], Y), "domain": hardlabel.Box((1, 8, 8))}, "members must have shape"),
+        ({"members": (X / 0, Y)}, "NaN or infinity"),
+        ({"members": (torch.where(X > 0.999, torch.nan, X.clamp_min(0.9995)), Y)}, "NaN or infinity"),
+        ({"members": (X * 2, Y), "domain": hardlabel.Box((1, 8, 8))}, r"members must lie in \[0, 1\]"),
+        ({"nonmembers": (X, Y)}, r"must not share inputs, got 20 in both \(the first is members\[0\]\)"),
+        ({"nonmembers": (torch.cat([Z, X[4:5]]), torch.cat([Y, Y[:1]]))}, r"1 in both \(the first is members\[4\]\)"),
+        ({"attacks": ["nois"]}, "attack 'nois' is unknown: did you mean 'noise'"),
+        ({"attacks": []}, "attacks must name at least one attack"),
+        ({"attacks": ["boundary"], "budget": 2}, "budget must be at least .* for attack 'boundary', got 2"),
+        ({"budget": 0}, "budget must be at least 1, got 0"),
+        ({"prior": 0.0}, "prior must lie strictly between 0 and 1"),
+        ({"shadow_labels": "guessed"}, "shadow_labels 'guessed' is unknown"),
+        ({"train_size": 0}, "train_size must be at least"),
+        ({"target": "model.pt"}, "target must be a torch module or an oracle"),
+        ({"device": "abacus"}, "device 'abacus' cannot be used"),
+    ],
+)
+def test_bad_input_is_refused_before_any_training_or_query(settings, rule):
+    given = {"target": Watched(), "members": (X, Y), "nonmembers": (Z, Y), "population": (Z * 0.5, Y)} | settings
+    target, members, nonmembers = given.pop("target"), given.pop("members"), given.pop("nonmembers")
+    with pytest.raises(InvalidInput, match=rule) as raised:
+        hardlabel.audit(target, members, nonmembers, trainer=no_trainer, **given)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_label_outside_the_classes_is_refused(digits):
+    model = train(RECIPE, digits.members, classes=10, seed=1).model
+    with pytest.raises(InvalidInput, match="labels must be below the target's 10 classes, got 12"):
+        hardlabel.audit(model, (X, Y + 3), (Z, Y), trainer=no_trainer, device="cpu")
+
+
+def test_arrays_are_as_good_as_tensors(digits):
+    model = train(RECIPE, digits.members, classes=10, seed=1).model
+    handed = []
+
+    def numpy_trainer(inputs, labels, *, seed):
+        handed.append(type(inputs))
+        return trainer(torch.from_numpy(inputs), torch.from_numpy(labels), seed=seed)
+
+    tensors = audited(model, digits.members, digits.nonmembers, digits.population, attacks=["loss"])
+    arrays = hardlabel.audit(
+        model,
+        tuple(part.numpy() for part in pair(digits.members)),
+        tuple(part.numpy() for part in pair(digits.nonmembers)),
+        population=tuple(part.numpy() for part in pair(digits.population)),
+        trainer=numpy_trainer,
+        attacks=["loss"],
+        device="cpu",
+    )
+    assert handed == [np.ndarray]
+    assert arrays.scores.equals(tensors.scores)

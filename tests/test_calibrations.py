@@ -1,0 +1,109 @@
+"""Calibrations learn from references only, and never flatter the references' own scores."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from hardlabel.calibrations.base import References
+from hardlabel.calibrations.network import AttackNetwork
+from hardlabel.calibrations.threshold import Threshold
+from hardlabel.checks import InvalidInput
+
+CALIBRATIONS = [Threshold(), Threshold(fixed=0.5), AttackNetwork(), AttackNetwork(per_class=True, hidden=(8,))]
+
+
+def references(n=400, *, shift=1.0, width=1, classes=2, seed=0):
+    """Members' values are normal around `shift`, non-members' around 0; the AUC is Phi(shift / sqrt 2)."""
+    rng = np.random.default_rng(seed)
+    inside = np.arange(n) % 2 == 0
+    values = rng.normal(size=(1, n, width)) + shift * inside[None, :, None]
+    labels = rng.integers(0, classes, n)
+    return References(
+        values=torch.tensor(values, dtype=torch.float32),
+        inside=torch.tensor(inside)[None],
+        labels=torch.tensor(labels),
+    )
+
+
+@pytest.mark.parametrize("calibration", CALIBRATIONS, ids=str)
+def test_the_same_references_and_seed_give_the_same_scores(calibration):
+    known, new = references(), references(seed=1)
+    one, two = (calibration.fit(known, seed=3).score(new.values[0], new.labels) for _ in range(2))
+    assert torch.equal(one, two)
+    assert one.dtype == torch.float64
+    assert one.shape == (400,)
+
+
+@pytest.mark.parametrize("calibration", CALIBRATIONS, ids=str)
+def test_scores_point_towards_members(calibration):
+    """The AUC of the likelihood ratio is Phi(2 / sqrt 2) = .921; a network may lose a little of it."""
+    known, new = references(shift=2.0), references(shift=2.0, seed=1)
+    scores = calibration.fit(known, seed=0).score(new.values[0], new.labels)
+    found = roc_auc_score(new.inside[0], scores)
+    four_standard_errors = 4 * math.sqrt(0.921 * 0.079 / 200)  # Above DeLong's error for 200 + 200 samples.
+    assert found > 0.921 - four_standard_errors
+
+
+@pytest.mark.parametrize("calibration", CALIBRATIONS, ids=str)
+def test_a_score_does_not_depend_on_company(calibration):
+    fitted, new = calibration.fit(references(), seed=0), references(seed=1)
+    alone = fitted.score(new.values[0, 5:6], new.labels[5:6])
+    torch.testing.assert_close(alone, fitted.score(new.values[0], new.labels)[5:6], rtol=1e-9, atol=1e-9)
+
+
+def test_a_network_is_not_flattered_by_references_it_memorised():
+    """On pure noise with many columns a network fits its training rows well; held-out scores stay at chance."""
+    noise = references(200, shift=0.0, width=30)
+    own = AttackNetwork(hidden=(64,)).fit(noise, seed=0).reference_scores
+    error = math.sqrt((100 + 100 + 1) / (12 * 100 * 100))  # Of an AUC under the null (Mann-Whitney).
+    assert abs(roc_auc_score(noise.inside[0], own[0]) - 0.5) < 4 * error
+
+
+def test_one_network_per_class_learns_what_one_for_all_cannot():
+    """In class 0 members lie 3 higher, in class 1 non-members do: pooled, the two groups are the same."""
+    known, new = references(shift=0.0), references(shift=0.0, seed=1)
+    for part in (known, new):
+        part.values[0, :, 0] += 3 * (part.inside[0] == (part.labels == 0))
+    pooled = AttackNetwork().fit(known, seed=0).score(new.values[0], new.labels)
+    split = AttackNetwork(per_class=True).fit(known, seed=0).score(new.values[0], new.labels)
+    error = math.sqrt(401 / (12 * 200 * 200))  # Of an AUC under the null.
+    assert abs(roc_auc_score(new.inside[0], pooled) - 0.5) < 4 * error
+    # By class the AUC is Phi(3 / sqrt 2) = .983; mixing two networks' scales costs a little.
+    assert roc_auc_score(new.inside[0], split) > 0.95
+
+
+def test_a_class_with_few_references_uses_the_network_of_all():
+    known = references()
+    known.labels[:] = 0
+    known.labels[:6] = 1
+    fitted = AttackNetwork(per_class=True).fit(known, seed=0)
+    assert set(fitted.by_class) == {0}
+    assert math.isfinite(float(fitted.score(torch.zeros(1, 1), torch.tensor([1]))[0]))
+
+
+def test_a_threshold_scores_by_the_signal_itself():
+    new = references(seed=1)
+    without = Threshold().fit(None, seed=0)
+    assert torch.equal(without.score(new.values[0], new.labels), new.values[0, :, 0].double())
+    assert without.threshold is None
+    assert without.reference_scores is None
+    assert Threshold(fixed=0.5).fit(None, seed=0).threshold == 0.5
+
+
+def test_a_network_without_references_is_refused():
+    with pytest.raises(InvalidInput, match="references must be given"):
+        AttackNetwork().fit(None, seed=0)
+
+
+def test_a_threshold_needs_one_column():
+    with pytest.raises(InvalidInput, match=r"one column .* got \(3, 2\)"):
+        Threshold().fit(None, seed=0).score(torch.zeros(3, 2), torch.zeros(3, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("inside", [torch.ones(1, 4), torch.zeros(1, 4)])
+def test_references_of_one_kind_are_refused(inside):
+    with pytest.raises(InvalidInput, match="both members and non-members"):
+        References(values=torch.zeros(1, 4, 1), inside=inside.bool(), labels=torch.zeros(4, dtype=torch.int64))

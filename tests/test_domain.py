@@ -1,0 +1,111 @@
+"""Domains keep every query legal, and their noise is what it says."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hardlabel import randomness
+from hardlabel.checks import InvalidInput
+from hardlabel.data.domain import BinaryFeatures, Box, NoiseLevel, l2
+
+DOMAINS = [Box((3, 4, 4)), Box((5,), -1.0, 2.0), BinaryFeatures(12)]
+
+
+def points(domain, count, seed=0):
+    return domain.random(count, randomness.generator(seed, "test points"))
+
+
+@pytest.mark.parametrize("domain", DOMAINS, ids=str)
+@given(seed=st.integers(0, 2**32 - 1), strength=st.floats(0, 1))
+def test_noisy_copies_and_random_points_are_legal(domain, seed, strength):
+    inputs = points(domain, 3, seed)
+    domain.check(inputs)
+    source = domain.noise_source(4, randomness.generator(seed, "noise"))
+    copies = domain.noisy(inputs, source, NoiseLevel(sigma=strength, flip=strength))
+    assert copies.shape == (3, 4, *domain.shape)
+    assert copies.dtype == torch.float32
+    domain.check(copies.flatten(0, 1))
+
+
+@pytest.mark.parametrize("domain", DOMAINS, ids=str)
+def test_a_copy_depends_neither_on_company_nor_on_order(domain):
+    inputs = points(domain, 6)
+    source = domain.noise_source(3, randomness.generator(0, "noise"))
+    level = NoiseLevel(sigma=0.3, flip=0.3)
+    together = domain.noisy(inputs, source, level)
+    order = torch.tensor([4, 0, 5, 2, 1, 3])
+    assert torch.equal(domain.noisy(inputs[order], source, level), together[order])
+    assert torch.equal(domain.noisy(inputs[2:3], source[1:2], level)[0, 0], together[2, 1])
+
+
+def test_gaussian_noise_has_the_stated_deviation_away_from_the_edges():
+    domain = Box((1000,), -100.0, 100.0)
+    source = domain.noise_source(100, randomness.generator(1, "noise"))
+    noise = domain.noisy(torch.zeros(1, 1000), source, NoiseLevel(sigma=0.5))
+    count = noise.numel()
+    assert abs(float(noise.mean())) < 4 * 0.5 / count**0.5
+    # The variance of a sample variance is 2 sigma^4 / n.
+    assert abs(float(noise.var()) - 0.25) < 4 * 0.25 * (2 / count) ** 0.5
+
+
+def test_bits_flip_with_the_stated_probability():
+    domain = BinaryFeatures(1000)
+    source = domain.noise_source(100, randomness.generator(1, "noise"))
+    flipped = domain.noisy(torch.ones(1, 1000), source, NoiseLevel(flip=0.2)) == 0
+    assert abs(float(flipped.float().mean()) - 0.2) < 4 * (0.2 * 0.8 / flipped.numel()) ** 0.5
+
+
+def test_more_noise_moves_the_same_draws_further():
+    domain = Box((8,), -100.0, 100.0)
+    source = domain.noise_source(5, randomness.generator(0, "noise"))
+    near = domain.noisy(torch.zeros(1, 8), source, NoiseLevel(sigma=0.1))
+    far = domain.noisy(torch.zeros(1, 8), source, NoiseLevel(sigma=0.2))
+    torch.testing.assert_close(far, 2 * near)
+
+
+def test_noise_levels_run_from_weak_to_strong():
+    for domain in DOMAINS:
+        levels = domain.noise_levels
+        assert list(levels) == sorted(levels)
+        assert len(set(levels)) == len(levels)
+
+
+@pytest.mark.parametrize(
+    ("domain", "inputs", "rule"),
+    [
+        (Box((2,)), [[0.5, 1.2]], r"inputs must lie in \[0, 1\], got values from 0.5 to 1.2"),
+        (Box((2,)), [[0.5, -0.1]], "must lie in"),
+        (Box((2,)), [[0.5, float("nan")]], "must be finite, got NaN or infinity in row 0"),
+        (Box((2,)), [[0.5, 0.5, 0.5]], r"must have shape \(n, 2\), got \(1, 3\)"),
+        (BinaryFeatures(2), [[0.0, 0.5]], "must be 0 or 1 in a binary domain, got 0.5"),
+        (BinaryFeatures(2), [[0.0, float("inf")]], "must be finite"),
+    ],
+)
+def test_illegal_inputs_are_refused_by_name_value_and_rule(domain, inputs, rule):
+    with pytest.raises(InvalidInput, match=rule):
+        domain.check(torch.tensor(inputs))
+
+
+@pytest.mark.parametrize("make", [lambda: Box(()), lambda: Box((0, 2)), lambda: Box((2,), 1.0, 1.0)])
+def test_a_box_without_inside_is_refused(make):
+    with pytest.raises(InvalidInput):
+        make()
+
+
+def test_binary_points_cannot_be_clipped():
+    with pytest.raises(InvalidInput, match="no points between"):
+        BinaryFeatures(3).clip(torch.zeros(1, 3))
+
+
+def test_distances_are_euclidean_in_a_box_and_hamming_for_bits():
+    assert Box((2,)).distance(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.3, 0.4]])).tolist() == pytest.approx([0.5])
+    bits = torch.tensor([[0.0, 1.0, 1.0]])
+    assert BinaryFeatures(3).distance(bits, 1 - bits).tolist() == [3.0]
+
+
+@given(rows=st.integers(1, 200), seed=st.integers(0, 1000))
+def test_a_length_does_not_depend_on_how_many_are_taken_together(rows, seed):
+    differences = torch.randn(rows, 3, 7, 7, generator=randomness.generator(seed, "lengths"))
+    together = l2(differences)
+    assert torch.equal(together[rows // 2], l2(differences[rows // 2 : rows // 2 + 1])[0])

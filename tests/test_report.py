@@ -1,0 +1,238 @@
+"""The report as text: what it shows, in which order, and that it shows something for every kind of record."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hardlabel.experiments.record import AuditRecord
+from hardlabel.metrics.estimate import Estimate
+from hardlabel.metrics.roc import tpr_at
+from hardlabel.reports.figures import auc_figure, histogram_figure, queries_figure, roc_figure, styles
+from hardlabel.reports.html import render, write_report
+from hardlabel.reports.svg import Scale, element
+from hardlabel.reports.tables import in_order, most_exposed
+from records import SIX, Recipe, changed, make_record, shadow_model
+
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+SECTIONS = ["verdict", "blind", "threat", "attacks", "figures", "classes", "exposed", "limits", "reproduce"]
+
+
+class Page(HTMLParser):
+    """What the tests ask of a page: that its tags match, and its headings, cells and links."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.headings: list[int] = []
+        self.ids: list[str] = []
+        self.cells: dict[tuple[str, str], str] = {}
+        self.links: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+        if re.fullmatch(r"h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if "id" in given:
+            self.ids.append(given["id"])
+        if "data-attack" in given:
+            self.cells[given["data-attack"], given["data-figure"]] = given["data-value"]
+        self.links += [value for name, value in attrs if name in {"src", "href", "data", "action"}]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def undefined_everywhere() -> AuditRecord:
+    record = make_record(SIX)
+    nothing = Estimate.undefined("too few records")
+    figures = ("auc", "balanced_accuracy", "advantage", "precision", "precision_at_prior", "best_balanced_accuracy")
+    for recipe in SIX:
+        rates = {"0.1": nothing, "0.01": nothing}
+        record = changed(record, recipe.name, tpr_at_fpr=rates, **dict.fromkeys(figures, nothing))
+    blind = record.results.blind.model_copy(update={"auc": nothing})
+    target = record.results.target.model_copy(update={"train_accuracy": nothing, "test_accuracy": nothing})
+    return changed(record, blind=blind, target=target, differences=[], left_out=[], notes=[])
+
+
+RECORDS = {
+    "six attacks": make_record(SIX, shadow=shadow_model()),
+    "groups that differ": make_record(SIX, differs=True),
+    "no shadow model": make_record(SIX),
+    "no attack that sees scores": make_record(SIX[:4]),
+    "only attacks that see scores": make_record(SIX[4:]),
+    "only the gap attack": make_record(SIX[:1]),
+    "nothing defined": undefined_everywhere(),
+    "one class": make_record(SIX, classes=1),
+    "tiny groups": make_record(SIX, members=4, nonmembers=3),
+    "no attack at all": make_record(()),
+    "no scores kept": replace(make_record(SIX), scores=make_record(()).scores),
+    "twenty attacks": make_record([Recipe(name=f"an-attack-with-a-long-name-{i}", shift=i / 9) for i in range(20)]),
+}
+
+
+@pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
+def test_every_record_renders_whole_and_small_without_links_or_scripts(record):
+    text = render(record)
+    page = Page(text)
+    assert page.headings[0] == 1
+    assert all(after - before <= 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
+    assert len(page.ids) == len(set(page.ids))
+    assert [name for name in page.ids if name in SECTIONS] == [name for name in SECTIONS if name in page.ids]
+    assert page.links == []
+    assert "<script" not in text
+    assert "@import" not in text
+    assert "url(" not in text
+    assert not re.search(r"\b(nan|None|inf)\b", " ".join(page.words))
+    assert len(text.encode()) < 2_000_000
+
+
+def test_all_nine_sections_stand_in_order():
+    assert [name for name in Page(render(RECORDS["six attacks"])).ids if name in SECTIONS] == SECTIONS
+
+
+def test_every_cell_holds_the_exact_figure_of_the_record():
+    record = RECORDS["six attacks"]
+    cells = Page(render(record)).cells
+    for attack in record.results.attacks:
+        figures = {
+            "auc": attack.auc,
+            "balanced_accuracy": attack.balanced_accuracy,
+            "best_balanced_accuracy": attack.best_balanced_accuracy,
+            "precision": attack.precision,
+            "precision_at_prior": attack.precision_at_prior,
+            **{f"tpr_at_{fpr}": estimate for fpr, estimate in attack.tpr_at_fpr.items()},
+        }
+        for name, estimate in figures.items():
+            shown = cells[attack.name, name]
+            assert shown == ("" if estimate.value is None else repr(estimate.value))
+        assert float(cells[attack.name, "queries"]) == attack.queries_per_sample.mean
+    for difference in record.results.differences:
+        assert float(cells[f"{difference.first}-{difference.second}", "difference"]) == difference.auc.value
+
+
+def test_a_rate_that_cannot_be_resolved_says_what_it_would_need():
+    words = " ".join(Page(render(RECORDS["six attacks"])).words)
+    assert "not resolvable" in words
+    assert "needs 10000 non-members, got 300" in words
+
+
+def test_the_warning_stands_out_only_where_the_groups_differ():
+    assert "Warning: the two groups differ" in render(RECORDS["groups that differ"])
+    assert "Warning" not in render(RECORDS["six attacks"])
+
+
+def test_what_a_record_says_cannot_become_markup():
+    evil = "<script>alert(1)</script>\"'&"
+    record = make_record([Recipe(name=evil, shift=1.0, signal=evil), *SIX[4:]])
+    record = replace(changed(record, data=evil, notes=[evil]), config={evil: evil})
+    text = render(record)
+    assert "<script" not in text
+    assert Page(text).words.count(evil) >= 3
+
+
+def test_the_same_record_gives_the_same_bytes(tmp_path):
+    record = RECORDS["six attacks"]
+    write_report(record, tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_bytes() == render(make_record(SIX, shadow=shadow_model())).encode()
+
+
+def test_label_only_attacks_come_first_and_each_kind_by_falling_auc():
+    attacks = in_order(RECORDS["six attacks"].results)
+    assert [attack.access for attack in attacks] == ["label"] * 4 + ["scores"] * 2
+    for kind in (attacks[:4], attacks[4:]):
+        aucs = [attack.auc.value for attack in kind]
+        assert aucs == sorted(aucs, reverse=True)
+
+
+@pytest.mark.parametrize("attack", ["boundary", "gap"])  # Distinct scores, and ties.
+def test_the_most_exposed_agree_with_a_count_by_hand(attack):
+    record = RECORDS["six attacks"]
+    rows = record.scores[record.scores["attack"] == attack]
+    members, others = rows[rows["member"]], rows[~rows["member"]]
+    found = most_exposed(record, attack, most=20)
+    assert len(found) == 20
+    for row in found:
+        mine = float(members.loc[members["id"] == row.id, "score"].iloc[0])
+        assert row.score == mine
+        assert row.rank == 1 + sum(score > mine for score in members["score"])
+        assert row.tied == sum(score == mine for score in members["score"])
+        assert row.above == sum(score >= mine for score in others["score"])
+        assert row.false_alarms.value == row.above / len(others)
+        assert row.false_alarms.low <= row.false_alarms.value <= row.false_alarms.high
+    best = sorted(zip(-members["score"], members["id"], strict=True))[:20]
+    assert [row.id for row in found] == [index for _, index in best]
+
+
+def test_the_table_behind_the_roc_reads_the_largest_tpr_within_the_rate():
+    record = RECORDS["six attacks"]
+    attacks = in_order(record.results)
+    figure = roc_figure(record.results, attacks, "boundary")
+    rows = record.scores[record.scores["attack"] == "boundary"]
+    expected = tpr_at(rows["score"].to_numpy(), rows["member"].to_numpy(dtype=bool), 0.1)
+    [row] = [row for row in figure.rows if row[0] == "boundary"]
+    assert row[figure.header.index("at 10\u00a0% FPR")] == f"{100 * expected:.0f}\u00a0%"
+
+
+def test_figures_name_every_attack_in_words_too():
+    record = RECORDS["six attacks"]
+    attacks = in_order(record.results)
+    for figure in (roc_figure(record.results, attacks, None), auc_figure(attacks), queries_figure(attacks)):
+        assert [row[0] for row in figure.rows] == [attack.name for attack in attacks]
+        assert 'role="img"' in figure.svg
+        assert "aria-label" in figure.svg
+    shares = [row[1:] for row in histogram_figure(attacks[0], 300, 300).rows]
+    assert len(shares) == len(attacks[0].histogram.members)
+
+
+def test_no_two_attacks_look_alike_and_dashes_mean_scores():
+    drawn = styles(in_order(RECORDS["twenty attacks"].results) + in_order(RECORDS["six attacks"].results))
+    looks = {(style.classes, style.shape) for style in drawn.values()}
+    assert len(looks) == len(drawn) == 26
+    assert [style.scores for style in drawn.values()] == [False] * 24 + [True] * 2
+
+
+@given(
+    low=st.floats(1e-4, 1e3),
+    width=st.floats(1.01, 1e4),
+    share=st.floats(0, 1),
+    log=st.booleans(),
+)
+def test_a_scale_keeps_order_and_stays_inside(low, width, share, log):
+    scale = Scale(low=low, high=low * width, start=10.0, end=90.0, log=log)
+    value = low * width**share
+    assert scale(low) == pytest.approx(10)
+    assert scale(low * width) == pytest.approx(90)
+    assert 10 - 1e-9 <= scale(value) <= scale(value * 1.5) <= 90 + 1e-9
+    assert scale(low / 2) == pytest.approx(10)
+    ticks = scale.ticks()
+    assert ticks == sorted(ticks)
+    assert len(ticks) <= 8
+    assert all(low * (1 - 1e-6) - 1e-9 <= tick <= low * width * (1 + 1e-6) for tick in ticks)
+
+
+def test_a_scale_of_no_width_maps_to_the_middle():
+    assert Scale(low=2.0, high=2.0, start=0.0, end=10.0)(2.0) == 5.0
+
+
+def test_attributes_and_text_are_escaped():
+    assert element("text", {"class": '"<'}, "<&") == '<text class="&#34;&lt;">&lt;&amp;</text>'
+
+
+def test_infinite_scores_are_shown_and_ranked_first():
+    record = make_record(SIX[:1])
+    scores = record.scores.assign(score=np.where(record.scores["id"] == record.scores["id"].iloc[0], np.inf, 0.0))
+    [first, *_] = most_exposed(replace(record, scores=scores), "gap")
+    assert (first.id, first.above, first.rank) == (record.scores["id"].iloc[0], 0, 1)

@@ -1,0 +1,220 @@
+"""The verdict: which attack it speaks of, how bad it says it is, and that its figures are right."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hardlabel.experiments.record import AuditRecord, Difference
+from hardlabel.metrics.estimate import Estimate
+from hardlabel.reports.severity import Severity, grade
+from hardlabel.reports.verdict import verdict
+from hardlabel.reports.wording import MINUS, decimal, duration, listed, number, odds, percent, times
+from records import SIX, Recipe, changed, make_record
+
+UNKNOWN = Estimate.undefined("for the test")
+NOTHING = Estimate(0.5, 0.46, 0.54)
+
+
+def labels_only(*aucs: Estimate, tpr: dict[str, Estimate] | None = None) -> AuditRecord:
+    """A record of label-only attacks "a", "b", ... with these AUCs and TPRs, and no other."""
+    names = "abcdefgh"[: len(aucs)]
+    record = make_record([Recipe(name=name, shift=0.0) for name in names])
+    for name, auc in zip(names, aucs, strict=True):
+        record = changed(record, name, auc=auc, tpr_at_fpr=tpr or {"0.1": UNKNOWN, "0.01": UNKNOWN})
+    return record
+
+
+def told(record: AuditRecord) -> str:
+    found = verdict(record)
+    return " ".join([found.title, found.headline, found.warning, *found.sentences])
+
+
+@pytest.mark.parametrize(
+    ("auc", "severity"),
+    [
+        (Estimate(0.52, 0.49, 0.55), Severity.NONE),
+        (Estimate(0.54, 0.50, 0.58), Severity.NONE),
+        (Estimate(0.54, 0.501, 0.58), Severity.SLIGHT),
+        (Estimate(0.44, 0.40, 0.48), Severity.SLIGHT),
+        (Estimate(0.65, 0.599, 0.70), Severity.SLIGHT),
+        (Estimate(0.65, 0.60, 0.70), Severity.CLEAR),
+        (Estimate(0.80, 0.749, 0.85), Severity.CLEAR),
+        (Estimate(0.80, 0.75, 0.85), Severity.SEVERE),
+        (UNKNOWN, Severity.UNKNOWN),
+    ],
+)
+def test_severity_follows_the_lower_end_of_the_auc(auc, severity):
+    assert verdict(labels_only(auc)).severity is severity
+
+
+@pytest.mark.parametrize(
+    ("fpr", "low", "severity"),
+    [
+        ("0.1", 0.29, Severity.NONE),
+        ("0.1", 0.31, Severity.CLEAR),
+        ("0.1", 1.00, Severity.CLEAR),
+        ("0.01", 0.029, Severity.NONE),
+        ("0.01", 0.031, Severity.CLEAR),
+        ("0.01", 0.101, Severity.SEVERE),
+        ("0.001", 0.011, Severity.SEVERE),
+    ],
+)
+def test_a_few_records_found_with_certainty_count_although_the_auc_sees_nothing(fpr, low, severity):
+    record = labels_only(NOTHING, tpr={fpr: Estimate(low, low, 1.0)})
+    assert verdict(record).severity is severity
+
+
+def test_one_attack_that_finds_something_is_enough():
+    assert verdict(labels_only(NOTHING, Estimate(0.7, 0.65, 0.75), UNKNOWN)).severity is Severity.CLEAR
+
+
+@given(lows=st.lists(st.floats(0.3, 1.0), min_size=1, max_size=4), more=st.floats(0.0, 0.3))
+def test_a_stronger_attack_never_makes_the_verdict_milder(lows, more):
+    order = [Severity.NONE, Severity.SLIGHT, Severity.CLEAR, Severity.SEVERE]
+    template = labels_only(NOTHING).results.attacks[0]
+    attacks = [template.model_copy(update={"auc": Estimate(low, low, 1.0)}) for low in lows]
+    stronger = [template.model_copy(update={"auc": Estimate(low + more, low + more, 1.3)}) for low in lows]
+    assert order.index(grade(stronger)) >= order.index(grade(attacks))
+
+
+def test_attacks_that_see_confidences_have_no_part_in_the_severity():
+    record = make_record([Recipe(name="gap", shift=0.0), Recipe(name="loss", shift=3.0, access="scores")])
+    found = verdict(changed(record, "gap", auc=NOTHING, tpr_at_fpr={}))
+    assert (found.severity, found.strongest, found.strongest_scores) == (Severity.NONE, "gap", "loss")
+
+
+def test_the_strongest_finds_most_at_the_smallest_rate_where_any_beats_guessing():
+    record = labels_only(Estimate(0.8, 0.7, 0.9), Estimate(0.7, 0.65, 0.75), Estimate(0.6, 0.55, 0.65))
+    large, small = Estimate(0.6, 0.5, 0.7), Estimate(0.3, 0.2, 0.4)
+    record = changed(record, "a", tpr_at_fpr={"0.1": large, "0.01": Estimate(0.02, 0.005, 0.04), "0.001": UNKNOWN})
+    record = changed(record, "b", tpr_at_fpr={"0.1": small, "0.01": Estimate(0.05, 0.02, 0.08), "0.001": UNKNOWN})
+    record = changed(record, "c", tpr_at_fpr={"0.1": small, "0.01": Estimate(0.04, 0.02, 0.06), "0.001": UNKNOWN})
+    found = verdict(record)
+    assert (found.strongest, found.fpr) == ("b", "0.01")
+    assert "5\u00a0% [2\u00a0%, 8\u00a0%] of the members" in found.headline
+    assert "0.1\u00a0% false alarms cannot be resolved with 300 non-members" in told(record)
+    assert "strongest of the 3 label-only attacks run" in told(record)
+
+
+def test_rates_without_a_gain_are_named_and_the_next_larger_one_is_used():
+    tpr = {"0.1": Estimate(0.3, 0.2, 0.4), "0.01": Estimate(0.015, 0.005, 0.03)}
+    record = labels_only(Estimate(0.6, 0.55, 0.65), tpr=tpr)
+    assert verdict(record).fpr == "0.1"
+    assert "At 1\u00a0% false alarms no label-only attack does measurably better than guessing." in told(record)
+
+
+def test_an_attack_with_two_scores_is_told_by_its_balanced_accuracy():
+    record = labels_only(Estimate(0.7, 0.65, 0.75), tpr={"0.1": Estimate(0.0, 0.0, 0.01)})
+    record = changed(record, "a", balanced_accuracy=Estimate(0.69, 0.66, 0.72))
+    assert verdict(record).fpr is None
+    assert "rightly in 69\u00a0% [66\u00a0%, 72\u00a0%] of cases" in verdict(record).headline
+    bound = changed(record, "a", balanced_accuracy=UNKNOWN, best_balanced_accuracy=Estimate(0.71, 0.68, 0.74))
+    assert "at most 71\u00a0% [68\u00a0%, 74\u00a0%] of cases, an upper bound" in verdict(bound).headline
+    ranked = changed(record, "a", balanced_accuracy=UNKNOWN, best_balanced_accuracy=UNKNOWN)
+    assert "AUC of 0.700 [0.650, 0.750]" in verdict(ranked).headline
+
+
+def test_precision_is_what_bayes_says_of_the_rates_in_the_scores():
+    # 30 of 100 members and 5 of 100 non-members share the top score: at 10 % false alarms the attacker's rates are
+    # 30 % and 5 %, so among 10,000 asked with 100 members it accuses 30 + 495 and is right 30 times.
+    score = np.concatenate([np.repeat([1.0, 0.0], [30, 70]), np.repeat([1.0, 0.0], [5, 95])])
+    scores = pd.DataFrame({"attack": "a", "member": np.arange(200) < 100, "score": score, "id": np.arange(200)})
+    scores = scores.assign(label=0, queries=1)
+    record = labels_only(Estimate(0.62, 0.55, 0.69), tpr={"0.1": Estimate(0.3, 0.22, 0.39)})
+    found = verdict(replace(record, scores=scores))
+    assert found.precision.value == pytest.approx(30 / 525)
+    assert "If 1 in 100 records asked about is a member, an accusation is right 5.7\u00a0%" in " ".join(found.sentences)
+
+
+def test_without_scores_there_is_no_precision_and_no_sentence_about_it():
+    record = labels_only(Estimate(0.62, 0.55, 0.69), tpr={"0.1": Estimate(0.3, 0.22, 0.39)})
+    bare = replace(record, scores=record.scores.iloc[:0])
+    assert verdict(bare).precision.value is None
+    assert "accusation" not in told(bare)
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [
+        (Estimate(0.05, 0.02, 0.08), "measurably better: the AUC is higher by 0.050 [0.020, 0.080]"),
+        (Estimate(-0.05, -0.08, -0.02), "measurably worse: the AUC is lower by 0.050 [0.020, 0.080]"),
+        (Estimate(0.01, -0.02, 0.04), f"neither measurably better nor worse: the AUC differs by 0.010 [{MINUS}0.020"),
+    ],
+)
+def test_the_paired_difference_reads_the_same_in_either_direction(gain, words):
+    record = make_record([Recipe(name="noise", shift=1.5), Recipe(name="loss", shift=1.5, access="scores")])
+    forth = changed(record, differences=[Difference(first="loss", second="noise", auc=gain)])
+    turned = Estimate(-gain.value, -gain.high, -gain.low)
+    back = changed(record, differences=[Difference(first="noise", second="loss", auc=turned)])
+    assert words in told(forth)
+    assert told(forth) == told(back)
+
+
+def test_a_pair_fixed_in_advance_stands_in_where_the_strongest_was_not_compared():
+    record = make_record(SIX)  # It compares every label-only attack with loss; shadow-network is the strongest.
+    assert "“shadow-network”, the strongest such attack" in told(record)
+    assert "Paired on the same records, one who uses “loss”" in told(record)
+
+
+def test_a_failing_blind_baseline_is_part_of_the_verdict():
+    assert "inflated" in verdict(make_record(differs=True)).warning
+    assert verdict(make_record(differs=False)).warning == ""
+
+
+def test_queries_are_told_with_mean_and_maximum_and_those_besides():
+    words = told(make_record(SIX))
+    assert "asks 2,432 times per record on average (at most 2,500)" in words
+    assert "also sent 500 queries that belong to no record" in words
+    assert "asks once per record" in told(make_record(SIX[:1]))
+
+
+def test_no_leakage_is_no_proof_and_a_wrong_direction_is_named():
+    assert "no proof" in told(labels_only(NOTHING, NOTHING))
+    assert "None of the 2 label-only attacks run tells" in told(labels_only(NOTHING, NOTHING))
+    assert "ranks members measurably below" in told(labels_only(Estimate(0.4, 0.35, 0.45)))
+
+
+@pytest.mark.parametrize("record", [make_record(()), labels_only(UNKNOWN), make_record(SIX[4:])])
+def test_without_a_label_only_figure_nothing_is_said(record):
+    found = verdict(record)
+    assert (found.severity, found.strongest) == (Severity.UNKNOWN, None)
+    assert found.headline.startswith("Nothing can be said")
+
+
+def test_the_same_record_gives_the_same_verdict():
+    assert verdict(make_record(SIX)) == verdict(make_record(SIX))
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(0, "0"), (1, "100"), (0.31, "31"), (0.0234, "2.3"), (0.004, "0.4"), (0.00001, "<0.01"), (0.998, "99.8")],
+)
+def test_percentages_keep_two_digits_and_never_round_to_nothing_or_all(value, written):
+    assert percent(value) == f"{written}\u00a0%"
+
+
+@given(value=st.floats(0, 1))
+def test_a_written_percentage_is_near_the_share(value):
+    written = float(percent(value).removesuffix("\u00a0%").strip("<>"))
+    # Half a unit of the last digit written: 0.5 from 10 % on, 0.05 below, and 0.01 for what is only bounded.
+    assert abs(written - 100 * value) <= (0.5 if value >= 0.099 else 0.06)
+    assert (written == 0) == (value == 0)
+
+
+def test_numbers_are_written_as_people_read_them():
+    assert [number(v) for v in (3.0, 2.5, 2431.6, 0)] == ["3", "2.5", "2,432", "0"]
+    assert [times(v) for v in (1, 2, 30)] == ["once", "twice", "30 times"]
+    assert [odds(v) for v in (0.01, 0.5, 0.025, 0.03)] == ["1 in 100", "1 in 2", "1 in 40", "3 in 100"]
+    assert [duration(v).replace("\u00a0", " ") for v in (0.04, 59.6, 200, 7500)] == [
+        "0.0 s",
+        "1 min 0 s",
+        "3 min 20 s",
+        "2 h 5 min",
+    ]
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b", "c"]) == "a, b and c"
+    assert decimal(-0.1234) == f"{MINUS}0.123"
