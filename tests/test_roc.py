@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import auc as area
 
@@ -12,6 +12,7 @@ from hardlabel.metrics.estimate import Estimate
 from hardlabel.metrics.roc import auc, best_threshold, roc, thinned, tpr_at
 
 INF = float("inf")
+unhurried = settings(deadline=None)  # Time is never asserted: machines are shared.
 
 
 @st.composite
@@ -35,6 +36,7 @@ def rates(scores, member, threshold):
     return called[~member].mean(), called[member].mean()
 
 
+@unhurried
 @given(games())
 def test_auc_is_the_share_of_pairs_won_where_ties_count_half(game):
     # Both are one division of exact small integers or halves: equal up to rounding.
@@ -45,12 +47,14 @@ def test_auc_of_ties_counts_half():
     assert auc(np.array([1.0, 1.0, 1.0]), np.array([True, False, False])) == 0.5
 
 
+@unhurried
 @given(games())
 def test_auc_is_the_trapezoids_area_under_the_corners(game):
     curve = roc(*game)
     assert area(curve.fpr, curve.tpr) == pytest.approx(auc(*game), abs=1e-12)
 
 
+@unhurried
 @given(games())
 def test_every_corner_is_what_its_threshold_achieves(game):
     curve = roc(*game)
@@ -67,6 +71,7 @@ def test_tied_scores_make_one_diagonal_step():
     assert curve.tpr.tolist() == [0, 0.5, 1, 1]
 
 
+@unhurried
 @given(games(), st.floats(0, 1))
 def test_tpr_at_is_the_largest_tpr_of_any_allowed_threshold(game, fpr):
     reached = [(0.0, 0.0), *(rates(*game, threshold) for threshold in game[0])]
@@ -86,6 +91,7 @@ def test_tpr_at_counts_the_very_rate_as_allowed():
     assert tpr_at(scores, member, 0.1) == 1
 
 
+@unhurried
 @given(games())
 def test_best_threshold_has_the_greatest_balanced_accuracy(game):
     def balanced(threshold):
@@ -120,6 +126,7 @@ def test_equally_good_thresholds_give_way_to_the_highest():
     assert best_threshold(scores, member) == 3.5
 
 
+@unhurried
 @given(games(), st.randoms())
 def test_order_of_samples_does_not_matter(game, random):
     scores, member = game
@@ -131,12 +138,14 @@ def test_order_of_samples_does_not_matter(game, random):
     assert tpr_at(*moved, 0.3) == tpr_at(*game, 0.3)
 
 
+@unhurried
 @given(games())
 def test_turning_scores_round_turns_the_area_round(game):
     scores, member = game
     assert auc(-scores, member) == pytest.approx(1 - auc(scores, member), abs=1e-15)
 
 
+@unhurried
 @given(games())
 def test_an_increasing_transformation_changes_no_rate(game):
     scores, member = game
@@ -221,6 +230,7 @@ def test_a_thinned_curve_keeps_both_ends_and_a_subset_of_corners():
         )
 
 
+@unhurried
 @given(games())
 def test_thinning_to_enough_points_changes_no_area(game):
     curve = roc(*game)

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
@@ -91,6 +91,7 @@ def test_training_stops_when_the_loss_has_not_fallen_for_three_epochs(losses, ep
 
 
 @given(losses=st.lists(st.integers(0, 30), max_size=30), min_delta=st.integers(0, 5), patience=st.integers(1, 5))
+@settings(deadline=None)
 def test_the_plateau_agrees_with_its_naive_twin(losses, min_delta, patience):
     def naive():
         falls, best = [], float("inf")
@@ -197,6 +198,7 @@ def test_the_final_figures_are_measured_in_evaluation_mode_without_augmentation(
 
 
 @given(count=st.integers(1, 30), size=st.integers(1, 12), seed=st.integers(0, 5))
+@settings(deadline=None)
 def test_every_row_stands_once_in_a_batch_and_none_stands_alone(count, size, seed):
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     batches = list(training._batches(order, size))

@@ -281,18 +281,22 @@ def _reaches(estimate: Estimate) -> tuple[float, float]:
 
 
 def _placements(scores: Scores, member: Mask) -> tuple[Floats, Floats]:
-    """Share of non-members below each member, and of members above each non-member; ties count half."""
+    """Non-members that each member outscores, and members that outscore each non-member; ties count half.
+
+    Counts and not shares, so that they are exact and equal where they should be.
+    """
     inside, outside = scores[member], scores[~member]
     ranks = rankdata(np.concatenate([inside, outside]))
     below = ranks[: len(inside)] - rankdata(inside)
     above = len(inside) - (ranks[len(inside) :] - rankdata(outside))
-    return below / len(outside), above / len(inside)
+    return below, above
 
 
 def _variance(inside: Floats, outside: Floats) -> float:
-    """DeLong's variance of a mean of placements, or of the difference of two."""
-    if min(len(inside), len(outside)) < 2:
+    """DeLong's variance of the area that placements make up, or of the difference of two areas."""
+    n1, n0 = len(inside), len(outside)
+    if min(n1, n0) < 2:
         return float("nan")
     # Sorted: a sum's rounding depends on its order, and the result must not depend on that of the samples.
-    spread = (np.sort(inside).var(ddof=1), np.sort(outside).var(ddof=1))
-    return float(spread[0] / len(inside) + spread[1] / len(outside))
+    spread = np.sort(inside).var(ddof=1) / n1 / n0**2 + np.sort(outside).var(ddof=1) / n0 / n1**2
+    return float(spread)
