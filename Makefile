@@ -18,10 +18,10 @@ audit: $(BIN)/hardlabel
 	$(BIN)/hardlabel audit
 
 test: $(VENV)/.extras
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto
 
 quick: $(VENV)/.extras
-	$(BIN)/pytest -m "not slow and not browser"
+	$(BIN)/pytest --numprocesses auto -m "not slow and not browser"
 
 check: $(VENV)/.extras
 	$(BIN)/ruff check .

@@ -4,6 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+from hypothesis import settings
+
+# One thread a process: pytest runs one process per core, and threads that fight for cores cost more than they give.
+torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # For the processes that tests start.
+
+# A deadline would assert a time, and a shared machine would break it.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session")

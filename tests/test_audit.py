@@ -185,8 +185,14 @@ def test_overlapping_population_is_set_aside(digits):
         torch.cat([digits.population.inputs, digits.members.inputs[:7]]),
         torch.cat([digits.population.labels, digits.members.labels[:7]]),
     )
-    record = audited(
-        model, digits.members, digits.nonmembers, digits.population, population=both, attacks=["gap", "loss"]
+    record = hardlabel.audit(
+        model,
+        pair(digits.members),
+        pair(digits.nonmembers),
+        population=both,
+        trainer=trainer,
+        attacks=["gap", "loss"],
+        device="cpu",
     )
     assert any(note.startswith("7 population samples are attacked as well") for note in record.results.notes)
 

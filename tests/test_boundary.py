@@ -19,7 +19,8 @@ from hardlabel.oracles.pytorch import TorchModel
 from hardlabel.signals import base, hopskipjump
 from hardlabel.signals.base import Knowledge
 from hardlabel.signals.boundary import MINIMUM_QUERIES, Boundary
-from hardlabel.signals.hopskipjump import STARTS, hop_skip_jump
+from hardlabel.signals.hopskipjump import hop_skip_jump
+from hardlabel.signals.starts import STARTS
 
 WIDE = Box(shape=(2,), lower=-4.0, upper=4.0)
 # Distances are float32 and so are the points; a few roundings of the box's width can hide at the boundary.

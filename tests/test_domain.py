@@ -1,5 +1,7 @@
 """Domains keep every query legal, and their noise is what it says."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from hardlabel import randomness
 from hardlabel.checks import InvalidInput
-from hardlabel.data.domain import BinaryFeatures, Box, NoiseLevel, l2
+from hardlabel.data.domain import BinaryFeatures, Box, NoiseLevel, infer_domain, l2
 
 DOMAINS = [Box((3, 4, 4)), Box((5,), -1.0, 2.0), BinaryFeatures(12)]
 
@@ -109,3 +111,41 @@ def test_a_length_does_not_depend_on_how_many_are_taken_together(rows, seed):
     differences = torch.randn(rows, 3, 7, 7, generator=randomness.generator(seed, "lengths"))
     together = l2(differences)
     assert torch.equal(together[rows // 2], l2(differences[rows // 2 : rows // 2 + 1])[0])
+
+
+# Domains from values alone.
+
+
+@pytest.mark.parametrize(
+    ("inputs", "domain"),
+    [
+        (torch.tensor([0.0, 0.5]), Box((1, 1, 1), 0, 1)),
+        (torch.tensor([0.0, 0.0]), Box((1, 1, 1), 0, 1)),
+        (torch.tensor([-0.1, 0.1]), Box((1, 1, 1), -1, 1)),
+        (torch.tensor([-0.5, 0.0]), Box((1, 1, 1), -1, 1)),
+        (torch.tensor([0.0, 1.5]), Box((1, 1, 1), 0, 255)),
+        (torch.tensor([-1.5, 2.5]), Box((1, 1, 1), -2, 3)),
+        (torch.tensor([0.0, 256.0]), Box((1, 1, 1), 0, 256)),
+    ],
+)
+def test_the_domain_of_images_is_the_first_box_that_holds_them(inputs, domain):
+    images = inputs.reshape(2, 1, 1, 1)
+    assert infer_domain(images) == domain
+    domain.check(images)
+
+
+def test_the_domain_of_vectors_is_bits_or_the_least_whole_box():
+    assert infer_domain(torch.tensor([[0.0, 1.0]])) == BinaryFeatures(2)
+    assert infer_domain(torch.tensor([[0.0, 1.5], [-0.5, 1.0]])) == Box((2,), -1, 2)
+    assert infer_domain(torch.full((3, 2), 4.0)) == Box((2,), 4, 5)
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 3, 4), (0, 3), (2, 0)])
+def test_no_domain_is_inferred_from_other_shapes(shape):
+    with pytest.raises(InvalidInput, match="none of them empty"):
+        infer_domain(torch.zeros(shape))
+
+
+def test_no_domain_is_inferred_from_nan():
+    with pytest.raises(InvalidInput, match="must be finite"):
+        infer_domain(torch.tensor([[math.nan, 0.0]]))

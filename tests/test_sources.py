@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from hardlabel.checks import InvalidInput
+from hardlabel.data.columns import Numeric
 from hardlabel.data.domain import BinaryFeatures, Box
-from hardlabel.data.sources import SOURCES, infer_domain, load
+from hardlabel.data.sources import SOURCES, load
 from hardlabel.data.split import equal_sizes, split
-from hardlabel.data.table import Numeric
 
 
 def png(pixels):
@@ -309,44 +309,6 @@ def test_a_table_needs_the_name_of_its_label(tmp_path, label, message):
     FRAME.to_csv(tmp_path / "some.csv", index=False)
     with pytest.raises(InvalidInput, match=message):
         load(str(tmp_path / "some.csv"), label=label)
-
-
-# Domains from values alone.
-
-
-@pytest.mark.parametrize(
-    ("inputs", "domain"),
-    [
-        (torch.tensor([0.0, 0.5]), Box((1, 1, 1), 0, 1)),
-        (torch.tensor([0.0, 0.0]), Box((1, 1, 1), 0, 1)),
-        (torch.tensor([-0.1, 0.1]), Box((1, 1, 1), -1, 1)),
-        (torch.tensor([-0.5, 0.0]), Box((1, 1, 1), -1, 1)),
-        (torch.tensor([0.0, 1.5]), Box((1, 1, 1), 0, 255)),
-        (torch.tensor([-1.5, 2.5]), Box((1, 1, 1), -2, 3)),
-        (torch.tensor([0.0, 256.0]), Box((1, 1, 1), 0, 256)),
-    ],
-)
-def test_the_domain_of_images_is_the_first_box_that_holds_them(inputs, domain):
-    images = inputs.reshape(2, 1, 1, 1)
-    assert infer_domain(images) == domain
-    domain.check(images)
-
-
-def test_the_domain_of_vectors_is_bits_or_the_least_whole_box():
-    assert infer_domain(torch.tensor([[0.0, 1.0]])) == BinaryFeatures(2)
-    assert infer_domain(torch.tensor([[0.0, 1.5], [-0.5, 1.0]])) == Box((2,), -1, 2)
-    assert infer_domain(torch.full((3, 2), 4.0)) == Box((2,), 4, 5)
-
-
-@pytest.mark.parametrize("shape", [(4,), (2, 3, 4), (0, 3), (2, 0)])
-def test_no_domain_is_inferred_from_other_shapes(shape):
-    with pytest.raises(InvalidInput, match="none of them empty"):
-        infer_domain(torch.zeros(shape))
-
-
-def test_no_domain_is_inferred_from_nan():
-    with pytest.raises(InvalidInput, match="must be finite"):
-        infer_domain(torch.tensor([[math.nan, 0.0]]))
 
 
 # The real data.

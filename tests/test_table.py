@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardlabel.checks import InvalidInput
+from hardlabel.data.columns import WIDEST_INTEGER, Categorical, Numeric
 from hardlabel.data.domain import NoiseLevel
 from hardlabel.data.samples import Samples
 from hardlabel.data.sources import ADULT_COLUMNS
-from hardlabel.data.table import WIDEST_INTEGER, Categorical, MixedTable, Numeric
+from hardlabel.data.table import MixedTable
 
 HEIGHT = Numeric(name="height", mean=170.0, scale=10.0, lower=100.0, upper=220.0)
 AGE = Numeric(name="age", mean=40.0, scale=8.0, lower=17, upper=90, integer=True)

@@ -13,7 +13,8 @@ from hardlabel.data.domain import BinaryFeatures, Box
 from hardlabel.data.samples import Samples
 from hardlabel.models import train as training
 from hardlabel.models.architectures import build
-from hardlabel.models.train import Plateau, Recipe, accuracy, content_hash, train, trained
+from hardlabel.models.kept import content_hash, trained
+from hardlabel.models.train import Plateau, Recipe, accuracy, train
 from hardlabel.store import DamagedPiece, Store
 
 LINEAR = Recipe(architecture="logistic", learning_rate=0.1, batch_size=10)

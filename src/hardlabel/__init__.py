@@ -7,9 +7,10 @@ runs all of it. An attack is a signal and a calibration: `hardlabel.attacks.TABL
 """
 
 from hardlabel.checks import InvalidInput
+from hardlabel.data.columns import Categorical, Numeric
 from hardlabel.data.domain import BinaryFeatures, Box
 from hardlabel.data.samples import Samples
-from hardlabel.data.table import Categorical, MixedTable, Numeric
+from hardlabel.data.table import MixedTable
 from hardlabel.experiments.audit import audit
 from hardlabel.experiments.record import AuditRecord, load
 from hardlabel.oracles.base import LabelOracle, ScoreOracle

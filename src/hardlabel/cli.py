@@ -29,6 +29,7 @@ from hardlabel.store import default_store
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 errors = Console(stderr=True)
+INTERRUPTED = 130
 
 
 @app.callback(invoke_without_command=True)
@@ -133,13 +134,9 @@ def list_attacks() -> None:
 def main() -> None:
     """Runs the command line and turns errors into exit codes."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as done:
-        sys.exit(done.exit_code)
+        code = app(standalone_mode=False)  # Typer returns the code of an Exit, 130 after Ctrl-C.
     except InvalidInput as error:
         _fail(str(error), 2)
-    except KeyboardInterrupt:
-        _fail("interrupted; finished models and measurements are kept, the same command goes on from there", 1)
     except typer.Abort:
         _fail("aborted", 1)
     except Exception as error:
@@ -147,6 +144,9 @@ def main() -> None:
             _fail(error.format_message(), error.exit_code)
         errors.print_exception()
         _fail(f"{type(error).__name__}: {error}", 1)
+    if code == INTERRUPTED:
+        _fail("interrupted; finished models and measurements are kept, the same command goes on from there", 1)
+    sys.exit(code or 0)
 
 
 class _Drawn(Watch):

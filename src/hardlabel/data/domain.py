@@ -8,9 +8,11 @@ What is drawn for a sample therefore depends neither on the batch nor on the oth
 draws at several levels differ in strength only.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -217,12 +219,46 @@ class BinaryFeatures:
         return (first != second).flatten(1).sum(1).to(torch.float32)
 
 
+def infer_domain(inputs: Tensor) -> Domain:
+    """The domain that `inputs` seem to come from.
+
+    Images (n, C, H, W): the first of the boxes [0, 1], [-1, 1], [0, 255] that holds every value, else the
+    least box with whole bounds. Vectors (n, d): BinaryFeatures where all values are 0 or 1, else the least
+    box with whole bounds.
+
+    Raises:
+        InvalidInput: Another number of axes, no rows or no features, NaN or infinity.
+    """
+    if inputs.ndim not in (2, 4) or not inputs.numel():
+        raise InvalidInput(
+            f"inputs must be images (n, C, H, W) or vectors (n, d), none of them empty, got {tuple(inputs.shape)}"
+        )
+    if not bool(torch.isfinite(inputs).all()):
+        raise InvalidInput("inputs must be finite, got NaN or infinity; a missing value must be declared")
+    shape = tuple(inputs.shape[1:])
+    if inputs.ndim == 2 and bool(((inputs == 0) | (inputs == 1)).all()):
+        return BinaryFeatures(shape[0])
+    lower, upper = float(inputs.min()), float(inputs.max())
+    if inputs.ndim == 4:
+        for low, high in ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)):
+            if low <= lower and upper <= high:
+                return Box(shape, low, high)
+    low, high = float(np.floor(lower)), float(np.ceil(upper))
+    return Box(shape, low, high if high > low else low + 1.0)
+
+
 def l2(differences: Tensor) -> Tensor:
     """Euclidean lengths (n,) of `differences` (n, *shape), float32.
 
     Summed in float64: the rounding of a float32 sum depends on how many rows are summed together.
     """
     return differences.flatten(1).double().square().sum(1).sqrt().to(torch.float32)
+
+
+def corners(domain: Domain, like: Tensor) -> tuple[Tensor, Tensor]:
+    """The smallest and the largest legal values of a continuous domain, (1, *shape), of the type of `like`."""
+    endless = torch.full_like(like[:1], math.inf)
+    return domain.clip(-endless), domain.clip(endless)
 
 
 def check_form(inputs: Tensor, shape: tuple[int, ...], name: str) -> None:

@@ -4,41 +4,28 @@ Nothing is fetched. A data set that is missing is reported with its files, where
 where the public finds them.
 """
 
-import io
-import json
 import os
 import tarfile
-import zipfile
-import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute
-import pyarrow.csv
-import pyarrow.parquet
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-from torch import Tensor
 
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
-from hardlabel.data.domain import BinaryFeatures, Box, Domain
-from hardlabel.data.samples import Samples
-from hardlabel.data.table import Categorical, MixedTable
+from hardlabel.data.dataset import Dataset, coded
+from hardlabel.data.domain import BinaryFeatures, Box
+from hardlabel.data.files import FILE_TYPES, read_file, read_images, read_integers, readable
+from hardlabel.data.table import MixedTable
 
 FOLDER_VARIABLE = "HARDLABEL_DATA"
-FILE_TYPES = (".npz", ".csv", ".parquet")
-ARRAY_NAMES = (("inputs", "labels"), ("x", "y"), ("X", "y"))
-IMAGE_COLUMNS = ("img", "image")  # What Hugging Face calls them.
-CSV_BLOCK = 2**25  # Bytes parsed at a time.
 _MIA_SETS = "https://github.com/privacytrustlab/datasets"
 
 ADULT_COLUMNS = (
@@ -58,25 +45,6 @@ ADULT_COLUMNS = (
     "native-country",
     "income",
 )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Dataset:
-    """Loaded data.
-
-    Attributes:
-        name: What it was asked for by: a named source, or a file's name.
-        samples: All rows; ids are row numbers in the source's order, train rows before test rows.
-        classes: Number of classes.
-        class_names: What label i was called in the source, (classes,).
-        origin: Where it comes from, in one line.
-    """
-
-    name: str
-    samples: Samples
-    classes: int
-    class_names: tuple[str, ...]
-    origin: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,42 +94,7 @@ def load(
         return _SOURCES[name].read(name, folder)
     if not path.is_file():
         raise InvalidInput(f"data {name!r} must be a file, found none in {path.absolute().parent}")
-    with _readable(path):
-        if path.suffix.lower() == ".npz":
-            return _read_arrays(path)
-        if path.suffix.lower() == ".csv":
-            return _from_frame(path, pd.read_csv(path, skipinitialspace=True), label, missing, categorical)
-        if set(IMAGE_COLUMNS) & set(pyarrow.parquet.read_schema(path).names):
-            return _read_images(path.name, [path], label_columns=(label or "label",), origin=str(path))
-        return _from_frame(path, pd.read_parquet(path), label, missing, categorical)
-
-
-def infer_domain(inputs: Tensor) -> Domain:
-    """The domain that `inputs` seem to come from.
-
-    Images (n, C, H, W): the first of the boxes [0, 1], [-1, 1], [0, 255] that holds every value, else the
-    least box with whole bounds. Vectors (n, d): BinaryFeatures where all values are 0 or 1, else the least
-    box with whole bounds.
-
-    Raises:
-        InvalidInput: Another number of axes, no rows or no features, NaN or infinity.
-    """
-    if inputs.ndim not in (2, 4) or not inputs.numel():
-        raise InvalidInput(
-            f"inputs must be images (n, C, H, W) or vectors (n, d), none of them empty, got {tuple(inputs.shape)}"
-        )
-    if not bool(torch.isfinite(inputs).all()):
-        raise InvalidInput("inputs must be finite, got NaN or infinity; a missing value must be declared")
-    shape = tuple(inputs.shape[1:])
-    if inputs.ndim == 2 and bool(((inputs == 0) | (inputs == 1)).all()):
-        return BinaryFeatures(shape[0])
-    lower, upper = float(inputs.min()), float(inputs.max())
-    if inputs.ndim == 4:
-        for low, high in ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)):
-            if low <= lower and upper <= high:
-                return Box(shape, low, high)
-    low, high = float(np.floor(lower)), float(np.ceil(upper))
-    return Box(shape, low, high if high > low else low + 1.0)
+    return read_file(path, label=label, missing=missing, categorical=categorical)
 
 
 # Named sources.
@@ -174,12 +107,19 @@ def _digits(name: str, folder: Path | None) -> Dataset:
     bunch = load_digits()
     inputs = torch.from_numpy((bunch.images[:, None] / 16).astype(np.float32))
     labels = torch.from_numpy(bunch.target.astype(np.int64))
-    return _dataset(name, inputs, labels, [str(i) for i in range(10)], Box((1, 8, 8)), "bundled with scikit-learn")
+    return coded(
+        name,
+        inputs,
+        labels,
+        class_names=[str(i) for i in range(10)],
+        domain=Box((1, 8, 8)),
+        origin="bundled with scikit-learn",
+    )
 
 
 def _images(name: str, folder: Path | None) -> Dataset:
     paths = [*_find(name, folder, "train-*.parquet"), *_find(name, folder, "test-*.parquet")]
-    return _read_images(name, paths, label_columns=("fine_label", "label"), origin=_SOURCES[name].address)
+    return read_images(name, paths, label_columns=("fine_label", "label"), origin=_SOURCES[name].address)
 
 
 def _location(name: str, folder: Path | None) -> Dataset:
@@ -193,9 +133,9 @@ def _purchase100(name: str, folder: Path | None) -> Dataset:
 def _texas100(name: str, folder: Path | None) -> Dataset:
     archive, *members = "dataset_texas.tgz", "texas/100/feats", "texas/100/labels"
     with _member(name, folder, archive, members[0]) as feats:
-        bits = _integers(feats)
+        bits = read_integers(feats)
     with _member(name, folder, archive, members[1]) as lines:
-        labels = _integers(lines)
+        labels = read_integers(lines)
     if labels.shape[1] != 1 or len(labels) != len(bits):
         raise InvalidInput(
             f"data {name!r} needs one label per row of feats, got {labels.shape} labels and {len(bits)} rows"
@@ -207,7 +147,7 @@ def _adult(name: str, folder: Path | None) -> Dataset:
     frames = []
     for file, skipped in (("adult.data", 0), ("adult.test", 1)):  # The test file opens with a remark.
         [path] = _find(name, folder, file)
-        with _readable(path):
+        with readable(path):
             frame = pd.read_csv(
                 path,
                 header=None,
@@ -225,7 +165,14 @@ def _adult(name: str, folder: Path | None) -> Dataset:
     features = rows.drop(columns="income")
     table = MixedTable.fit(features, missing="?")
     labels = torch.from_numpy((income == ">50K").to_numpy(dtype=np.int64))
-    return _dataset(name, table.encode(features), labels, ["<=50K", ">50K"], table, _SOURCES[name].address)
+    return coded(
+        name,
+        table.encode(features),
+        labels,
+        class_names=["<=50K", ">50K"],
+        domain=table,
+        origin=_SOURCES[name].address,
+    )
 
 
 _SOURCES = MappingProxyType(
@@ -279,73 +226,9 @@ SOURCES = MappingProxyType({name: source.description for name, source in _SOURCE
 # Their formats.
 
 
-def _read_images(name: str, paths: list[Path], *, label_columns: tuple[str, ...], origin: str) -> Dataset:
-    """Tables with a column of encoded pictures and one of labels, all pictures of one size."""
-    cells: list[bytes] = []
-    labels: list[object] = []
-    names: list[str] | None = None
-    for path in paths:
-        with _readable(path):
-            table = pyarrow.parquet.read_table(path)
-            picture = _present(table, IMAGE_COLUMNS, path)
-            column = _present(table, label_columns, path)
-            if not pa.types.is_struct(table.schema.field(picture).type):
-                raise InvalidInput(f"{path.name}: column {picture!r} must be a struct with the picture's bytes")
-            cells += pyarrow.compute.struct_field(table[picture], "bytes").to_pylist()
-            labels += table[column].to_pylist()
-            names = names or _declared_names(table, column)
-    inputs = _scaled(_decoded(name, cells))
-    return _labelled(name, inputs, np.array(labels), Box(tuple(inputs.shape[1:])), origin, names)
-
-
-def _present(table: pa.Table, columns: tuple[str, ...], path: Path) -> str:
-    for column in columns:
-        if column in table.column_names:
-            return column
-    raise InvalidInput(
-        f"{path.name} must have a column {' or '.join(map(repr, columns))}, got {', '.join(table.column_names)}"
-    )
-
-
-def _declared_names(table: pa.Table, column: str) -> list[str] | None:
-    """Names of the classes in Hugging Face's metadata, where it is there."""
-    try:
-        names = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"][column]["names"]
-    except (KeyError, TypeError, ValueError):
-        return None
-    return [str(name) for name in names]
-
-
-def _decoded(name: str, cells: list[bytes]) -> NDArray[np.uint8]:
-    """Pixels (n, H, W, C); C is 1 where the first picture is grey, else 3."""
-    pixels: NDArray[np.uint8] | None = None
-    mode, size = "", (0, 0)
-    for row, cell in enumerate(cells):
-        try:
-            with Image.open(io.BytesIO(cell)) as image:
-                if pixels is None:
-                    mode, size = "L" if image.mode in ("1", "L") else "RGB", image.size
-                    pixels = np.empty((len(cells), size[1], size[0], len(mode)), dtype=np.uint8)
-                if image.size != size:
-                    raise InvalidInput(
-                        f"data {name!r} must have pictures of size {size}, got {image.size} in row {row}"
-                    )
-                pixels[row] = np.asarray(image.convert(mode)).reshape(pixels.shape[1:])
-        except (OSError, TypeError, SyntaxError, UnidentifiedImageError) as error:
-            raise InvalidInput(f"data {name!r} must hold readable pictures, row {row}: {error}") from error
-    if pixels is None:
-        raise InvalidInput(f"data {name!r} must have rows, got none")
-    return pixels
-
-
-def _scaled(pixels: NDArray[np.uint8]) -> Tensor:
-    """Pixels (n, H, W, C) as float32 (n, C, H, W) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))).to(torch.float32).div_(255)
-
-
 def _labelled_bits(name: str, folder: Path | None, archive: str, member: str, *, classes: int) -> Dataset:
     with _member(name, folder, archive, member) as lines:
-        rows = _integers(lines)
+        rows = read_integers(lines)
     return _from_bits(name, rows[:, 1:], rows[:, 0], classes=classes)
 
 
@@ -356,117 +239,14 @@ def _from_bits(name: str, bits: NDArray[np.int8], labels: NDArray[np.int8], *, c
     wrong = labels[(labels < 1) | (labels > classes)]
     if len(wrong):
         raise InvalidInput(f"data {name!r} must have labels 1 to {classes}, got {wrong[0]}")
-    return _dataset(
+    return coded(
         name,
         torch.from_numpy(bits).to(torch.float32),
         torch.from_numpy(labels.astype(np.int64) - 1),
-        [str(i + 1) for i in range(classes)],
-        BinaryFeatures(bits.shape[1]),
-        _SOURCES[name].address,
+        class_names=[str(i + 1) for i in range(classes)],
+        domain=BinaryFeatures(bits.shape[1]),
+        origin=_SOURCES[name].address,
     )
-
-
-def _integers(lines: IO[bytes]) -> NDArray[np.int8]:
-    """A headerless CSV of small integers, (rows, columns), read in blocks: Texas-100 has 415 million."""
-    read = pyarrow.csv.ReadOptions(autogenerate_column_names=True, block_size=CSV_BLOCK)
-    with pyarrow.csv.open_csv(lines, read_options=read) as reader:
-        blocks = [_block(batch) for batch in reader]
-    return np.concatenate(blocks)
-
-
-def _block(batch: pa.RecordBatch) -> NDArray[np.int8]:
-    if any(column.null_count for column in batch.columns):
-        raise InvalidInput("a cell of integers must not be empty, got an empty one")
-    return np.column_stack([column.cast(pa.int8()).to_numpy() for column in batch.columns])
-
-
-# Files of any origin.
-
-
-def _read_arrays(path: Path) -> Dataset:
-    with np.load(path, allow_pickle=False) as file:
-        pair = next((pair for pair in ARRAY_NAMES if set(pair) <= set(file.files)), None)
-        if pair is None:
-            raise InvalidInput(f"{path.name} must hold arrays inputs and labels, or x and y, got {file.files}")
-        values, labels = file[pair[0]], file[pair[1]]
-    if not (values.dtype == bool or np.issubdtype(values.dtype, np.number)) or np.iscomplexobj(values):
-        raise InvalidInput(f"{path.name}: {pair[0]} must be numbers, got {values.dtype}")
-    if values.ndim not in (2, 4) or not values.size:
-        raise InvalidInput(
-            f"{path.name}: {pair[0]} must be images (n, C, H, W) or vectors (n, d), none empty, got {values.shape}"
-        )
-    if not np.isfinite(values).all():
-        raise InvalidInput(f"{path.name}: {pair[0]} must be finite, got NaN or infinity")
-    if values.ndim == 4:
-        if values.shape[3] in (1, 3) and values.shape[1] not in (1, 3):
-            values = values.transpose(0, 3, 1, 2)
-        inputs = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
-        return _labelled(path.name, inputs.div_(255) if values.dtype == np.uint8 else inputs, labels, None, str(path))
-    if np.isin(values, (0, 1)).all():
-        return _labelled(path.name, torch.from_numpy(values.astype(np.float32)), labels, None, str(path))
-    frame = pd.DataFrame(values, columns=[f"feature {i}" for i in range(values.shape[1])])
-    table = MixedTable.fit(frame)
-    if np.issubdtype(values.dtype, np.floating):
-        # Whole floats may be chance; a float array promises that every value between is legal.
-        table = MixedTable(tuple(c if isinstance(c, Categorical) else replace(c, integer=False) for c in table.columns))
-    return _labelled(path.name, table.encode(frame), labels, table, str(path))
-
-
-def _from_frame(
-    path: Path, frame: pd.DataFrame, label: str | None, missing: str | None, categorical: Collection[str] | None
-) -> Dataset:
-    frame.columns = pd.Index([str(column) for column in frame.columns])
-    if label is None:
-        raise InvalidInput(f"label must name the column of {path.name} with the class: {', '.join(frame.columns)}")
-    checks.one_of(frame.columns, label=label)
-    features = frame.drop(columns=label)
-    table = MixedTable.fit(features, missing=missing, categorical=categorical)
-    if not categorical and all(pd.api.types.is_numeric_dtype(kind) for kind in features.dtypes):
-        values = features.to_numpy(dtype=np.float32, na_value=np.nan)
-        if np.isin(values, (0, 1)).all():
-            return _labelled(path.name, torch.from_numpy(values), frame[label].to_numpy(), None, str(path))
-    return _labelled(path.name, table.encode(features), frame[label].to_numpy(), table, str(path))
-
-
-def _labelled(
-    name: str,
-    inputs: Tensor,
-    labels: NDArray[np.generic],
-    domain: Domain | None,
-    origin: str,
-    names: list[str] | None = None,
-) -> Dataset:
-    """A data set whose labels, of any type, become 0 to C - 1; `names` are those of labels that are so already."""
-    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if labels.ndim != 1 or len(labels) != len(inputs):
-        raise InvalidInput(f"labels must be one per input, got shape {labels.shape} for {len(inputs)} inputs")
-    codes, values = pd.factorize(labels)
-    if (codes < 0).any():
-        raise InvalidInput(f"labels must not be missing, got {labels[codes < 0][0]} in row {int((codes < 0).argmax())}")
-    if any(isinstance(value, float | np.floating) and not float(value).is_integer() for value in values):
-        raise InvalidInput("labels must name classes, got numbers that are not whole")
-    try:
-        order = sorted(range(len(values)), key=lambda place: values[place])
-    except TypeError as error:
-        raise InvalidInput(f"labels must be of one type, got {error}") from error
-    if len(order) < 2:
-        raise InvalidInput(f"labels must name at least 2 classes, got {len(order)}")
-    if names is not None and all(isinstance(v, int | np.integer) and 0 <= v < len(names) for v in values):
-        return _dataset(name, inputs, torch.from_numpy(labels.astype(np.int64)), names, domain, origin)
-    place_of = np.empty(len(order), dtype=np.int64)
-    place_of[order] = np.arange(len(order))
-    called = [values[place] for place in order]
-    texts = [str(int(v)) if isinstance(v, float | np.floating) else str(v) for v in called]
-    return _dataset(name, inputs, torch.from_numpy(place_of[codes]), texts, domain, origin)
-
-
-def _dataset(
-    name: str, inputs: Tensor, labels: Tensor, class_names: list[str], domain: Domain | None, origin: str
-) -> Dataset:
-    samples = Samples(
-        ids=torch.arange(len(inputs)), inputs=inputs, labels=labels, domain=domain or infer_domain(inputs)
-    )
-    return Dataset(name=name, samples=samples, classes=len(class_names), class_names=tuple(class_names), origin=origin)
 
 
 # Finding and opening.
@@ -493,7 +273,7 @@ def _find(name: str, folder: Path | None, *patterns: str) -> list[Path]:
 def _member(name: str, folder: Path | None, archive: str, member: str) -> Iterator[IO[bytes]]:
     """A file of a published archive, or the same file unpacked."""
     [path] = _find(name, folder, member, archive)
-    with _readable(path):
+    with readable(path):
         if path.name != archive:
             with path.open("rb") as file:
                 yield file
@@ -505,23 +285,3 @@ def _member(name: str, folder: Path | None, archive: str, member: str) -> Iterat
                 raise InvalidInput(f"{path} must hold {member}, and does not")
             with opened:
                 yield opened
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turns what readers raise at a damaged or foreign file into one line."""
-    try:
-        yield
-    except InvalidInput:
-        raise
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        zlib.error,
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        pa.ArrowException,
-    ) as error:
-        told = str(error).splitlines()
-        raise InvalidInput(f"{path} cannot be read: {told[0] if told else type(error).__name__}") from error

@@ -4,28 +4,21 @@ Numbers are encoded in standard deviations, (raw - mean) / scale; categories are
 be missing has an indicator column after it, and a missing one is encoded as value 0 with indicator 1.
 """
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
-from hardlabel.data.domain import LEGAL_SLACK, NoiseLevel, check_form
+from hardlabel.data.columns import Categorical, Numeric, fit_column
+from hardlabel.data.domain import NoiseLevel, check_form
+from hardlabel.data.layout import layout_of
 
-Cells: TypeAlias = "pd.Series[Any]"  # One column of a frame.
-
-MOST_CATEGORIES = 1000  # A column with more is a name or a free text, and would make the input huge.
-WIDEST_INTEGER = 2**21  # Farther from the mean, float32 could no longer tell whole numbers apart.
 WHOLE_SLACK = 1e-3  # Distance to a whole raw value that still counts as whole; float32 rounding is added.
-FLOAT32_ROUNDING = 2.0**-23  # Relative; twice the rounding error of one float32 operation.
 
 LADDER = (
     (0.05, 0.02),
@@ -39,113 +32,6 @@ LADDER = (
     (0.85, 0.4),
     (1.0, 0.5),
 )  # (sigma, flip); the authors' code flips 20 to 50 of Adult's 107 features, .19 to .47.
-
-
-@dataclass(frozen=True, kw_only=True)
-class Numeric:
-    """A column of numbers.
-
-    Attributes:
-        name: The column's name.
-        mean: Raw value encoded as 0.
-        scale: Raw units per encoded unit, above 0.
-        lower: Smallest legal raw value.
-        upper: Largest legal raw value.
-        integer: Whether only whole raw values are legal; noise is rounded to them.
-        missing: Whether a value may be missing.
-    """
-
-    name: str
-    mean: float
-    scale: float
-    lower: float
-    upper: float
-    integer: bool = False
-    missing: bool = False
-
-    def __post_init__(self) -> None:
-        numbers = (self.mean, self.scale, self.lower, self.upper)
-        if not (all(map(math.isfinite, numbers)) and self.scale > 0 and self.lower <= self.upper):
-            raise InvalidInput(
-                f"column {self.name!r} needs finite numbers, scale > 0 and lower <= upper, "
-                f"got mean {self.mean}, scale {self.scale}, lower {self.lower}, upper {self.upper}"
-            )
-        if self.integer and not (float(self.lower).is_integer() and float(self.upper).is_integer()):
-            raise InvalidInput(
-                f"column {self.name!r} is integer: bounds must be whole, got {self.lower} and {self.upper}"
-            )
-        if self.integer and self.reach > WIDEST_INTEGER:
-            raise InvalidInput(
-                f"column {self.name!r} is integer: bounds must lie within {WIDEST_INTEGER} of the mean, "
-                f"got {self.lower} and {self.upper}"
-            )
-
-    @property
-    def width(self) -> int:
-        """Encoded columns: the value and, where it may be missing, its indicator."""
-        return 2 if self.missing else 1
-
-    @property
-    def reach(self) -> float:
-        """Largest distance of a legal raw value from the mean."""
-        return max(abs(self.lower - self.mean), abs(self.upper - self.mean))
-
-    def encode(self, cells: Cells, marker: str | None) -> NDArray[np.float32]:
-        """Encoded cells (n, width); see `MixedTable.encode`."""
-        absent = _absent(cells, marker)
-        if not self.missing and absent.any():
-            raise _undeclared(self.name, cells, absent)
-        values = _numbers(self.name, cells, absent)
-        values[absent] = self.mean
-        _refuse_cells(self.name, cells, values < self.lower, f"must be at least {self.lower:g}")
-        _refuse_cells(self.name, cells, values > self.upper, f"must be at most {self.upper:g}")
-        if self.integer:
-            _refuse_cells(self.name, cells, (values != np.round(values)) & ~absent, "must be whole")
-        encoded = ((values - self.mean) / self.scale).astype(np.float32)
-        return np.column_stack([encoded, absent] if self.missing else [encoded]).astype(np.float32)
-
-    def decode(self, encoded: NDArray[np.float32]) -> NDArray[np.generic]:
-        """Raw values (n,) of encoded cells (n, width): int64 for whole ones, float64 with NaN where missing."""
-        raw = encoded[:, 0].astype(np.float64) * self.scale + self.mean
-        raw = np.clip(np.round(raw) if self.integer else raw, self.lower, self.upper)
-        if self.missing:
-            return np.where(encoded[:, 1] == 1, np.nan, raw)
-        return raw.astype(np.int64) if self.integer else raw
-
-
-@dataclass(frozen=True)
-class Categorical:
-    """A column that holds one of `categories`; a missing value is a category too, such as "?"."""
-
-    name: str
-    categories: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if not self.categories or len(set(self.categories)) < len(self.categories):
-            raise InvalidInput(f"column {self.name!r} needs distinct categories, got {self.categories}")
-
-    @property
-    def width(self) -> int:
-        """Encoded columns: one per category."""
-        return len(self.categories)
-
-    def encode(self, cells: Cells, marker: str | None) -> NDArray[np.float32]:
-        """Encoded cells (n, width); see `MixedTable.encode`."""
-        place = {category: i for i, category in enumerate(self.categories)}
-        codes, values = pd.factorize(cells)
-        places = np.array([place.get(_text(value), -1) for value in values] + [place.get(marker or "", -1)])
-        found = places[codes]  # Code -1, a NaN, reads the last place: the marker's category.
-        absent = cells.isna().to_numpy()
-        if (found[absent] < 0).any():
-            raise _undeclared(self.name, cells, absent)
-        _refuse_cells(self.name, cells, found < 0, f"must be one of {', '.join(self.categories)}")
-        encoded: NDArray[np.float32] = np.eye(self.width, dtype=np.float32)[found]
-        return encoded
-
-    def decode(self, encoded: NDArray[np.float32]) -> NDArray[np.generic]:
-        """Categories (n,), as text, of encoded cells (n, width)."""
-        categories: NDArray[np.object_] = np.array(self.categories, dtype=object)[encoded.argmax(1)]
-        return categories
 
 
 @dataclass(frozen=True)
@@ -194,7 +80,8 @@ class MixedTable:
         for name in sorted(chosen):
             checks.one_of(names, categorical=name)
         cells = (frame.iloc[:, place] for place in range(len(names)))
-        return cls(tuple(_fitted(n, c, missing, n in chosen) for n, c in zip(names, cells, strict=True)), missing)
+        named = zip(names, cells, strict=True)
+        return cls(tuple(fit_column(n, c, marker=missing, categorical=n in chosen) for n, c in named), missing)
 
     @property
     def kind(self) -> str:
@@ -241,7 +128,7 @@ class MixedTable:
 
     def check(self, inputs: Tensor, name: str = "inputs") -> None:
         check_form(inputs, self.shape, name)
-        layout = _layout(self, inputs.device)
+        layout = layout_of(self.columns, inputs.device)
         hot, marks = inputs[:, layout.hot], inputs[:, layout.marks]
         layout.refuse(inputs, name, layout.hot, (hot != 0) & (hot != 1), "a category must be 0 or 1")
         ones = layout.per_group(hot)[:, layout.group]
@@ -258,12 +145,12 @@ class MixedTable:
     def clip(self, inputs: Tensor) -> Tensor:
         if not self.continuous:
             raise InvalidInput(f"only a continuous domain can clip, got a {self.kind} with discrete columns")
-        return _layout(self, inputs.device).settled(inputs)
+        return layout_of(self.columns, inputs.device).settled(inputs)
 
     def noise_source(self, draws: int, generator: torch.Generator) -> Tensor:
         """Per copy: a Gaussian for each number, then per categorical column one uniform for whether it is
         redrawn, then one for which category comes."""
-        layout = _layout(self, torch.device("cpu"))
+        layout = layout_of(self.columns, torch.device("cpu"))
         gaussian = torch.randn(draws, len(layout.values), generator=generator)
         return torch.cat([gaussian, torch.rand(draws, 2 * len(layout.sizes), generator=generator)], dim=1)
 
@@ -274,7 +161,7 @@ class MixedTable:
         where integer; a missing one stays missing. Each category is, with probability `flip`, replaced by one
         of the column's other categories, all equally likely: `flip` is the probability of a change.
         """
-        layout = _layout(self, inputs.device)
+        layout = layout_of(self.columns, inputs.device)
         source, numbers, groups = source.to(inputs.device), len(layout.values), len(layout.sizes)
         gaussian, whether, which = (
             source[:, :numbers],
@@ -294,7 +181,7 @@ class MixedTable:
 
     def random(self, count: int, generator: torch.Generator) -> Tensor:
         """Rows (count, width), uniform within the bounds and over the categories; nothing is missing."""
-        layout = _layout(self, torch.device("cpu"))
+        layout = layout_of(self.columns, torch.device("cpu"))
         uniform = torch.rand(count, len(layout.values), generator=generator, dtype=torch.float64)
         raw = layout.lower + uniform * (layout.upper - layout.lower + layout.integer.double())
         rows = torch.zeros(count, *self.shape)
@@ -306,214 +193,5 @@ class MixedTable:
 
     def distance(self, first: Tensor, second: Tensor) -> Tensor:
         weights = torch.ones(self.shape, dtype=torch.float64, device=first.device)
-        weights[_layout(self, first.device).hot] = 0.5  # Two categories differ in two places.
+        weights[layout_of(self.columns, first.device).hot] = 0.5  # Two categories differ in two places.
         return ((first - second).double().square() * weights).sum(1).sqrt().to(torch.float32)
-
-
-class _Layout(NamedTuple):
-    """Where the encoded columns stand, as tensors: k numbers, m indicators, h categories in g groups."""
-
-    names: list[str]  # Of every encoded column.
-    values: Tensor  # (k,) columns of numbers.
-    mean: Tensor  # (k,) float64, as are scale, lower, upper, edge and rounding.
-    scale: Tensor
-    lower: Tensor
-    upper: Tensor
-    edge: Tensor  # Raw slack at the bounds.
-    rounding: Tensor  # Raw error that float32 may have made.
-    integer: Tensor  # (k,) bool.
-    marks: Tensor  # (m,) columns of indicators.
-    marked: Tensor  # (m,) which of the k numbers they speak of.
-    hot: Tensor  # (h,) columns of categories.
-    group: Tensor  # (h,) their group.
-    place: Tensor  # (h,) their place within it.
-    sizes: Tensor  # (g,) categories per group.
-
-    def raw(self, values: Tensor) -> Tensor:
-        return values.double() * self.scale + self.mean
-
-    def encoded(self, raw: Tensor) -> Tensor:
-        raw = torch.minimum(torch.maximum(raw, self.lower), self.upper)
-        return ((raw - self.mean) / self.scale).to(torch.float32)
-
-    def settled(self, values: Tensor) -> Tensor:
-        """The nearest legal numbers (..., k)."""
-        raw = self.raw(values)
-        whole = self.encoded(torch.where(self.integer, raw.round(), raw))
-        inside = (raw >= self.lower) & (raw <= self.upper) & ~self.integer
-        return torch.where(inside, values, whole)  # What is legal stays as it is, to the last bit.
-
-    def absent(self, inputs: Tensor) -> Tensor:
-        """Which numbers are missing, bool (n, k)."""
-        missing = torch.zeros(len(inputs), len(self.values), dtype=torch.bool, device=inputs.device)
-        missing[:, self.marked] = inputs[:, self.marks] == 1
-        return missing
-
-    def per_group(self, hot: Tensor) -> Tensor:
-        """Sums (n, g) of (n, h) over the categories of each group."""
-        return hot.new_zeros(len(hot), len(self.sizes)).index_add_(1, self.group, hot)
-
-    def refuse(self, inputs: Tensor, name: str, columns: Tensor, bad: Tensor, rule: str) -> None:
-        if bad.any():
-            row, place = bad.nonzero()[0].tolist()
-            column = int(columns[place])
-            raise InvalidInput(
-                f"{name} row {row}, column {self.names[column]!r}: {rule}, got {float(inputs[row, column]):g}"
-            )
-
-
-@lru_cache(maxsize=32)
-def _layout(table: MixedTable, device: torch.device) -> _Layout:
-    names: list[str] = []
-    numbers: list[Numeric] = []
-    values: list[int] = []
-    marks: list[int] = []
-    marked: list[int] = []
-    hot: list[int] = []
-    group: list[int] = []
-    place: list[int] = []
-    sizes: list[int] = []
-    for column in table.columns:
-        start = len(names)
-        if isinstance(column, Numeric):
-            values.append(start)
-            if column.missing:
-                marks.append(start + 1)
-                marked.append(len(numbers))
-            numbers.append(column)
-            names += [column.name, f"{column.name} missing"][: column.width]
-        else:
-            hot += range(start, start + column.width)
-            group += [len(sizes)] * column.width
-            place += range(column.width)
-            sizes.append(column.width)
-            names += [f"{column.name}={category}" for category in column.categories]
-
-    def places(numbers: list[int]) -> Tensor:
-        return torch.tensor(numbers, dtype=torch.int64, device=device)
-
-    def floats(numbers: list[float]) -> Tensor:
-        return torch.tensor(numbers, dtype=torch.float64, device=device)
-
-    rounding = [FLOAT32_ROUNDING * n.reach for n in numbers]
-    return _Layout(
-        names=names,
-        values=places(values),
-        mean=floats([n.mean for n in numbers]),
-        scale=floats([n.scale for n in numbers]),
-        lower=floats([n.lower for n in numbers]),
-        upper=floats([n.upper for n in numbers]),
-        edge=floats([r + LEGAL_SLACK * (n.upper - n.lower) for r, n in zip(rounding, numbers, strict=True)]),
-        rounding=floats(rounding),
-        integer=torch.tensor([n.integer for n in numbers], dtype=torch.bool, device=device),
-        marks=places(marks),
-        marked=places(marked),
-        hot=places(hot),
-        group=places(group),
-        place=places(place),
-        sizes=places(sizes),
-    )
-
-
-def _fitted(name: str, cells: Cells, marker: str | None, chosen: bool) -> Numeric | Categorical:
-    absent = _absent(cells, marker)
-    if absent.any() and marker is None:
-        raise _undeclared(name, cells, absent)
-    if chosen or not _holds_numbers(name, cells, absent):
-        return _fitted_categories(name, cells, marker if absent.any() else None)
-    values = _numbers(name, cells, absent)[~absent]
-    if not len(values):
-        raise InvalidInput(f"column {name!r} must hold a number somewhere, got only missing ones")
-    if not np.isfinite(values).all():
-        raise InvalidInput(f"column {name!r} must be finite, got infinity")
-    lower, upper = float(values.min()), float(values.max())
-    mean, spread = (float(values.mean()), float(values.std())) if lower < upper else (lower, 1.0)
-    return Numeric(
-        name=name,
-        mean=mean,
-        scale=spread or 1.0,  # Tiny differences square to 0.
-        lower=lower,
-        upper=upper,
-        integer=bool((values == np.round(values)).all()) and max(upper - mean, mean - lower) <= WIDEST_INTEGER,
-        missing=bool(absent.any()),
-    )
-
-
-def _fitted_categories(name: str, cells: Cells, marker: str | None) -> Categorical:
-    if isinstance(cells.dtype, pd.CategoricalDtype):
-        values = list(cells.dtype.categories)  # Also those no row has: they are legal.
-    else:
-        values = list(cells.dropna().unique())
-    found = {_text(value) for value in values} | ({marker} if marker is not None else set())
-    if len(found) > MOST_CATEGORIES:
-        raise InvalidInput(
-            f"column {name!r} must have at most {MOST_CATEGORIES} categories, got {len(found)}; leave it out"
-        )
-    return Categorical(name, tuple(sorted(found)))
-
-
-def _holds_numbers(name: str, cells: Cells, absent: NDArray[np.bool_]) -> bool:
-    """Whether a column is numeric. One of text is where its marker alone kept it from being read as numbers."""
-    if isinstance(cells.dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(cells):
-        return False
-    if pd.api.types.is_numeric_dtype(cells):
-        return True
-    if not (cells.dtype == object or pd.api.types.is_string_dtype(cells)):
-        raise InvalidInput(f"column {name!r} must hold numbers, text or booleans, got {cells.dtype}")
-    values = cells[~absent].unique()
-    if all(isinstance(value, bool) for value in values):
-        return False  # Also where all are missing: the marker is then the only category.
-    readable = [not math.isnan(_number(value)) for value in values]
-    if all(readable):
-        return bool(absent.any()) or not any(isinstance(value, str) for value in values)
-    if sum(readable) > len(values) / 2:
-        odd = next(value for value, number in zip(values, readable, strict=True) if not number)
-        raise InvalidInput(
-            f"column {name!r} must not mix numbers with {odd!r}: declare it as missing or the column as categorical"
-        )
-    return False
-
-
-def _absent(cells: Cells, marker: str | None) -> NDArray[np.bool_]:
-    if pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells):
-        sentinel = math.nan if marker is None else _number(marker)  # Such as -999; NaN equals nothing.
-        return (cells.isna() | (cells == sentinel).fillna(False)).to_numpy(dtype=bool)
-    codes, values = pd.factorize(cells)
-    absent: NDArray[np.bool_] = np.array([_text(value) == marker for value in values] + [True])[codes]
-    return absent
-
-
-def _numbers(name: str, cells: Cells, absent: NDArray[np.bool_]) -> NDArray[np.float64]:
-    if pd.api.types.is_numeric_dtype(cells):
-        return np.array(cells.to_numpy(dtype=np.float64, na_value=math.nan))
-    codes, values = pd.factorize(cells)
-    numbers: NDArray[np.float64] = np.array([_number(value) for value in values] + [math.nan])[codes]
-    _refuse_cells(name, cells, np.isnan(numbers) & ~absent, "must be a number")
-    return numbers
-
-
-def _number(value: object) -> float:
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return math.nan
-
-
-def _text(value: object) -> str:
-    """How a category is called: a whole number without its point, text without the blanks around it."""
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value).strip()
-
-
-def _refuse_cells(name: str, cells: Cells, bad: NDArray[np.bool_], rule: str) -> None:
-    if bad.any():
-        row = int(bad.argmax())
-        raise InvalidInput(f"column {name!r} {rule}, got {cells.iloc[row]} in row {row}")
-
-
-def _undeclared(name: str, cells: Cells, absent: NDArray[np.bool_]) -> InvalidInput:
-    row = int(absent.argmax())
-    return InvalidInput(
-        f"column {name!r} must have no missing value unless `missing` declares it, got {cells.iloc[row]} in row {row}"
-    )

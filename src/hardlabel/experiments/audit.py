@@ -34,7 +34,7 @@ from hardlabel.experiments.record import (
 )
 from hardlabel.experiments.training import case_of_config
 from hardlabel.metrics import blind, intervals
-from hardlabel.models.train import content_hash
+from hardlabel.models.kept import content_hash
 from hardlabel.oracles.budget import Account, ChargedLabels
 from hardlabel.oracles.pytorch import resolve_device
 from hardlabel.signals.base import Knowledge

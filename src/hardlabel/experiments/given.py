@@ -9,9 +9,8 @@ from torch import Tensor
 
 from hardlabel import checks, randomness
 from hardlabel.checks import InvalidInput
-from hardlabel.data.domain import Domain
+from hardlabel.data.domain import Domain, infer_domain
 from hardlabel.data.samples import Samples
-from hardlabel.data.sources import infer_domain
 from hardlabel.data.split import content
 from hardlabel.experiments.case import FEWEST_SHADOW, Case, Oracles, ShadowPlan
 

@@ -1,5 +1,7 @@
 """The case of a model that hardlabel trains itself, as a configuration says."""
 
+from importlib import metadata
+
 import torch
 
 from hardlabel import randomness
@@ -13,7 +15,8 @@ from hardlabel.experiments.case import FEWEST_SHADOW, Case, Oracles, ShadowPlan
 from hardlabel.experiments.config import AuditConfig
 from hardlabel.experiments.progress import Watch
 from hardlabel.models.architectures import build
-from hardlabel.models.train import EpochReport, Recipe, Trained, content_hash, trained
+from hardlabel.models.kept import FORMAT, content_hash, trained
+from hardlabel.models.train import EpochReport, Recipe, Trained
 from hardlabel.store import JSON, Store
 
 MOST_ATTACKED = 1000  # Members, and non-members, attacked where the configuration does not say.
@@ -52,6 +55,7 @@ def case_of_config(config: AuditConfig, *, device: torch.device, store: Store | 
     target = fit(parts.members, target_seed, "training the target")
     # What a measurement depends on besides its signal, the seed and the samples of its side.
     common: dict[str, JSON] = {
+        "versions": [metadata.version("hardlabel"), torch.__version__, FORMAT],
         "recipe": repr(recipe),
         "classes": data.classes,
         "device": str(device),
@@ -67,7 +71,7 @@ def case_of_config(config: AuditConfig, *, device: torch.device, store: Store | 
             fit=lambda samples, seed: fit(samples, seed, "training the shadow model").model,
             labels=config.shadow_labels,
             description=_described(recipe),
-            identity=common,
+            identity={**common, "side": "shadow"},
         )
     return Case(
         data=data.name,
@@ -79,7 +83,11 @@ def case_of_config(config: AuditConfig, *, device: torch.device, store: Store | 
         population=parts.population if len(parts.population) else None,
         shadow=shadow,
         why_no_shadow=f"its training set would have fewer than {FEWEST_SHADOW} samples",
-        identity={**common, "samples": [content_hash(part) for part in (parts.members, members, nonmembers)]},
+        identity={
+            **common,
+            "side": "target",
+            "samples": [content_hash(part) for part in (parts.members, members, nonmembers)],
+        },
         notes=(f"Data: {data.name}, {len(data.samples)} rows, {data.origin}.",),
     )
 

@@ -1,11 +1,9 @@
-"""Train a network by a recipe, the same way each time, and find it again if it was trained before."""
+"""Train a network by a recipe, the same way each time."""
 
-import hashlib
-import io
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +16,7 @@ from hardlabel.data.domain import Box, Domain
 from hardlabel.data.samples import Samples
 from hardlabel.models.architectures import build, check_name
 from hardlabel.randomness import generator
-from hardlabel.store import Spec, Store
 
-FORMAT = 1  # Raised when the same recipe, data and seed come to mean another model: old ones are not found then.
 OPTIMIZERS = ("adam", "sgd")
 
 
@@ -151,7 +147,7 @@ def train(
     model = build(recipe.architecture, shape=samples.domain.shape, classes=classes, seed=seed)
     _check(recipe, samples, model, classes)
     device = torch.device(device)
-    _place(model, samples.domain, device)
+    place(model, samples.domain, device)
     inputs, labels = _laid_out(samples.inputs.to(device)), samples.labels.to(device)
     optimizer = _optimizer(recipe, model, device)
     plateau = Plateau(min_delta=recipe.min_delta, patience=recipe.patience)
@@ -184,34 +180,6 @@ def train(
     )
 
 
-def trained(
-    recipe: Recipe,
-    samples: Samples,
-    *,
-    classes: int,
-    seed: int,
-    device: torch.device | str = "cpu",
-    store: Store | None = None,
-    on_epoch: Callable[[EpochReport], None] | None = None,
-) -> Trained:
-    """The model `train` would give, from `store` if it is there; else it is trained and saved there.
-
-    A model is found by recipe, content and order of the data (not ids), domain, classes, seed and PyTorch's
-    version; not by device or threads, which change its rounding only. `on_epoch` is not called for a model
-    that was found. Errors: see `train`.
-    """
-    if store is None:
-        return train(recipe, samples, classes=classes, seed=seed, device=device, on_epoch=on_epoch)
-    spec = _spec(recipe, samples, classes, seed)
-    kept = store.load(spec)
-    if kept is None:
-        made = train(recipe, samples, classes=classes, seed=seed, device=device, on_epoch=on_epoch)
-        store.save(spec, _packed(made))
-        return made
-    model = build(recipe.architecture, shape=samples.domain.shape, classes=classes, seed=seed)
-    return _unpacked(kept, model, samples.domain, torch.device(device))
-
-
 def accuracy(model: nn.Module, samples: Samples, device: torch.device | str = "cpu", batch_size: int = 1000) -> float:
     """Share of `samples` the model labels right, in evaluation mode; it is moved to `device`.
 
@@ -224,13 +192,12 @@ def accuracy(model: nn.Module, samples: Samples, device: torch.device | str = "c
     return _measured(model.to(device), inputs, labels, batch_size)[1]
 
 
-def content_hash(samples: Samples) -> str:
-    """Fixed by inputs and labels, their values and order, and by nothing else: 64 hexadecimal digits."""
-    content = hashlib.sha256()
-    for tensor in (samples.inputs, samples.labels):
-        content.update(f"{tensor.dtype} {tuple(tensor.shape)};".encode())
-        content.update(tensor.cpu().contiguous().reshape(-1).numpy().data)
-    return content.hexdigest()
+def place(model: nn.Module, domain: Domain, device: torch.device) -> None:
+    """Moves the model to `device`, laid out in memory as training and answering are fastest there."""
+    model.to(device)
+    if device.type == "cpu" and len(domain.shape) == 3:
+        # A tenth faster there than channels first, in training and in answering.
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _check(recipe: Recipe, samples: Samples, model: nn.Module, classes: int) -> None:
@@ -248,13 +215,6 @@ def _check(recipe: Recipe, samples: Samples, model: nn.Module, classes: int) -> 
     for move in recipe.augment:
         if abs(move.right) >= width or abs(move.down) >= height:
             raise InvalidInput(f"augment must leave a part of {width} x {height} pixels in view, got {move}")
-
-
-def _place(model: nn.Module, domain: Domain, device: torch.device) -> None:
-    model.to(device)
-    if device.type == "cpu" and len(domain.shape) == 3:
-        # A tenth faster there than channels first, in training and in answering.
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _laid_out(inputs: Tensor) -> Tensor:
@@ -327,30 +287,3 @@ def _measured(model: nn.Module, inputs: Tensor, labels: Tensor, batch_size: int)
     finally:
         model.train(training)
     return float(loss_sum) / len(inputs), int(right) / len(inputs)
-
-
-def _spec(recipe: Recipe, samples: Samples, classes: int, seed: int) -> Spec:
-    return {
-        "kind": "model",
-        "format": FORMAT,
-        "recipe": asdict(recipe),
-        "samples": content_hash(samples),
-        "domain": repr(samples.domain),
-        "classes": classes,
-        "seed": seed,
-        "torch": ".".join(torch.__version__.split(".")[:2]),
-    }
-
-
-def _packed(made: Trained) -> bytes:
-    content = io.BytesIO()
-    figures = {name: value for name, value in vars(made).items() if name != "model"}
-    torch.save({"weights": made.model.state_dict(), "figures": figures}, content)
-    return content.getvalue()
-
-
-def _unpacked(kept: bytes, model: nn.Sequential, domain: Domain, device: torch.device) -> Trained:
-    content = torch.load(io.BytesIO(kept), map_location="cpu", weights_only=True)
-    model.load_state_dict(content["weights"])
-    _place(model, domain, device)
-    return Trained(model=model.eval(), **content["figures"])

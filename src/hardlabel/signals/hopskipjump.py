@@ -24,18 +24,17 @@ from torch import Tensor
 
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
-from hardlabel.data.domain import Domain, l2
+from hardlabel.data.domain import Domain, corners, l2
 from hardlabel.data.samples import Samples
 from hardlabel.oracles.base import LabelOracle
 from hardlabel.randomness import generator
 from hardlabel.signals.base import chunks
+from hardlabel.signals.starts import STARTS, starts
 
 MINIMUM_QUERIES = 25  # Enough for a start, its bisection and, where inputs are small, one short iteration.
 
-STARTS = 10  # Starts that race; as many random points again are tried where no population point serves.
 START_GAIN = 0.95  # A further start must cross within this share of the distance so far. Racing pays at any budget.
 START_TOLERANCE = 0.05  # Relative error up to which a start is bisected while others wait.
-POPULATION_SEARCHED = 4096  # Population points among which the nearest are sought.
 
 # Tuned on classifiers of digits (d = 64) and CIFAR-10 (d = 3,072) for the least median distance at 100 to 2,500
 # queries; the result is flat around all of them.
@@ -130,7 +129,7 @@ class _Walk:
         self._distance[wrong] = 0.0
         searching = everyone[~wrong]
         tried = torch.zeros_like(searching)
-        for points, usable in _starts(self._samples, population, searching, self._seed):
+        for points, usable in starts(self._samples, population, searching, self._seed):
             usable = usable & (self._distance[searching].isinf() | (tried < STARTS))
             tried += usable
             self._follow(searching[usable], points[usable])
@@ -291,50 +290,7 @@ def _directions(count: int, width: int, seed: int, step: int) -> Iterator[tuple[
         yield first, block[: count - first]
 
 
-def _starts(samples: Samples, population: Samples | None, rows: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Start points (m, d) for the samples at `rows`, one turn after another, and which of them are usable."""
-    device = samples.device
-    if population is not None and len(population) and len(rows):
-        population = population.take(slice(0, POPULATION_SEARCHED)).to(device)
-        points = population.inputs.flatten(1)
-        for nearest, usable in _nearest_others(samples.take(rows), population):
-            yield points[nearest], usable
-    source = generator(seed, "boundary", "starts")
-    everyone = torch.ones(len(rows), dtype=torch.bool, device=device)
-    for point in samples.domain.random(STARTS, source).flatten(1).to(device):
-        yield point.expand(len(rows), -1), everyone
-
-
-def _nearest_others(samples: Samples, population: Samples) -> list[tuple[Tensor, Tensor]]:
-    """The k-th nearest population points of other classes, k < STARTS, and whether there is one, each (n,).
-
-    Inputs are rounded to 255 levels of the box: whole numbers, whose products float64 sums without rounding,
-    so that no order depends on the batch. Ties go to the first.
-    """
-    lower, upper = _corners(samples.domain, samples.inputs)
-
-    def whole(points: Tensor) -> Tensor:
-        return ((points - lower) / (upper - lower) * 255).round().flatten(1).double()
-
-    here, there = whole(samples.inputs), whole(population.inputs)
-    nearest, usable = [], []
-    for part in chunks(len(samples), copies=2, shape=(len(population),)):  # Float64 takes two float32's room.
-        squares = here[part].square().sum(1)[:, None] + there.square().sum(1) - 2 * (here[part] @ there.T)
-        keys = squares * len(population) + torch.arange(len(population), device=samples.device)
-        keys[samples.labels[part, None] == population.labels] = math.inf
-        best, order = keys.topk(min(STARTS, len(population)), dim=1, largest=False)
-        nearest.append(order)
-        usable.append(best.isfinite())
-    return list(zip(torch.cat(nearest).unbind(1), torch.cat(usable).unbind(1), strict=True))
-
-
-def _corners(domain: Domain, like: Tensor) -> tuple[Tensor, Tensor]:
-    """The smallest and the largest legal values, (1, *shape)."""
-    endless = torch.full_like(like[:1], math.inf)
-    return domain.clip(-endless), domain.clip(endless)
-
-
 def _farthest(domain: Domain, points: Tensor) -> Tensor:
     """Distances (n,) from flat `points` to the box's farthest corner."""
-    lower, upper = (corner.flatten(1) for corner in _corners(domain, points.reshape(-1, *domain.shape)))
+    lower, upper = (corner.flatten(1) for corner in corners(domain, points.reshape(-1, *domain.shape)))
     return l2(torch.maximum(points - lower, upper - points))

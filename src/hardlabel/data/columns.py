@@ -1,0 +1,228 @@
+"""Columns of a mixed table: how each is fitted, encoded as float32 and decoded."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hardlabel.checks import InvalidInput
+
+Cells: TypeAlias = "pd.Series[Any]"  # One column of a frame.
+
+MOST_CATEGORIES = 1000  # A column with more is a name or a free text, and would make the input huge.
+WIDEST_INTEGER = 2**21  # Farther from the mean, float32 could no longer tell whole numbers apart.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numeric:
+    """A column of numbers.
+
+    Attributes:
+        name: The column's name.
+        mean: Raw value encoded as 0.
+        scale: Raw units per encoded unit, above 0.
+        lower: Smallest legal raw value.
+        upper: Largest legal raw value.
+        integer: Whether only whole raw values are legal; noise is rounded to them.
+        missing: Whether a value may be missing.
+    """
+
+    name: str
+    mean: float
+    scale: float
+    lower: float
+    upper: float
+    integer: bool = False
+    missing: bool = False
+
+    def __post_init__(self) -> None:
+        numbers = (self.mean, self.scale, self.lower, self.upper)
+        if not (all(map(math.isfinite, numbers)) and self.scale > 0 and self.lower <= self.upper):
+            raise InvalidInput(
+                f"column {self.name!r} needs finite numbers, scale > 0 and lower <= upper, "
+                f"got mean {self.mean}, scale {self.scale}, lower {self.lower}, upper {self.upper}"
+            )
+        if self.integer and not (float(self.lower).is_integer() and float(self.upper).is_integer()):
+            raise InvalidInput(
+                f"column {self.name!r} is integer: bounds must be whole, got {self.lower} and {self.upper}"
+            )
+        if self.integer and self.reach > WIDEST_INTEGER:
+            raise InvalidInput(
+                f"column {self.name!r} is integer: bounds must lie within {WIDEST_INTEGER} of the mean, "
+                f"got {self.lower} and {self.upper}"
+            )
+
+    @property
+    def width(self) -> int:
+        """Encoded columns: the value and, where it may be missing, its indicator."""
+        return 2 if self.missing else 1
+
+    @property
+    def reach(self) -> float:
+        """Largest distance of a legal raw value from the mean."""
+        return max(abs(self.lower - self.mean), abs(self.upper - self.mean))
+
+    def encode(self, cells: Cells, marker: str | None) -> NDArray[np.float32]:
+        """Encoded cells (n, width); see `MixedTable.encode`."""
+        absent = _absent(cells, marker)
+        if not self.missing and absent.any():
+            raise _undeclared(self.name, cells, absent)
+        values = _numbers(self.name, cells, absent)
+        values[absent] = self.mean
+        _refuse_cells(self.name, cells, values < self.lower, f"must be at least {self.lower:g}")
+        _refuse_cells(self.name, cells, values > self.upper, f"must be at most {self.upper:g}")
+        if self.integer:
+            _refuse_cells(self.name, cells, (values != np.round(values)) & ~absent, "must be whole")
+        encoded = ((values - self.mean) / self.scale).astype(np.float32)
+        return np.column_stack([encoded, absent] if self.missing else [encoded]).astype(np.float32)
+
+    def decode(self, encoded: NDArray[np.float32]) -> NDArray[np.generic]:
+        """Raw values (n,) of encoded cells (n, width): int64 for whole ones, float64 with NaN where missing."""
+        raw = encoded[:, 0].astype(np.float64) * self.scale + self.mean
+        raw = np.clip(np.round(raw) if self.integer else raw, self.lower, self.upper)
+        if self.missing:
+            return np.where(encoded[:, 1] == 1, np.nan, raw)
+        return raw.astype(np.int64) if self.integer else raw
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """A column that holds one of `categories`; a missing value is a category too, such as "?"."""
+
+    name: str
+    categories: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.categories or len(set(self.categories)) < len(self.categories):
+            raise InvalidInput(f"column {self.name!r} needs distinct categories, got {self.categories}")
+
+    @property
+    def width(self) -> int:
+        """Encoded columns: one per category."""
+        return len(self.categories)
+
+    def encode(self, cells: Cells, marker: str | None) -> NDArray[np.float32]:
+        """Encoded cells (n, width); see `MixedTable.encode`."""
+        place = {category: i for i, category in enumerate(self.categories)}
+        codes, values = pd.factorize(cells)
+        places = np.array([place.get(_text(value), -1) for value in values] + [place.get(marker or "", -1)])
+        found = places[codes]  # Code -1, a NaN, reads the last place: the marker's category.
+        absent = cells.isna().to_numpy()
+        if (found[absent] < 0).any():
+            raise _undeclared(self.name, cells, absent)
+        _refuse_cells(self.name, cells, found < 0, f"must be one of {', '.join(self.categories)}")
+        encoded: NDArray[np.float32] = np.eye(self.width, dtype=np.float32)[found]
+        return encoded
+
+    def decode(self, encoded: NDArray[np.float32]) -> NDArray[np.generic]:
+        """Categories (n,), as text, of encoded cells (n, width)."""
+        categories: NDArray[np.object_] = np.array(self.categories, dtype=object)[encoded.argmax(1)]
+        return categories
+
+
+def fit_column(name: str, cells: Cells, *, marker: str | None, categorical: bool) -> Numeric | Categorical:
+    """The column that holds `cells`; `marker` reads as missing, `categorical` overrules that they are numbers."""
+    absent = _absent(cells, marker)
+    if absent.any() and marker is None:
+        raise _undeclared(name, cells, absent)
+    if categorical or not _holds_numbers(name, cells, absent):
+        return _fitted_categories(name, cells, marker if absent.any() else None)
+    values = _numbers(name, cells, absent)[~absent]
+    if not len(values):
+        raise InvalidInput(f"column {name!r} must hold a number somewhere, got only missing ones")
+    if not np.isfinite(values).all():
+        raise InvalidInput(f"column {name!r} must be finite, got infinity")
+    lower, upper = float(values.min()), float(values.max())
+    mean, spread = (float(values.mean()), float(values.std())) if lower < upper else (lower, 1.0)
+    return Numeric(
+        name=name,
+        mean=mean,
+        scale=spread or 1.0,  # Tiny differences square to 0.
+        lower=lower,
+        upper=upper,
+        integer=bool((values == np.round(values)).all()) and max(upper - mean, mean - lower) <= WIDEST_INTEGER,
+        missing=bool(absent.any()),
+    )
+
+
+def _fitted_categories(name: str, cells: Cells, marker: str | None) -> Categorical:
+    if isinstance(cells.dtype, pd.CategoricalDtype):
+        values = list(cells.dtype.categories)  # Also those no row has: they are legal.
+    else:
+        values = list(cells.dropna().unique())
+    found = {_text(value) for value in values} | ({marker} if marker is not None else set())
+    if len(found) > MOST_CATEGORIES:
+        raise InvalidInput(
+            f"column {name!r} must have at most {MOST_CATEGORIES} categories, got {len(found)}; leave it out"
+        )
+    return Categorical(name, tuple(sorted(found)))
+
+
+def _holds_numbers(name: str, cells: Cells, absent: NDArray[np.bool_]) -> bool:
+    """Whether a column is numeric. One of text is where its marker alone kept it from being read as numbers."""
+    if isinstance(cells.dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(cells):
+        return False
+    if pd.api.types.is_numeric_dtype(cells):
+        return True
+    if not (cells.dtype == object or pd.api.types.is_string_dtype(cells)):
+        raise InvalidInput(f"column {name!r} must hold numbers, text or booleans, got {cells.dtype}")
+    values = cells[~absent].unique()
+    if all(isinstance(value, bool) for value in values):
+        return False  # Also where all are missing: the marker is then the only category.
+    readable = [not math.isnan(_number(value)) for value in values]
+    if all(readable):
+        return bool(absent.any()) or not any(isinstance(value, str) for value in values)
+    if sum(readable) > len(values) / 2:
+        odd = next(value for value, number in zip(values, readable, strict=True) if not number)
+        raise InvalidInput(
+            f"column {name!r} must not mix numbers with {odd!r}: declare it as missing or the column as categorical"
+        )
+    return False
+
+
+def _absent(cells: Cells, marker: str | None) -> NDArray[np.bool_]:
+    if pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells):
+        sentinel = math.nan if marker is None else _number(marker)  # Such as -999; NaN equals nothing.
+        return (cells.isna() | (cells == sentinel).fillna(False)).to_numpy(dtype=bool)
+    codes, values = pd.factorize(cells)
+    absent: NDArray[np.bool_] = np.array([_text(value) == marker for value in values] + [True])[codes]
+    return absent
+
+
+def _numbers(name: str, cells: Cells, absent: NDArray[np.bool_]) -> NDArray[np.float64]:
+    if pd.api.types.is_numeric_dtype(cells):
+        return np.array(cells.to_numpy(dtype=np.float64, na_value=math.nan))
+    codes, values = pd.factorize(cells)
+    numbers: NDArray[np.float64] = np.array([_number(value) for value in values] + [math.nan])[codes]
+    _refuse_cells(name, cells, np.isnan(numbers) & ~absent, "must be a number")
+    return numbers
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _text(value: object) -> str:
+    """How a category is called: a whole number without its point, text without the blanks around it."""
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _refuse_cells(name: str, cells: Cells, bad: NDArray[np.bool_], rule: str) -> None:
+    if bad.any():
+        row = int(bad.argmax())
+        raise InvalidInput(f"column {name!r} {rule}, got {cells.iloc[row]} in row {row}")
+
+
+def _undeclared(name: str, cells: Cells, absent: NDArray[np.bool_]) -> InvalidInput:
+    row = int(absent.argmax())
+    return InvalidInput(
+        f"column {name!r} must have no missing value unless `missing` declares it, got {cells.iloc[row]} in row {row}"
+    )

@@ -1,0 +1,81 @@
+"""Find a trained network again in the store; train it only if it is not there."""
+
+import hashlib
+import io
+from collections.abc import Callable
+from dataclasses import asdict
+
+import torch
+from torch import nn
+
+from hardlabel.data.domain import Domain
+from hardlabel.data.samples import Samples
+from hardlabel.models.architectures import build
+from hardlabel.models.train import EpochReport, Recipe, Trained, place, train
+from hardlabel.store import Spec, Store
+
+FORMAT = 1  # Raised when the same recipe, data and seed come to mean another model: old ones are not found then.
+
+
+def trained(
+    recipe: Recipe,
+    samples: Samples,
+    *,
+    classes: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+    store: Store | None = None,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+) -> Trained:
+    """The model `train` would give, from `store` if it is there; else it is trained and saved there.
+
+    A model is found by recipe, content and order of the data (not ids), domain, classes, seed and PyTorch's
+    version; not by device or threads, which change its rounding only. `on_epoch` is not called for a model
+    that was found. Errors: see `train`.
+    """
+    if store is None:
+        return train(recipe, samples, classes=classes, seed=seed, device=device, on_epoch=on_epoch)
+    spec = _spec(recipe, samples, classes, seed)
+    kept = store.load(spec)
+    if kept is None:
+        made = train(recipe, samples, classes=classes, seed=seed, device=device, on_epoch=on_epoch)
+        store.save(spec, _packed(made))
+        return made
+    model = build(recipe.architecture, shape=samples.domain.shape, classes=classes, seed=seed)
+    return _unpacked(kept, model, samples.domain, torch.device(device))
+
+
+def content_hash(samples: Samples) -> str:
+    """Fixed by inputs and labels, their values and order, and by nothing else: 64 hexadecimal digits."""
+    content = hashlib.sha256()
+    for tensor in (samples.inputs, samples.labels):
+        content.update(f"{tensor.dtype} {tuple(tensor.shape)};".encode())
+        content.update(tensor.cpu().contiguous().reshape(-1).numpy().data)
+    return content.hexdigest()
+
+
+def _spec(recipe: Recipe, samples: Samples, classes: int, seed: int) -> Spec:
+    return {
+        "kind": "model",
+        "format": FORMAT,
+        "recipe": asdict(recipe),
+        "samples": content_hash(samples),
+        "domain": repr(samples.domain),
+        "classes": classes,
+        "seed": seed,
+        "torch": ".".join(torch.__version__.split(".")[:2]),
+    }
+
+
+def _packed(made: Trained) -> bytes:
+    content = io.BytesIO()
+    figures = {name: value for name, value in vars(made).items() if name != "model"}
+    torch.save({"weights": made.model.state_dict(), "figures": figures}, content)
+    return content.getvalue()
+
+
+def _unpacked(kept: bytes, model: nn.Sequential, domain: Domain, device: torch.device) -> Trained:
+    content = torch.load(io.BytesIO(kept), map_location="cpu", weights_only=True)
+    model.load_state_dict(content["weights"])
+    place(model, domain, device)
+    return Trained(model=model.eval(), **content["figures"])

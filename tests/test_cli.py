@@ -1,0 +1,215 @@
+"""The command line: exit codes, streams, one clear line for bad usage, and nothing asked twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import yaml
+
+import hardlabel
+from hardlabel import cli
+from hardlabel.attacks import TABLE
+
+SMALL = ["--size", "60", "--max-epochs", "20", "--attacks", "gap,noise,loss", "--device", "cpu"]
+
+
+@pytest.fixture(autouse=True)
+def _own_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARDLABEL_STORE", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+
+
+def called(*arguments, monkeypatch, capsys):
+    """Runs the command line in this process; returns its exit code, stdout and stderr."""
+    monkeypatch.setattr(sys, "argv", ["hardlabel", *map(str, arguments)])
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as stopped:
+        code = stopped.code or 0
+    told = capsys.readouterr()
+    return code, told.out, told.err
+
+
+def test_an_audit_leaves_a_whole_run_folder_and_prints_only_the_reports_path(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "run"
+    code, stdout, stderr = called("audit", *SMALL, "--out", out, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 0, stderr
+    assert stdout.strip() == str(out / "report.html")
+    assert "noise" in stderr
+    assert {path.name for path in out.iterdir()} == {"config.yaml", "scores.parquet", "results.json", "report.html"}
+    results = json.loads((out / "results.json").read_text())
+    assert [attack["name"] for attack in results["attacks"]] == ["gap", "noise", "loss"]
+    for attack in results["attacks"]:
+        assert {"value", "low", "high"} <= set(attack["auc"])
+        assert attack["access"] == TABLE[attack["name"]].access
+        assert attack["queries_per_sample"]["mean"] <= attack["queries_per_sample"]["max"]
+        assert set(attack["tpr_at_fpr"]) == {"0.1", "0.01", "0.001"}
+    scores = pd.read_parquet(out / "scores.parquet")
+    assert {"id", "member", "attack", "score", "queries"} <= set(scores.columns)
+    assert len(scores) == 3 * 120
+    assert results["environment"]["command"].startswith("hardlabel audit --size 60")
+    assert yaml.safe_load((out / "config.yaml").read_text())["size"] == 60
+    record = hardlabel.load(out)
+    table = record.table()
+    assert list(table["name"]) == ["gap", "noise", "loss"]
+    assert {"access", "queries", "auc", "auc_low", "auc_high"} <= set(table.columns)
+    assert table["auc"].tolist() == [attack["auc"]["value"] for attack in results["attacks"]]
+
+
+def test_quiet_says_nothing_but_the_path(tmp_path, monkeypatch, capsys):
+    code, stdout, stderr = called(
+        "audit", *SMALL, "--quiet", "--out", tmp_path / "run", monkeypatch=monkeypatch, capsys=capsys
+    )
+    assert (code, stderr) == (0, "")
+    assert stdout.strip().endswith("report.html")
+
+
+def test_the_same_command_trains_and_asks_nothing_again_and_finds_the_same(tmp_path, monkeypatch, capsys):
+    arguments = ["audit", *SMALL, "--quiet", "--out"]
+    assert called(*arguments, tmp_path / "one", monkeypatch=monkeypatch, capsys=capsys)[0] == 0
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("hardlabel.models.train.train", refuse)
+    for name in ("Noise", "Gap"):
+        module = f"hardlabel.signals.{name.lower()}.{name}Plan.measure"
+        monkeypatch.setattr(module, refuse)
+    assert called(*arguments, tmp_path / "two", monkeypatch=monkeypatch, capsys=capsys)[0] == 0
+    one, two = (hardlabel.load(tmp_path / name) for name in ("one", "two"))
+    assert one.scores.equals(two.scores)
+
+
+def test_a_configuration_file_is_read_and_options_take_precedence(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "audit.yaml"
+    path.write_text("size: 50\nmax_epochs: 10\nattacks: [gap, loss]\nprior: 0.1\ndevice: cpu\n")
+    out = tmp_path / "run"
+    code, _, stderr = called(
+        "audit", path, "--attacks", "gap", "--quiet", "--out", out, monkeypatch=monkeypatch, capsys=capsys
+    )
+    assert code == 0, stderr
+    record = hardlabel.load(out)
+    assert [attack.name for attack in record.results.attacks] == ["gap"]
+    assert (record.results.prior, record.config["size"]) == (0.1, 50)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        (["--data", "cifar11"], "'cifar11' is unknown: did you mean 'cifar10'"),
+        (["--data", "cifar10", "--folder", "."], "train-*.parquet"),
+        (["--data", "none.csv"], "none.csv"),
+        (["--attacks", "hopskip"], "attack 'hopskip' is unknown"),
+        (["--attacks", ""], "attacks must name at least one attack"),
+        (["--attacks", "boundary", "--budget", "10"], "budget must be at least 25 for attack 'boundary', got 10"),
+        (["--arch", "cnn"], "cnn"),
+        (["--arch", "resnet19"], "did you mean 'resnet18'"),
+        (["--size", "2000"], "size must lie in [1, 449]"),
+        (["--size", "60", "--samples", "61"], "samples must be at most 60"),
+        (["--prior", "1"], "prior: Input should be less than 1, got 1"),
+        (["--budget", "0"], "budget: Input should be greater than or equal to 1, got 0"),
+        (["--augment", "spin"], 'augment must be "mirror", "shift:PIXELS" or "rotate:DEGREES", got \'spin\''),
+        (["--device", "abacus"], "device 'abacus' cannot be used here"),
+        (["--seed", "-1"], "seed: Input should be greater than or equal to 0"),
+        (["--budget", "many"], "Invalid value for '--budget': Input should be a valid integer"),
+        (["--colour", "red"], "colour"),
+        (["missing.yaml"], "config 'missing.yaml' cannot be read"),
+        (["--out", "taken/run"], "out 'taken/run' must be a folder that can be written to"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_code_2_before_any_training(arguments, rule, tmp_path, monkeypatch, capsys):
+    (tmp_path / "taken").write_text("a file, not a folder")
+    monkeypatch.delenv("HARDLABEL_DATA", raising=False)
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr("hardlabel.experiments.training.trained", refuse)
+    code, stdout, stderr = called("audit", *arguments, monkeypatch=monkeypatch, capsys=capsys)
+    assert (code, stdout) == (2, "")
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, stderr
+    assert rule in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        ("size: [", "is not YAML"),
+        ("- size", "must map settings to values, got list"),
+        ("sizes: 5", "sizes: Extra inputs are not permitted"),
+        ("size: much", "size: Input should be a valid integer"),
+    ],
+)
+def test_a_bad_configuration_file_is_named(content, rule, tmp_path, monkeypatch, capsys):
+    (tmp_path / "bad.yaml").write_text(content)
+    code, _, stderr = called("audit", "bad.yaml", monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 2
+    assert rule in stderr
+    assert len(stderr.strip().splitlines()) == 1
+
+
+def test_a_folder_with_another_audit_is_refused(tmp_path, monkeypatch, capsys):
+    arguments = ["audit", *SMALL, "--quiet", "--out", tmp_path / "run"]
+    assert called(*arguments, monkeypatch=monkeypatch, capsys=capsys)[0] == 0
+    assert called(*arguments, monkeypatch=monkeypatch, capsys=capsys)[0] == 0
+    code, _, stderr = called(*arguments, "--seed", "7", monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 2
+    assert "holds another audit (it differs in seed)" in stderr
+
+
+def test_a_failure_is_exit_code_1(tmp_path, monkeypatch, capsys):
+    def fail(*args, **kwargs):
+        raise RuntimeError("the model server is gone")
+
+    monkeypatch.setattr(cli, "audit_config", fail)
+    code, stdout, stderr = called("audit", "--quiet", monkeypatch=monkeypatch, capsys=capsys)
+    assert (code, stdout) == (1, "")
+    assert "hardlabel: RuntimeError: the model server is gone" in stderr
+
+
+def test_the_table_of_attacks_names_them_all(monkeypatch, capsys):
+    code, stdout, _ = called("attacks", monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 0
+    for name, row in TABLE.items():
+        assert name in stdout
+        assert row.access in stdout
+    assert "Choquette-Choo" in stdout
+
+
+def test_the_version_is_printed(monkeypatch, capsys):
+    assert called("--version", monkeypatch=monkeypatch, capsys=capsys)[:2] == (0, f"{hardlabel.__version__}\n")
+
+
+def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path):
+    """A real process, interrupted while it attacks; what was trained and measured before is not done again."""
+    command = [sys.executable, "-m", "hardlabel", "audit", *SMALL[:4], "--attacks", "gap,noise,boundary,loss"]
+    command += ["--device", "cpu", "--out", str(tmp_path / "run")]
+    environment = {**os.environ, "HARDLABEL_STORE": str(tmp_path / "store")}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+
+    def pieces():
+        return {path.name: path.stat().st_mtime_ns for path in (tmp_path / "store").glob("*.piece")}
+
+    finished_early = 4  # Two models, and the gap attack on both.
+    while process.poll() is None and len(pieces()) < finished_early:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1, stderr
+    assert stdout == ""
+    assert "the same command goes on from there" in stderr
+    assert "Traceback" not in stderr
+    kept = pieces()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {name: pieces()[name] for name in kept} == kept
+    assert len(pieces()) > len(kept)
