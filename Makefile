@@ -1,5 +1,5 @@
 # audit: audit a small model on bundled data · test: every test · quick: without the slow ones
-# check: ruff, mypy, layers · study: the README's table on real data
+# check: ruff, mypy, layers · paper: the README's tables on real data (HARDLABEL_DATA; an hour)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,9 +13,15 @@ $(VENV)/.extras: $(BIN)/hardlabel
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,check]'
 	@touch $@
 
-.PHONY: audit test quick check study clean
+.PHONY: audit paper test quick check clean
 audit: $(BIN)/hardlabel
-	$(BIN)/hardlabel audit
+	$(BIN)/hardlabel audit --size 150
+
+paper: $(BIN)/hardlabel
+	$(BIN)/hardlabel audit examples/location.yaml --out runs/paper-location
+	$(BIN)/hardlabel audit examples/cifar10.yaml --out runs/paper-cifar10
+	$(BIN)/hardlabel show runs/paper-location
+	$(BIN)/hardlabel show runs/paper-cifar10
 
 test: $(VENV)/.extras
 	$(BIN)/pytest --numprocesses auto

@@ -148,3 +148,15 @@ def test_a_model_that_gives_no_logits_is_named():
 def test_an_unknown_device_is_refused():
     with pytest.raises(InvalidInput, match="device 'abacus' cannot be used here"):
         resolve_device("abacus")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_model_on_a_gpu_answers_like_the_same_model_on_the_cpu():
+    inputs = torch.rand(100, 4)
+    oracle = TorchScores(net(), device="cuda")
+    on_gpu = oracle.ask_scores(inputs.cuda(), torch.arange(100).cuda())
+    assert on_gpu.is_cuda
+    torch.testing.assert_close(
+        on_gpu.cpu(), TorchScores(net(), device="cpu").ask_scores(inputs, torch.arange(100)), atol=1e-5, rtol=1e-4
+    )

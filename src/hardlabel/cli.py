@@ -22,9 +22,10 @@ from hardlabel.data.sources import SOURCES
 from hardlabel.experiments.audit import audit_config
 from hardlabel.experiments.config import read
 from hardlabel.experiments.progress import Watch
-from hardlabel.experiments.record import REPORT, AuditRecord
+from hardlabel.experiments.record import REPORT, AuditRecord, load
 from hardlabel.models.architectures import ARCHITECTURES
 from hardlabel.reports.html import write_report
+from hardlabel.reports.text import markdown
 from hardlabel.store import default_store
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -129,6 +130,12 @@ def list_attacks() -> None:
         )
     # A pipe has no width of its own; wide enough that nothing wraps out of sight.
     Console(width=None if sys.stdout.isatty() else 220).print(table)
+
+
+@app.command()
+def show(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Print the figures of a finished audit as a Markdown table."""
+    typer.echo(markdown(load(run)))
 
 
 def main() -> None:
