@@ -74,6 +74,15 @@ def test_all_misclassified_costs_one_query_each():
     assert not found.values.any()
 
 
+def test_a_seed_fixes_the_noise_and_another_gives_another():
+    domain = Box((4,), -5.0, 5.0)
+    samples, oracle = random_samples(domain, 30, classes=1), HalfSpace(domain, -torch.ones(4), 0.5)
+    signal = Noise(level=NoiseLevel(sigma=3.0), draws=50)
+    one, same, other = (measured(signal, oracle, samples, seed=seed).values for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
 def test_augmentation_bits_say_which_copies_keep_the_label():
     """Class 1 where the left half is the brighter one: a mirrored copy changes sides, a downward shift does not."""
     domain = Box((1, 4, 4))

@@ -43,6 +43,10 @@ def write_archive(path, **members):
 # Published formats, by hand.
 
 
+def test_a_folder_named_like_a_source_is_that_source(shared_data):
+    assert load(str(shared_data / "location")).name == "location"
+
+
 def test_pictures_are_read_channel_first_train_before_test(tmp_path):
     (tmp_path / "cifar10").mkdir()
     rng = np.random.default_rng(0)

@@ -15,6 +15,7 @@ from hardlabel.experiments.audit import audit
 from hardlabel.experiments.record import AuditRecord, load
 from hardlabel.oracles.base import LabelOracle, ScoreOracle
 from hardlabel.reports.html import write_report
+from hardlabel.store import Store
 
 __version__ = "0.1.0"
 
@@ -29,6 +30,7 @@ __all__ = [
     "Numeric",
     "Samples",
     "ScoreOracle",
+    "Store",
     "audit",
     "load",
     "write_report",

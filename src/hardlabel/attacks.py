@@ -5,7 +5,7 @@ that tells the shadow's members best is asked of the target.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hardlabel import checks
 from hardlabel.calibrations.base import Calibration
@@ -194,6 +194,13 @@ _ROWS: tuple[Attack, ...] = (
 )
 
 TABLE: dict[str, Attack] = {row.name: row for row in _ROWS}
+
+
+def with_networks_per_class(attack: Attack) -> Attack:
+    """The attack with one attack network per class instead of one for all; any other attack as it is."""
+    if not isinstance(attack.calibration, AttackNetwork):
+        return attack
+    return replace(attack, calibration=replace(attack.calibration, per_class=True))
 
 
 def chosen(names: Iterable[str] | None, domain: Domain, budget: int | None) -> tuple[list[Attack], dict[str, str]]:

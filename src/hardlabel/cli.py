@@ -70,6 +70,7 @@ def audit(
     attacks: Annotated[
         str | None, typer.Option(help="Comma-separated names from `hardlabel attacks`. [default: all that suit]")
     ] = None,
+    networks: Annotated[str | None, typer.Option(help="Attack networks: all (one for all classes) or class.")] = None,
     budget: Annotated[int | None, typer.Option(help="Most queries per sample and attack.")] = None,
     prior: Annotated[
         float | None, typer.Option(help="Share of members among those asked about. [default: 0.01]")
@@ -98,6 +99,7 @@ def audit(
         "shadow_samples": shadow_samples,
         "shadow_labels": shadow_labels,
         "attacks": None if attacks is None else [name.strip() for name in attacks.split(",") if name.strip()],
+        "networks": networks,
         "budget": budget,
         "prior": prior,
         "seed": seed,

@@ -70,7 +70,7 @@ def load(
     missing: str | None = None,
     categorical: Collection[str] | None = None,
 ) -> Dataset:
-    """Loads a named source, or the file at a path that ends in .npz, .csv or .parquet.
+    """Loads a named source, the folder of one, or the file at a path that ends in .npz, .csv or .parquet.
 
     A table whose features are all 0 or 1 becomes BinaryFeatures, any other a MixedTable fitted on all rows.
     An .npz holds `inputs` and `labels` (or x and y, X and y). Its images are (n, C, H, W), or (n, H, W, C)
@@ -79,7 +79,7 @@ def load(
     ones where it is of integers. Labels become 0 to C - 1 in sorted order.
 
     Args:
-        name: A key of SOURCES, or a path.
+        name: A key of SOURCES, a path to a file, or a path to a folder that is named like a source.
         folder: Where named sources lie, in `folder/<name>` or `folder`; None takes HARDLABEL_DATA.
         label: The column of a .csv or .parquet that holds the class; image tables default to "label".
         missing: Declares missing values in a table: NaN, and cells that read so.
@@ -89,6 +89,8 @@ def load(
         InvalidInput: The source is unknown, missing or unreadable, or holds what its domain or labels forbid.
     """
     path = Path(name).expanduser()
+    if path.is_dir() and path.resolve().name in SOURCES and name not in SOURCES:
+        return load(path.resolve().name, folder=path.resolve().parent)
     if path.suffix.lower() not in FILE_TYPES:
         checks.one_of(SOURCES, data=name)
         return _SOURCES[name].read(name, folder)

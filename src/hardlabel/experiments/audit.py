@@ -6,18 +6,19 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from importlib import metadata
 
 import pandas as pd
 import torch
 
-from hardlabel import checks, randomness
-from hardlabel.attacks import Attack, ScoreAttack, chosen
+from hardlabel import randomness
+from hardlabel.attacks import Attack, ScoreAttack
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples
 from hardlabel.experiments import evaluate
-from hardlabel.experiments.case import Case, Oracles, count_classes
+from hardlabel.experiments.case import Case, Oracles, Terms, count_classes
 from hardlabel.experiments.config import AuditConfig
 from hardlabel.experiments.game import Game, Side
 from hardlabel.experiments.given import Pair, case_of
@@ -59,6 +60,9 @@ def audit(
     device: str = "auto",
     prior: float = 0.01,
     shadow_labels: str = "true",
+    networks: str = "all",
+    name: str = "samples given",
+    store: Store | None = None,
     watch: Watch = SILENT,
 ) -> AuditRecord:
     """Audits a trained model with every attack that suits it.
@@ -79,6 +83,10 @@ def audit(
         device: "auto", "cpu", "cuda", ...: where torch models run.
         prior: Share of members among those an attacker would ask about, for the precision at that prior.
         shadow_labels: "true", or "target" to have the target label the shadow data (overhead queries).
+        networks: "all" for one attack network for all classes, "class" for one per class.
+        name: What the report calls the data, and, with a store, what tells this target from others.
+        store: Keeps the target's answers to each finished attack under `name`, so that an audit that broke off
+            (a dead server, Ctrl-C) asks nothing twice; the same name must mean the same model.
         watch: Is told of progress.
 
     Returns:
@@ -89,10 +97,11 @@ def audit(
             how many classes a torch target has.
     """
     where = resolve_device(device)
-    checks.open_fraction(prior=prior)
-    names = None if attacks is None else list(attacks)
+    names = None if attacks is None else tuple(attacks)
+    terms = Terms(attacks=names, budget=budget, prior=prior, networks=networks, seed=seed)
     case = case_of(
-        target,
+        Oracles.of(target, where, name="target"),
+        type(target).__name__,
         members,
         nonmembers,
         population=population,
@@ -101,10 +110,16 @@ def audit(
         domain=domain,
         shadow_labels=shadow_labels,
         seed=seed,
-        device=where,
+        name=name,
     )
-    config: dict[str, object] = {"attacks": names, "budget": budget, "seed": seed, "prior": prior, "device": device}
-    return run(case, attacks=names, budget=budget, seed=seed, prior=prior, device=where, watch=watch, config=config)
+    config: dict[str, object] = {
+        **asdict(terms),
+        "attacks": None if names is None else list(names),
+        "train_size": train_size,
+        "shadow_labels": shadow_labels,
+        "device": device,
+    }
+    return run(case, terms, device=where, watch=watch, config=config, store=store)
 
 
 def audit_config(config: AuditConfig, *, store: Store | None, watch: Watch = SILENT) -> AuditRecord:
@@ -125,28 +140,22 @@ def audit_config(config: AuditConfig, *, store: Store | None, watch: Watch = SIL
     device = resolve_device(config.device)
     settings: dict[str, object] = config.model_dump(mode="json", exclude={"out"})
     refuse_other_run(config.out, settings)
-    case = case_of_config(config, device=device, store=store, watch=watch)
-    record = run(
-        case,
-        attacks=config.attacks,
+    terms = Terms(
+        attacks=None if config.attacks is None else tuple(config.attacks),
         budget=config.budget,
-        seed=config.seed,
         prior=config.prior,
-        device=device,
-        watch=watch,
-        config=settings,
-        store=store,
+        networks=config.networks,
+        seed=config.seed,
     )
+    case = case_of_config(config, terms, device=device, store=store, watch=watch)
+    record = run(case, terms, device=device, watch=watch, config=settings, store=store)
     return record.save(config.out)
 
 
 def run(
     case: Case,
+    terms: Terms,
     *,
-    attacks: list[str] | None,
-    budget: int | None,
-    seed: int,
-    prior: float,
     device: torch.device,
     watch: Watch,
     config: dict[str, object],
@@ -154,7 +163,7 @@ def run(
 ) -> AuditRecord:
     """Plays every attack on a case and writes down what came of it."""
     started, begun = time.perf_counter(), datetime.datetime.now(datetime.UTC)
-    rows, left_out = chosen(attacks, case.members.domain, budget)
+    rows, left_out = terms.chosen(case.members.domain)
     classes = count_classes(case, device)
     auditor = Account()  # What the audit itself asks; no attack's cost.
     target = Side.mixed(
@@ -162,20 +171,20 @@ def run(
         case.target.scores,
         case.members.to(device),
         case.nonmembers.to(device),
-        seed=seed,
+        seed=terms.seed,
         identity=case.identity,
     )
     watch.stage("accuracy of the target", len(target.samples), "queries")
     answers = ChargedLabels(case.target.labels, auditor).ask(target.samples.inputs, target.samples.ids)
     right = (answers == target.samples.labels).cpu().numpy()
     attacker = Account()  # What the attacker asks about no sample under attack.
-    shadow, shadow_side = _shadow(case, attacker, seed=seed, device=device, watch=watch)
+    shadow, shadow_side = _shadow(case, attacker, seed=terms.seed, device=device, watch=watch)
     game = Game(
         target=target,
         shadow=shadow_side,
         knowledge=Knowledge(population=None if case.population is None else case.population.to(device)),
-        budget=budget,
-        seed=seed,
+        budget=terms.budget,
+        seed=terms.seed,
         watch=watch,
         store=store,
     )
@@ -190,7 +199,14 @@ def run(
         played = game.play(attack)
         overhead = dict(attacker.overhead) if shadow_side is not None else {}
         result = evaluate.result(
-            attack, played, member=member, labels=labels, right=right, prior=prior, overhead=overhead, seed=seed
+            attack,
+            played,
+            member=member,
+            labels=labels,
+            right=right,
+            prior=terms.prior,
+            overhead=overhead,
+            seed=terms.seed,
         )
         watch.say(f"{attack.name}: AUC {result.auc}, {result.queries_per_sample.mean:.4g} queries per sample")
         results.append(result)
@@ -207,7 +223,7 @@ def run(
             )
         )
     watch.stage("blind baseline", 1, "fits")
-    blind_auc, blind_method = blind.blind_baseline(case.members, case.nonmembers, seed=seed)
+    blind_auc, blind_method = blind.blind_baseline(case.members, case.nonmembers, seed=terms.seed)
     scores = {result.name: frame["score"].to_numpy() for result, frame in zip(results, frames, strict=True)}
     return AuditRecord(
         results=Results(
@@ -215,8 +231,8 @@ def run(
             domain=case.members.domain.kind,
             members=len(case.members),
             nonmembers=len(case.nonmembers),
-            prior=prior,
-            budget=budget,
+            prior=terms.prior,
+            budget=terms.budget,
             target=Target(
                 description=case.target_description,
                 train_accuracy=intervals.rate_interval(int(right[member].sum()), int(member.sum())),
@@ -230,10 +246,10 @@ def run(
             attacks=results,
             differences=evaluate.differences(scores, {result.name: result.access for result in results}, member),
             left_out=[LeftOut(name=name, reason=reason) for name, reason in left_out.items()],
-            notes=_notes(case, auditor, budget),
+            notes=_notes(case, auditor, terms.budget),
             environment=Environment(
                 command=shlex.join([sys.argv[0].rsplit("/", 1)[-1], *sys.argv[1:]]),
-                seed=seed,
+                seed=terms.seed,
                 started=begun.isoformat(timespec="seconds"),
                 seconds=time.perf_counter() - started,
                 versions={"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES},

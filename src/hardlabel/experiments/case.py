@@ -6,13 +6,46 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from hardlabel import attacks, checks
+from hardlabel.attacks import Attack
 from hardlabel.checks import InvalidInput
+from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples
 from hardlabel.oracles.base import LabelOracle, LabelsOfScores, ScoreOracle
 from hardlabel.oracles.pytorch import TorchScores
 from hardlabel.store import JSON
 
 FEWEST_SHADOW = 20  # Shadow members, and non-members, below which no threshold or network is chosen.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What is asked of an audit, whatever the case.
+
+    Attributes:
+        attacks: Names of attacks; None for all that suit.
+        budget: Most queries per sample and attack; None for each attack's usual number.
+        prior: Share of members among those an attacker would ask about, strictly between 0 and 1.
+        networks: "all" for one attack network for all classes, "class" for one per class.
+        seed: Fixes every draw.
+    """
+
+    attacks: tuple[str, ...] | None = None
+    budget: int | None = None
+    prior: float = 0.01
+    networks: str = "all"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        checks.open_fraction(prior=self.prior)
+        checks.one_of(("all", "class"), networks=self.networks)
+
+    def chosen(self, domain: Domain) -> tuple[list[Attack], dict[str, str]]:
+        """The attacks to run on a domain, and the ones left out with the reason; see `attacks.chosen`."""
+        rows, left_out = attacks.chosen(self.attacks, domain, self.budget)
+        if self.networks == "class":
+            rows = [attacks.with_networks_per_class(row) for row in rows]
+        return rows, left_out
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

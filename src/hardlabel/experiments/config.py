@@ -29,6 +29,7 @@ class AuditConfig(BaseModel):
         shadow_samples: The same on the shadow model; None takes all, 500 at most.
         shadow_labels: "true", or "target" to have the target label the shadow data.
         attacks: Names; None runs all that suit.
+        networks: "all" for one attack network for all classes, "class" for one per class.
         budget: Most queries per sample and attack.
         prior: Share of members among those an attacker would ask about.
         seed: Fixes every draw.
@@ -55,6 +56,7 @@ class AuditConfig(BaseModel):
     shadow_samples: int | None = Field(None, ge=1)
     shadow_labels: Literal["true", "target"] = "true"
     attacks: list[str] | None = None
+    networks: Literal["all", "class"] = "all"
     budget: int | None = Field(None, ge=1)
     prior: float = Field(0.01, gt=0, lt=1)
     seed: int = Field(0, ge=0)

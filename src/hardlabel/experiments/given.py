@@ -1,6 +1,7 @@
 """The case of a model and samples that the caller gives as objects."""
 
 from collections.abc import Callable
+from importlib import metadata
 
 import numpy as np
 import torch
@@ -13,12 +14,14 @@ from hardlabel.data.domain import Domain, infer_domain
 from hardlabel.data.samples import Samples
 from hardlabel.data.split import content
 from hardlabel.experiments.case import FEWEST_SHADOW, Case, Oracles, ShadowPlan
+from hardlabel.models.kept import content_hash
 
 Pair = tuple[ArrayLike | Tensor, ArrayLike | Tensor]
 
 
 def case_of(
-    target: object,
+    target: Oracles,
+    description: str,
     members: Pair,
     nonmembers: Pair,
     *,
@@ -28,11 +31,10 @@ def case_of(
     domain: Domain | None,
     shadow_labels: str,
     seed: int,
-    device: torch.device,
+    name: str,
 ) -> Case:
     """The case of a model and samples given as objects; see `hardlabel.audit`."""
     checks.one_of(("true", "target"), shadow_labels=shadow_labels)
-    oracles = Oracles.of(target, device, name="target")
     arrays = {"members": _arrays(members, "members"), "nonmembers": _arrays(nonmembers, "nonmembers")}
     if population is not None:
         arrays["population"] = _arrays(population, "population")
@@ -40,14 +42,14 @@ def case_of(
     if domain is None:
         shapes = {tuple(inputs.shape[1:]) for inputs, _ in arrays.values()}
         if len(shapes) > 1:
-            told = ", ".join(f"{name} {tuple(inputs.shape)}" for name, (inputs, _) in arrays.items())
+            told = ", ".join(f"{group} {tuple(inputs.shape)}" for group, (inputs, _) in arrays.items())
             raise InvalidInput(f"inputs must agree in shape, got {told}")
         domain = infer_domain(torch.cat([inputs for inputs, _ in arrays.values()]))
         notes.append(f"The domain was inferred from the inputs: {domain.kind}, {domain}.")
     samples: dict[str, Samples] = {}
     start = 0
-    for name, (inputs, labels) in arrays.items():
-        samples[name] = _samples(inputs, labels, start, domain, name)
+    for group, (inputs, labels) in arrays.items():
+        samples[group] = _samples(inputs, labels, start, domain, group)
         start += len(inputs)
     _refuse_shared(samples["members"], samples["nonmembers"])
     free = samples.get("population")
@@ -63,16 +65,24 @@ def case_of(
         arrays=not isinstance(members[0], Tensor),
         labels=shadow_labels,
     )
+    unused = _unused(free, shadow)
     return Case(
-        data="samples given",
-        target=oracles,
-        target_description=type(target).__name__,
+        data=name,
+        target=target,
+        target_description=description,
         classes=None,
         members=samples["members"],
         nonmembers=samples["nonmembers"],
-        population=free,
+        population=unused,
         shadow=shadow,
         why_no_shadow=why,
+        identity={
+            "target": name,
+            "domain": repr(domain),
+            "versions": [metadata.version("hardlabel")],
+            "samples": [content_hash(samples["members"]), content_hash(samples["nonmembers"])],
+            "population": content_hash(unused) if unused is not None else None,
+        },
         notes=tuple(notes),
     )
 
@@ -127,6 +137,14 @@ def _without(samples: Samples, *others: Samples, seed: int) -> tuple[Samples, in
     fresh = torch.tensor([one not in taken for one in content(samples.inputs)]).nonzero()[:, 0]
     order = torch.randperm(len(fresh), generator=randomness.generator(seed, "population"))
     return samples.take(fresh[order]), len(samples) - len(fresh)
+
+
+def _unused(population: Samples | None, shadow: ShadowPlan | None) -> Samples | None:
+    """The population less what the shadow model was trained on or is asked about, or None where nothing is left."""
+    if population is None or shadow is None:
+        return population
+    rest = population.take(slice(len(shadow.members) + shadow.attacked, None))
+    return rest if len(rest) else None
 
 
 def _shadow_plan(

@@ -235,6 +235,7 @@ class AuditRecord:
             figures = {
                 "auc": attack.auc,
                 "balanced_accuracy": attack.balanced_accuracy,
+                "advantage": attack.advantage,
                 "best_balanced_accuracy": attack.best_balanced_accuracy,
                 "precision": attack.precision,
                 "precision_at_prior": attack.precision_at_prior,

@@ -5,13 +5,12 @@ from importlib import metadata
 import torch
 
 from hardlabel import randomness
-from hardlabel.attacks import chosen
 from hardlabel.checks import InvalidInput
 from hardlabel.data import sources
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples
 from hardlabel.data.split import equal_sizes, split
-from hardlabel.experiments.case import FEWEST_SHADOW, Case, Oracles, ShadowPlan
+from hardlabel.experiments.case import FEWEST_SHADOW, Case, Oracles, ShadowPlan, Terms
 from hardlabel.experiments.config import AuditConfig
 from hardlabel.experiments.progress import Watch
 from hardlabel.models.architectures import build
@@ -24,7 +23,9 @@ MOST_SHADOW = 500
 SMALLEST_CNN_SIDE = 16  # Smaller pictures get the fully connected network by default.
 
 
-def case_of_config(config: AuditConfig, *, device: torch.device, store: Store | None, watch: Watch) -> Case:
+def case_of_config(
+    config: AuditConfig, terms: Terms, *, device: torch.device, store: Store | None, watch: Watch
+) -> Case:
     """Loads and splits the data, checks what can be checked, then trains the target or finds it in the store.
 
     Raises:
@@ -34,7 +35,7 @@ def case_of_config(config: AuditConfig, *, device: torch.device, store: Store | 
     data = sources.load(config.data, folder=config.folder, label=config.label, missing=config.missing)
     recipe = _recipe(config, data.samples.domain)
     build(recipe.architecture, shape=data.samples.domain.shape, classes=data.classes, seed=0)  # Fits the shape?
-    chosen(config.attacks, data.samples.domain, config.budget)
+    terms.chosen(data.samples.domain)  # Are they known, suited and within the budget?
     parts = split(data.samples, equal_sizes(len(data.samples), config.size), seed=config.seed)
     attacked = _at_most("samples", config.samples, len(parts.members), MOST_ATTACKED)
     shadow_attacked = _at_most("shadow_samples", config.shadow_samples, len(parts.shadow_members), MOST_SHADOW)
