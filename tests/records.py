@@ -1,5 +1,6 @@
 """Audit records made up from seeded scores, for tests of what reads a record."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -171,6 +172,7 @@ def make_record(
             pd.DataFrame(
                 {
                     "id": ids,
+                    "row": np.where(member, np.arange(len(member)), np.arange(len(member)) - members),
                     "member": member,
                     "label": labels,
                     "attack": recipe.name,
@@ -179,10 +181,12 @@ def make_record(
                 }
             )
         )
-    columns = ["id", "member", "label", "attack", "score", "queries"]
+    columns = ["id", "row", "member", "label", "attack", "score", "queries"]
     known = {attack.name: attack for attack in attacks}
     pairs = [(name, "gap") for name in known if name != "gap" and "gap" in known]
-    pairs += [(name, "loss") for name, attack in known.items() if attack.access == "label" and "loss" in known]
+    seeing_labels = [name for name, attack in known.items() if attack.access == "label"]
+    pairs += [(name, other) for other in ("loss", "shadow-network") if other in known for name in seeing_labels]
+    pairs += [pair for pair in itertools.combinations(seeing_labels, 2) if "gap" not in pair]
     results = Results(
         data="CIFAR-10 (500 of 60,000 images)",
         domain="32 x 32 colour images in the box [0, 1]",

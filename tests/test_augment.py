@@ -25,6 +25,12 @@ def test_a_shift_moves_every_pixel_and_fills_with_the_given_value():
     assert torch.equal(moved[0, 0], expected)
 
 
+@pytest.mark.parametrize("move", [Move(right=2), Move(right=-3), Move(down=1), Move(down=-4), Move(right=1, down=9)])
+def test_a_shift_out_of_the_picture_leaves_the_fill_only(move):
+    moved = augment.apply(move, pictures(3, 2, 1, 2), fill=0.25)
+    assert torch.equal(moved, torch.full((3, 2, 1, 2), 0.25))
+
+
 @pytest.mark.parametrize(("degrees", "turns"), [(90.0, 1), (180.0, 2), (-90.0, 3), (360.0, 4)])
 def test_right_angles_are_exact_quarter_turns_counter_clockwise(degrees, turns):
     picture = pictures(2, 3, 6, 6)

@@ -12,8 +12,10 @@ from torch import nn
 from hardlabel.checks import InvalidInput
 from hardlabel.data import augment
 from hardlabel.data.augment import STILL, Move
+from hardlabel.data.columns import Numeric
 from hardlabel.data.domain import BinaryFeatures, Box, l2
 from hardlabel.data.samples import Samples
+from hardlabel.data.table import MixedTable
 from hardlabel.oracles.budget import Account, ChargedLabels
 from hardlabel.oracles.pytorch import TorchModel
 from hardlabel.signals import base, hopskipjump
@@ -225,6 +227,23 @@ def test_a_start_comes_from_the_population_where_random_points_keep_the_label():
     assert (search.distances <= true * 1.01).all()
 
 
+def test_a_constant_column_leaves_the_population_its_use():
+    # As above, in a table whose last column never varies: the nearest starts are the same.
+    varying = [Numeric(name=f"x{i}", mean=0.0, scale=1.0, lower=-4.0, upper=4.0) for i in range(10)]
+    domain = MixedTable((*varying, Numeric(name="constant", mean=7.0, scale=1.0, lower=7.0, upper=7.0)))
+
+    class Island:
+        def ask(self, inputs, ids):
+            return ((inputs[:, :10].double() - 2).square().sum(1) < 0.25).long()
+
+    def rows(points):
+        return torch.cat([points, torch.zeros(len(points), 1)], 1)
+
+    samples = labelled(Island(), rows(0.1 * normal(5, 10)), domain)
+    known = labelled(Island(), rows(torch.cat([torch.full((1, 10), 2.0), 0.1 * normal(20, 10, seed=1)])), domain)
+    assert hop_skip_jump(Island(), samples, queries=500, seed=0, population=known).found.all()
+
+
 def test_population_points_of_the_samples_own_class_do_not_serve_as_starts():
     oracle, samples = half_space_game((2,))
     same = labelled(oracle, samples.inputs[samples.labels == 1], samples.domain)
@@ -314,7 +333,7 @@ def test_a_samples_search_does_not_depend_on_company_or_order(populated):
 def test_a_search_does_not_depend_on_the_size_of_blocks(monkeypatch):
     oracle, samples = bent_game(count=10)
     whole = hop_skip_jump(oracle, samples, queries=230, seed=0)
-    monkeypatch.setattr(base, "ROWS_IN_MEMORY", 3 * 8 * hopskipjump.BLOCK * 48)
+    monkeypatch.setattr(base, "VALUES_IN_MEMORY", 3 * 8 * hopskipjump.BLOCK * 48)
     assert_same(hop_skip_jump(oracle, samples, queries=230, seed=0), whole)
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -77,7 +78,7 @@ def test_the_same_command_trains_and_asks_nothing_again_and_finds_the_same(tmp_p
     def refuse(*args, **kwargs):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("hardlabel.models.train.train", refuse)
+    monkeypatch.setattr("hardlabel.models.kept.train", refuse)
     for name in ("Noise", "Gap"):
         module = f"hardlabel.signals.{name.lower()}.{name}Plan.measure"
         monkeypatch.setattr(module, refuse)
@@ -112,6 +113,8 @@ def test_a_configuration_file_is_read_and_options_take_precedence(tmp_path, monk
         (["--arch", "resnet19"], "did you mean 'resnet18'"),
         (["--size", "2000"], "size must lie in [1, 449]"),
         (["--size", "60", "--samples", "61"], "samples must be at most 60"),
+        (["--shadow-samples", "5"], "shadow_samples must be at least 20, got 5"),
+        (["--networks", "many"], "networks: Input should be 'all' or 'class'"),
         (["--prior", "1"], "prior: Input should be less than 1, got 1"),
         (["--budget", "0"], "budget: Input should be greater than or equal to 1, got 0"),
         (["--augment", "spin"], 'augment must be "mirror", "shift:PIXELS" or "rotate:DEGREES", got \'spin\''),
@@ -133,6 +136,7 @@ def test_bad_usage_is_one_line_and_exit_code_2_before_any_training(arguments, ru
     monkeypatch.setattr("hardlabel.experiments.training.trained", refuse)
     code, stdout, stderr = called("audit", *arguments, monkeypatch=monkeypatch, capsys=capsys)
     assert (code, stdout) == (2, "")
+    assert not (tmp_path / "runs").exists()
     lines = [line for line in stderr.splitlines() if line.strip()]
     assert len(lines) == 1, stderr
     assert rule in lines[0]
@@ -162,6 +166,32 @@ def test_a_folder_with_another_audit_is_refused(tmp_path, monkeypatch, capsys):
     code, _, stderr = called(*arguments, "--seed", "7", monkeypatch=monkeypatch, capsys=capsys)
     assert code == 2
     assert "holds another audit (it differs in seed)" in stderr
+
+
+@pytest.mark.parametrize("name", ["results.json", "config.yaml", "scores.parquet"])
+def test_a_damaged_run_is_named(name, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "run"
+    assert called("audit", *SMALL, "--quiet", "--out", out, monkeypatch=monkeypatch, capsys=capsys)[0] == 0
+    (out / name).write_bytes((out / name).read_bytes()[:40])
+    code, _, stderr = called("show", out, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 2
+    assert name in stderr
+    assert "Traceback" not in stderr
+
+
+def test_two_models_and_two_domains_in_one_store_keep_their_own_answers(tmp_path, monkeypatch, capsys):
+    """The same numbers as floats and as whole numbers are two domains: their noise, and so their scores, differ."""
+    rng = np.random.default_rng(0)
+    inputs, labels = rng.integers(0, 50, (240, 4)), rng.integers(0, 2, 240)
+    np.savez(tmp_path / "whole.npz", inputs=inputs, labels=labels)
+    np.savez(tmp_path / "real.npz", inputs=inputs.astype(float), labels=labels)
+    scores = {}
+    for name in ("whole", "real"):
+        arguments = ["audit", "--data", tmp_path / f"{name}.npz", *SMALL, "--quiet", "--out", tmp_path / name]
+        assert called(*arguments, monkeypatch=monkeypatch, capsys=capsys)[0] == 0
+        record = hardlabel.load(tmp_path / name)
+        scores[name] = record.scores.query("attack == 'noise'")["score"].to_numpy()
+    assert not np.array_equal(scores["whole"], scores["real"])
 
 
 def test_a_failure_is_exit_code_1(tmp_path, monkeypatch, capsys):

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -64,6 +65,19 @@ def test_more_noise_moves_the_same_draws_further():
     near = domain.noisy(torch.zeros(1, 8), source, NoiseLevel(sigma=0.1))
     far = domain.noisy(torch.zeros(1, 8), source, NoiseLevel(sigma=0.2))
     torch.testing.assert_close(far, 2 * near)
+
+
+@given(number=st.integers(-(2**31), 2**31 - 1), seed=st.integers(0, 2**32 - 1))
+def test_numpys_integers_name_the_same_stream_as_ints(number, seed):
+    for kind in (np.int64, np.int32):
+        assert randomness.derive(seed, "noise", kind(number)) == randomness.derive(seed, "noise", number)
+    assert randomness.derive(seed, np.uint8(7)) == randomness.derive(np.int64(seed), 7)
+    assert randomness.derive(seed, str(number)) != randomness.derive(seed, number)
+
+
+def test_streams_are_those_of_earlier_versions():
+    assert randomness.derive(0, "noise", 3) == 6_595_435_292_110_185_176
+    assert randomness.derive(12345, "a", -1, "b") == 1_277_183_321_481_682_327
 
 
 def test_noise_levels_run_from_weak_to_strong():
@@ -144,6 +158,35 @@ def test_the_domain_of_vectors_is_bits_or_the_least_whole_box():
 def test_no_domain_is_inferred_from_other_shapes(shape):
     with pytest.raises(InvalidInput, match="none of them empty"):
         infer_domain(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_with_channels_last_are_told_to_put_them_first(channels):
+    images = torch.rand(5, 8, 8, channels)
+    with pytest.raises(InvalidInput, match=r"channels first, \(n, C, H, W\), got \(5, 8, 8, [13]\)"):
+        infer_domain(images)
+    assert infer_domain(images.permute(0, 3, 1, 2)).shape == (channels, 8, 8)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 3), (1, 8, 1), (3, 8, 1), (8, 8, 2), (2, 4, 4)])
+def test_images_that_may_have_channels_first_are_taken_so(shape):
+    assert infer_domain(torch.rand(5, *shape)).shape == shape
+
+
+def columns(*deviations):
+    """Vectors whose columns have these standard deviations around 50."""
+    return 50 + torch.tensor([[-1.0], [1.0]]) * torch.tensor(deviations)
+
+
+def test_vectors_on_unlike_scales_are_told_to_be_standardised():
+    with pytest.raises(InvalidInput, match=r"got 0.25 in column 1 and 26 in column 3: .* standardise .* pass domain="):
+        infer_domain(columns(1.0, 0.25, 0.0, 26.0))
+    assert infer_domain(columns(1.0, 0.25, 0.0, 25.0)) == Box((4,), 25, 75)
+
+
+def test_constant_vectors_have_no_scales_to_differ():
+    assert infer_domain(columns(0.0, 0.0)) == Box((2,), 50, 51)
+    assert infer_domain(torch.tensor([[0.5, 1000.0]])) == Box((2,), 0, 1000)
 
 
 def test_no_domain_is_inferred_from_nan():

@@ -1,5 +1,8 @@
 """Accounts count before sending and refuse to overspend; torch models answer alike in any batch."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -9,9 +12,10 @@ from torch import nn
 from games import Constant, HalfSpace
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Box
+from hardlabel.oracles import pytorch
 from hardlabel.oracles.base import LabelOracle, LabelsOfScores, ScoreOracle
 from hardlabel.oracles.budget import Account, BudgetExceeded, ChargedLabels, ChargedScores
-from hardlabel.oracles.pytorch import TorchModel, TorchScores, resolve_device
+from hardlabel.oracles.pytorch import PROBED_SIZES, TorchModel, TorchScores, resolve_device
 
 
 def net(classes=3):
@@ -76,14 +80,14 @@ def test_overhead_is_charged_to_no_sample():
 
 
 @pytest.mark.parametrize(
-    "answers", [torch.zeros(3), torch.zeros(2, dtype=torch.int64), torch.zeros(3, 1, dtype=torch.int64), [0, 0, 0]]
+    "answers", [torch.zeros(3), torch.zeros(2, dtype=torch.int64), torch.zeros(3, 1, dtype=torch.int64), [0, 0], "abc"]
 )
 def test_answers_that_are_no_labels_are_refused(answers):
     class Wrong:
         def ask(self, inputs, ids):
             return answers
 
-    with pytest.raises(TypeError, match="an oracle must answer 3 questions with integers"):
+    with pytest.raises(TypeError, match=r"ask\(inputs, ids\) must answer 3 inputs with integers"):
         ChargedLabels(Wrong(), Account()).ask(torch.zeros(3, 2), torch.arange(3))
 
 
@@ -95,6 +99,30 @@ def test_answers_that_are_no_log_probabilities_are_refused(answers):
 
     with pytest.raises(TypeError, match="log probabilities"):
         ChargedScores(Wrong(), Account()).ask_scores(torch.zeros(2, 2), torch.arange(2))
+
+
+def test_answers_come_back_on_the_device_of_the_inputs():
+    class OnTheCpu:
+        def ask(self, inputs, ids):
+            return torch.zeros(len(inputs), dtype=torch.int64)
+
+        def ask_scores(self, inputs, ids):
+            return torch.zeros(len(inputs), 2)
+
+    inputs, ids = torch.zeros(3, 2, device="meta"), torch.arange(3)  # A device that every machine has.
+    assert ChargedLabels(OnTheCpu(), Account()).ask(inputs, ids).device == inputs.device
+    assert ChargedScores(OnTheCpu(), Account()).ask_scores(inputs, ids).device == inputs.device
+
+
+@pytest.mark.parametrize("kind", [list, np.asarray, lambda answers: torch.tensor(answers, dtype=torch.int32)])
+def test_arrays_and_lists_are_answers_too(kind):
+    class Foreign:
+        def ask(self, inputs, ids):
+            return kind([2, 0, 1])
+
+    answers = ChargedLabels(Foreign(), Account()).ask(torch.zeros(3, 2), torch.arange(3))
+    assert answers.dtype == torch.int64
+    assert answers.tolist() == [2, 0, 1]
 
 
 def test_every_input_needs_an_id():
@@ -129,19 +157,150 @@ def test_a_model_in_training_mode_answers_without_dropout_and_stays_in_its_mode(
     assert model.training
 
 
+def test_each_module_keeps_its_own_mode():
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Dropout(0.5), nn.BatchNorm1d(3)).train()
+    model[1].eval()
+    oracle = TorchModel(model, device="cpu", batch_size=8)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    oracle.ask(torch.rand(50, 4), torch.arange(50))
+    assert [module.training for module in model.modules()] == [True, True, False, True, True]
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_a_model_in_evaluation_mode_is_not_touched():
+    class Refusing(nn.Linear):
+        def train(self, mode=True):
+            raise AssertionError("the mode was set")
+
+    model = Refusing(4, 3)
+    model.training = False
+    assert len(TorchModel(model, device="cpu", batch_size=8).ask(torch.rand(5, 4), torch.arange(5))) == 5
+
+
+def test_a_model_that_fails_is_put_back_into_its_modes():
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(7, 3)).train()
+    model[0].eval()
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        TorchModel(model, device="cpu", batch_size=8).ask(torch.rand(5, 4), torch.arange(5))
+    assert [module.training for module in model.modules()] == [True, False, True]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_inputs_are_cast_to_the_type_of_the_models_parameters(dtype):
+    model, inputs, ids = net().eval().to(dtype), torch.rand(20, 4), torch.arange(20)
+    oracle = TorchScores(model, device="cpu", batch_size=8)
+    with torch.no_grad():
+        logits = torch.cat([model(batch.to(dtype)) for batch in inputs.split(8)])
+    assert torch.equal(oracle.ask(inputs, ids), logits.argmax(1))
+    scores = oracle.ask_scores(inputs, ids)
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores, logits.float().log_softmax(1))
+
+
+def test_whole_numbered_parameters_say_nothing_about_the_inputs():
+    class Indexed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.order = nn.Parameter(torch.tensor([1, 0]), requires_grad=False)
+
+        def forward(self, inputs):
+            assert inputs.dtype == torch.float32
+            return inputs[:, self.order]
+
+    oracle = TorchModel(Indexed(), device="cpu", batch_size=8)
+    assert oracle.ask(torch.tensor([[0.2, 0.7]]), torch.arange(1)).tolist() == [0]
+
+
+class Clocked(nn.Module):
+    """Takes `seconds(rows)` by a clock of its own, and remembers how many rows each pass had."""
+
+    def __init__(self, seconds):
+        super().__init__()
+        self.seconds, self.now, self.passes = seconds, 0.0, []
+
+    def forward(self, inputs):
+        self.passes.append(len(inputs))
+        self.now += self.seconds(len(inputs))
+        return inputs.flatten(1)[:, :2]
+
+
+def probed(monkeypatch, seconds, *, shape=(4,)):
+    model = Clocked(seconds)
+    monkeypatch.setattr(pytorch, "time", SimpleNamespace(perf_counter=lambda: model.now))
+    oracle = TorchModel(model, device="cpu")
+    size = oracle.probe(torch.zeros(1, *shape))
+    assert oracle.probe_rows == sum(model.passes)
+    assert oracle.batch_size == size
+    return size, sorted(set(model.passes))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "best", "tried"),
+    [
+        (lambda rows: 0.05, 4096, [*PROBED_SIZES]),  # However many rows.
+        (lambda rows: 1e-4 * rows, 32, [32, 64, 128]),  # Each row its time: nothing is gained.
+        (lambda rows: 1e-4 * rows / (1.04 if rows > 32 else 1), 32, [32, 64, 128]),  # Too little is gained.
+        (lambda rows: 1e-4 * rows / (1.06 if rows > 64 else 1), 128, [32, 64, 128, 256, 512]),  # 64 is one in vain.
+        (lambda rows: 0.02 * rows, 32, [32]),  # 0.64 seconds at once.
+        (lambda rows: 0.3 + 0.002 * rows, 128, [32, 64, 128]),  # 0.556 seconds at 128, the best rate so far.
+    ],
+)
+def test_the_probe_stops_where_larger_batches_are_no_faster_or_slow(monkeypatch, seconds, best, tried):
+    assert probed(monkeypatch, seconds) == (best, tried)
+
+
+@pytest.mark.parametrize(("width", "tried"), [(2**17, [32, 64, 128, 256]), (2**17 + 1, [32, 64, 128]), (2**22, [8])])
+def test_no_probed_batch_is_larger_than_memory_allows(monkeypatch, width, tried):
+    monkeypatch.setattr(torch.Tensor, "contiguous", lambda batch: batch)  # The batches need not be laid out here.
+    assert probed(monkeypatch, lambda rows: 0.2, shape=(width,)) == (tried[-1], tried)
+
+
+SHORTAGES = [
+    torch.OutOfMemoryError("CUDA out of memory."),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to"),
+    RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes."),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("shortage", SHORTAGES, ids=lambda shortage: str(shortage)[:12])
+@pytest.mark.parametrize(("room", "best"), [(200, 128), (20, 1)])
+def test_the_probe_ends_where_memory_does(monkeypatch, shortage, room, best):
+    def seconds(rows):
+        if rows > room:
+            raise shortage
+        return 0.05
+
+    size, tried = probed(monkeypatch, seconds)
+    assert size == best
+    assert tried[-1] == (256 if best == 128 else 32)
+
+
+def test_another_failure_of_the_probe_is_told(monkeypatch):
+    def seconds(rows):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        probed(monkeypatch, seconds)
+
+
 def test_the_probe_is_made_once_and_its_rows_are_known():
     oracle = TorchModel(net(), device="cpu")
     assert oracle.batch_size is None
     oracle.ask(torch.rand(3, 4), torch.arange(3))
     size, rows = oracle.batch_size, oracle.probe_rows
-    assert size in (32, 64, 128, 256, 512, 1024, 2048, 4096)
+    assert size in PROBED_SIZES
     assert rows >= 2 * 32
     oracle.ask(torch.rand(3, 4), torch.arange(3))
     assert (oracle.batch_size, oracle.probe_rows) == (size, rows)
 
 
 def test_a_model_that_gives_no_logits_is_named():
-    with pytest.raises(InvalidInput, match=r"target must map \(q, \*shape\) to logits \(q, classes\), got \(2, 4, 1\)"):
+    with pytest.raises(
+        InvalidInput, match=r"a model must map \(q, \*shape\) to logits \(q, classes\), got \(2, 4, 1\)"
+    ):
         TorchModel(nn.Unflatten(1, (4, 1)), device="cpu", batch_size=2).ask(torch.rand(2, 4), torch.arange(2))
 
 

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardlabel.experiments.record import AuditRecord
+from hardlabel.checks import InvalidInput
+from hardlabel.experiments.record import AuditRecord, Curve, Difference, LeftOut
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.metrics.roc import tpr_at
 from hardlabel.reports.figures import auc_figure, histogram_figure, queries_figure, roc_figure, styles
 from hardlabel.reports.html import render, write_report
 from hardlabel.reports.svg import Scale, element
-from hardlabel.reports.tables import in_order, most_exposed
+from hardlabel.reports.tables import comparisons, in_order, lowest_rate, most_exposed
 from records import SIX, Recipe, changed, make_record, shadow_model
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -119,7 +120,11 @@ def test_every_cell_holds_the_exact_figure_of_the_record():
             shown = cells[attack.name, name]
             assert shown == ("" if estimate.value is None else repr(estimate.value))
         assert float(cells[attack.name, "queries"]) == attack.queries_per_sample.mean
+    mirrored = {("gap", "loss"), ("gap", "shadow-network")}  # Told once, as "loss" and "shadow-network" against gap.
     for difference in record.results.differences:
+        if (difference.first, difference.second) in mirrored:
+            assert (f"{difference.first}-{difference.second}", "difference") not in cells
+            continue
         assert float(cells[f"{difference.first}-{difference.second}", "difference"]) == difference.auc.value
 
 
@@ -236,3 +241,98 @@ def test_infinite_scores_are_shown_and_ranked_first():
     scores = record.scores.assign(score=np.where(record.scores["id"] == record.scores["id"].iloc[0], np.inf, 0.0))
     [first, *_] = most_exposed(replace(record, scores=scores), "gap")
     assert (first.id, first.above, first.rank) == (record.scores["id"].iloc[0], 0, 1)
+
+
+@pytest.mark.parametrize("kind", [str, lambda path: path])
+def test_a_report_is_written_to_a_string_or_a_path_and_makes_its_folders(tmp_path, kind):
+    path = tmp_path / "not" / "there" / "report.html"
+    write_report(RECORDS["only the gap attack"], kind(path))
+    assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_a_path_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "file" / "report.html"):
+        with pytest.raises(InvalidInput, match=re.escape(str(path))):
+            write_report(RECORDS["only the gap attack"], path)
+
+
+def test_the_roc_shows_nothing_below_one_non_member_and_marks_what_is_resolvable():
+    record = make_record(SIX, members=300, nonmembers=50)
+    figure = roc_figure(record.results, in_order(record.results), "boundary")
+    assert [figure.header[1], figure.header[-1]] == ["at 0.1\u00a0% FPR", "at 50\u00a0% FPR"]
+    [row] = [row for row in figure.rows if row[0] == "boundary"]
+    assert row[1:4] == ["not resolvable"] * 3  # 10 of 50 non-members are 20 %.
+    assert row[4].endswith("%")
+    assert "resolvable from 20\u00a0%" in figure.svg
+    # The frame begins at 1/50 = 2 %: of the powers of ten only 10 % and 100 % lie in it.
+    assert ">10\u00a0%<" in figure.svg
+    assert ">1\u00a0%<" not in figure.svg
+    assert ">0.1\u00a0%<" not in figure.svg
+
+
+def test_scores_shared_by_many_say_that_no_threshold_reaches_the_rate():
+    record = make_record(SIX[:1])
+    curve = Curve(fpr=[0.0, 0.4, 1.0], tpr=[0.0, 0.9, 1.0])
+    nothing = Estimate(0.0, 0.0, 0.01)
+    tied = changed(record, "gap", roc=curve, tpr_at_fpr={"0.1": nothing})
+    words = " ".join(Page(render(tied)).words)
+    assert "no threshold this low lowest is 40\u00a0%" in words
+    assert "no threshold this low; lowest is 40\u00a0%" in words  # In the table behind the ROC.
+    [attack] = tied.results.attacks
+    assert lowest_rate(attack, 0.1) == 0.4
+    assert lowest_rate(attack, 0.4) is None
+    # With a threshold below the rate, finding no one is a finding.
+    fine = attack.model_copy(update={"roc": Curve(fpr=[0.0, 0.05, 1.0], tpr=[0.0, 0.0, 1.0])})
+    assert lowest_rate(fine, 0.1) is None
+
+
+def test_a_measured_difference_never_looks_like_zero():
+    pair = Difference(first="noise", second="gap", auc=Estimate(-0.0902, -0.18, -0.00004))
+    text = render(changed(RECORDS["six attacks"], differences=[pair]))
+    assert "[−0.18000, −0.00004]" in text
+    assert "measurably weaker" in text
+    assert "−0.000]" not in text
+
+
+def test_paired_comparisons_are_grouped_and_told_once():
+    groups = dict(comparisons(RECORDS["six attacks"].results))
+    pairs = {title: [(pair.first, pair.second) for pair in group] for title, group in groups.items()}
+    assert list(pairs) == [
+        "Labels only, compared with the gap attack",
+        "Labels only, compared with one another",
+        "Labels only, compared with confidences",
+        "Confidences, compared with the gap attack",
+    ]
+    one_another = [("augmentation", "noise"), ("augmentation", "boundary"), ("noise", "boundary")]
+    assert pairs["Labels only, compared with one another"] == one_another
+    told = [frozenset(pair) for group in pairs.values() for pair in group]
+    assert len(told) == len(set(told)) == 3 + 3 + 6 + 2
+
+
+def test_exposed_records_show_their_row_where_the_record_keeps_it():
+    record = RECORDS["six attacks"]
+    rows = record.scores.set_index(["attack", "id"])["row"]
+    found = most_exposed(record, "boundary")
+    assert [row.row for row in found] == [rows["boundary", row.id] for row in found]
+    assert f'<td data-row="{found[0].row}">' in render(record)
+    older = replace(record, scores=record.scores.drop(columns="row"))
+    assert [row.row for row in most_exposed(older, "boundary")] == [None] * 20
+    assert "data-row" not in render(older)
+
+
+def test_left_out_attacks_follow_the_costs_and_notes_for_experts_are_folded_away():
+    record = changed(
+        RECORDS["six attacks"], left_out=[LeftOut(name="combined", reason="no images")], notes=["a probe ran"]
+    )
+    text = render(record)
+    costs, left, folded = (text.index(part) for part in ("What each attack costs", "no images", "Notes on this run"))
+    assert costs < left < folded < text.index("a probe ran")
+    assert text[:left].count("<details") == text[:left].count("</details>")
+    assert text[: text.index("a probe ran")].count("<details") == text[:folded].count("</details>") + 1
+
+
+def test_one_member_is_not_one_members():
+    words = " ".join(Page(render(make_record(SIX[:1], members=1, nonmembers=30))).words)
+    assert "1 member, 30 non-members" in words
+    assert not re.search(r"\b1 (non-)?members", words)

@@ -192,3 +192,29 @@ def test_it_prints_on_paper_in_light_colours(opened):
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     page.set_viewport_size({"width": 680, "height": 1000})  # A4 less the margins, 180 mm at 96 pixels per inch.
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_wide_table_says_on_a_phone_that_it_scrolls(opened):
+    _, open_page = opened
+    hint = "[...document.querySelectorAll('.wide caption')].map(part => getComputedStyle(part, '::after').content)"
+    assert all("scrolls sideways" in content for content in open_page(390).evaluate(hint))
+    assert all("scrolls sideways" not in content for content in open_page(1280).evaluate(hint))
+    # Whatever is wider than the phone has the hint, but for the tables folded away behind the plots.
+    page = open_page(390)
+    assert page.evaluate(
+        "[...document.querySelectorAll('.scroll:not(.wide)')].every("
+        "part => part.closest('details') || part.scrollWidth <= part.clientWidth)"
+    )
+
+
+def test_rows_on_a_phone_are_no_taller_than_three_lines(opened):
+    record, open_page = opened
+    page = open_page(390)
+    if all(attack.auc.value is None for attack in record.results.attacks):
+        return  # Reasons for undefined figures take what they need.
+    tall = page.evaluate(
+        """() => [...document.querySelectorAll('.main tbody tr, .rates tbody tr')]
+             .filter(row => row.getBoundingClientRect().height > 4 * parseFloat(getComputedStyle(row).lineHeight))
+             .map(row => row.innerText)"""
+    )
+    assert tall == []

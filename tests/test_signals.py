@@ -158,9 +158,16 @@ def test_impossible_classes_leave_every_statistic_finite():
     samples = samples_of(Box((1,)), torch.zeros(2, 1), 0)
     for statistic in Statistic:
         values = measured(Confidence(statistic=statistic), Shown(), samples).values
-        if statistic != Statistic.LOSS:
-            assert bool(values.isfinite().all()), statistic
+        assert bool(values.isfinite().all()), statistic
         assert values[0, 0] >= values[1, 0]
+
+
+@pytest.mark.parametrize("statistic", Statistic)
+def test_a_label_that_is_no_class_shown_is_refused(statistic):
+    domain = Box((2,))
+    samples = samples_of(domain, torch.zeros(3, 2), torch.tensor([1, 2, 0]))
+    with pytest.raises(InvalidInput, match="labels must be below the 2 classes shown, got 2"):
+        measured(Confidence(statistic=statistic), Logistic(domain, torch.ones(2), -1.0), samples)
 
 
 def test_the_confidence_vector_has_the_true_class_first_and_the_others_falling():
@@ -201,7 +208,7 @@ def test_every_label_signal_keeps_the_contract(signal, domain, monkeypatch):
     assert bool(found.complete.all())
 
     order = torch.tensor([3, 1, 8, 0, 2, 7, 4, 6, 5])
-    monkeypatch.setattr(base, "ROWS_IN_MEMORY", 2 * width)  # Blocks of one or two rows.
+    monkeypatch.setattr(base, "VALUES_IN_MEMORY", 2 * width)  # Blocks of one or two rows.
     again = measured(signal, oracle, samples.take(order), seed=5)
     assert torch.equal(again.values, found.values[order])
     assert torch.equal(again.queries, found.queries[order])

@@ -43,6 +43,12 @@ def write_archive(path, **members):
 # Published formats, by hand.
 
 
+def test_a_label_column_of_numbers_that_occur_once_is_refused(tmp_path):
+    pd.DataFrame({"a": np.arange(100.0) % 7, "income": np.arange(100)}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(InvalidInput, match="labels must name classes, got 100 different values in 100 rows"):
+        load(str(tmp_path / "t.csv"), label="income")
+
+
 def test_a_folder_named_like_a_source_is_that_source(shared_data):
     assert load(str(shared_data / "location")).name == "location"
 

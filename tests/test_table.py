@@ -323,7 +323,7 @@ def test_only_continuous_tables_clip():
     assert clipped.tolist() == [[-7.0, 4.0], [0.25, -0.5]]
     for column in (AGE, INCOME, COLOUR):
         table = MixedTable((HEIGHT, column), missing="?")
-        assert not table.continuous
+        assert (table.kind, table.continuous) == ("mixed table", False)
         with pytest.raises(InvalidInput, match="only a continuous domain can clip"):
             table.clip(torch.zeros(1, *table.shape))
 

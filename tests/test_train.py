@@ -14,7 +14,7 @@ from hardlabel.data.samples import Samples
 from hardlabel.models import train as training
 from hardlabel.models.architectures import build
 from hardlabel.models.kept import content_hash, trained
-from hardlabel.models.train import Plateau, Recipe, accuracy, train
+from hardlabel.models.train import Plateau, Recipe, train
 from hardlabel.store import DamagedPiece, Store
 
 LINEAR = Recipe(architecture="logistic", learning_rate=0.1, batch_size=10)
@@ -170,7 +170,8 @@ def test_adams_first_step_has_the_length_of_the_learning_rate_against_the_penali
 def test_a_separable_problem_is_learned():
     made = train(replace(LINEAR, stop_at_accuracy=1.0, patience=1000), vectors(), classes=2, seed=0)
     assert made.train_accuracy == 1
-    assert accuracy(made.model, vectors(1000, seed=1), "cpu") > 0.9
+    fresh = vectors(1000, seed=1)
+    assert float((made.model(fresh.inputs).argmax(1) == fresh.labels).double().mean()) > 0.9
 
 
 def test_the_reported_loss_and_accuracy_are_means_over_all_rows():
@@ -192,7 +193,7 @@ def test_the_final_figures_are_measured_in_evaluation_mode_without_augmentation(
     assert not any(layer.training for layer in made.model.modules())
     logits = made.model(samples.inputs).detach()
     assert made.train_loss == pytest.approx(functional.cross_entropy(logits, samples.labels).item(), rel=1e-4)
-    assert made.train_accuracy == accuracy(made.model, samples)
+    assert made.train_accuracy == float((logits.argmax(1) == samples.labels).double().mean())
 
 
 # --- order and batches ---
@@ -416,23 +417,6 @@ def test_the_content_hash_does_not_depend_on_how_the_tensor_lies_in_memory():
 
 def replace_inputs(samples, inputs):
     return Samples(ids=samples.ids, inputs=inputs, labels=samples.labels, domain=samples.domain)
-
-
-# --- accuracy ---
-
-
-@pytest.mark.parametrize("batch_size", [1, 7, 1000])
-def test_accuracy_is_the_share_of_right_labels_whatever_the_batch(batch_size):
-    model = build("logistic", shape=(4,), classes=2, seed=0).train()
-    samples = vectors(50)
-    right = sum(int(model(x[None]).argmax() == y) for x, y in zip(samples.inputs, samples.labels, strict=True))
-    assert accuracy(model, samples, "cpu", batch_size) == right / 50
-    assert model.training
-
-
-def test_accuracy_of_nobody_is_refused():
-    with pytest.raises(InvalidInput, match="samples must be at least 1, got 0"):
-        accuracy(build("logistic", shape=(4,), classes=2, seed=0), vectors().take(slice(0, 0)))
 
 
 # --- what is refused, before anything is trained ---

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardlabel.experiments.record import AuditRecord, Difference
+from hardlabel.experiments.record import AuditRecord, Difference, Queries
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.reports.severity import Severity, grade
 from hardlabel.reports.verdict import verdict
-from hardlabel.reports.wording import MINUS, decimal, duration, listed, number, odds, percent, times
+from hardlabel.reports.wording import MINUS, decimal, duration, finely, listed, number, odds, percent, times
 from records import SIX, Recipe, changed, make_record
 
 UNKNOWN = Estimate.undefined("for the test")
@@ -30,7 +30,7 @@ def labels_only(*aucs: Estimate, tpr: dict[str, Estimate] | None = None) -> Audi
 
 def told(record: AuditRecord) -> str:
     found = verdict(record)
-    return " ".join([found.title, found.headline, found.warning, *found.sentences])
+    return " ".join([found.title, found.headline, *found.warnings, *found.sentences])
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,11 @@ def test_one_attack_that_finds_something_is_enough():
 
 @given(lows=st.lists(st.floats(0.3, 1.0), min_size=1, max_size=4), more=st.floats(0.0, 0.3))
 def test_a_stronger_attack_never_makes_the_verdict_milder(lows, more):
-    order = [Severity.NONE, Severity.SLIGHT, Severity.CLEAR, Severity.SEVERE]
+    order = [Severity.NONE, Severity.FEW, Severity.SLIGHT, Severity.CLEAR, Severity.SEVERE]
     template = labels_only(NOTHING).results.attacks[0]
     attacks = [template.model_copy(update={"auc": Estimate(low, low, 1.0)}) for low in lows]
     stronger = [template.model_copy(update={"auc": Estimate(low + more, low + more, 1.3)}) for low in lows]
-    assert order.index(grade(stronger)) >= order.index(grade(attacks))
+    assert order.index(grade(stronger, fewest=300)) >= order.index(grade(attacks, fewest=300))
 
 
 def test_attacks_that_see_confidences_have_no_part_in_the_severity():
@@ -97,7 +97,8 @@ def test_the_strongest_finds_most_at_the_smallest_rate_where_any_beats_guessing(
     assert (found.strongest, found.fpr) == ("b", "0.01")
     assert "5\u00a0% [2\u00a0%, 8\u00a0%] of the members" in found.headline
     assert "0.1\u00a0% false alarms cannot be resolved with 300 non-members" in told(record)
-    assert "strongest of the 3 label-only attacks run" in told(record)
+    assert "Of the 3 label-only attacks run, 2 reach this grade; “b” is the strongest of these by" in told(record)
+    assert "(“b”)" in found.headline
 
 
 def test_rates_without_a_gain_are_named_and_the_next_larger_one_is_used():
@@ -155,14 +156,17 @@ def test_the_paired_difference_reads_the_same_in_either_direction(gain, words):
 
 
 def test_a_pair_fixed_in_advance_stands_in_where_the_strongest_was_not_compared():
-    record = make_record(SIX)  # It compares every label-only attack with loss; shadow-network is the strongest.
+    record = make_record(SIX)  # It compares every label-only attack with both; shadow-network is the strongest.
     assert "“shadow-network”, the strongest such attack" in told(record)
+    assert "Paired on" not in told(record)
+    pairs = [pair for pair in record.results.differences if "shadow-network" not in (pair.first, pair.second)]
+    record = changed(record, differences=pairs)
     assert "Paired on the same records, one who uses “loss”" in told(record)
 
 
 def test_a_failing_blind_baseline_is_part_of_the_verdict():
-    assert "inflated" in verdict(make_record(differs=True)).warning
-    assert verdict(make_record(differs=False)).warning == ""
+    assert "inflated" in " ".join(verdict(make_record(differs=True)).warnings)
+    assert verdict(make_record(differs=False)).warnings == ()
 
 
 def test_queries_are_told_with_mean_and_maximum_and_those_besides():
@@ -218,3 +222,119 @@ def test_numbers_are_written_as_people_read_them():
     assert listed(["a"]) == "a"
     assert listed(["a", "b", "c"]) == "a, b and c"
     assert decimal(-0.1234) == f"{MINUS}0.123"
+
+
+def test_finding_nothing_with_an_interval_up_to_severe_says_nothing():
+    assert verdict(labels_only(Estimate(0.6, 0.4, 0.749))).severity is Severity.NONE
+    record = labels_only(Estimate(0.6, 0.4, 0.8), NOTHING)
+    assert verdict(record).severity is Severity.FEW
+    assert verdict(record).title == "Too few records to say"
+    assert "“a”, [0.400, 0.800], is 0.400 wide and reaches 0.75" in told(record)
+    assert "No leakage" not in told(record)
+
+
+@pytest.mark.parametrize(("members", "nonmembers"), [(19, 300), (300, 19)])
+def test_finding_nothing_on_fewer_than_twenty_says_nothing(members, nonmembers):
+    record = changed(labels_only(NOTHING), members=members, nonmembers=nonmembers)
+    assert verdict(record).severity is Severity.FEW
+    assert f"{members} member" in told(record)
+    assert "at least 20 of each are needed" in told(record)
+    # What was found all the same was found: its interval allows for the few records.
+    found = changed(record, "a", auc=Estimate(0.9, 0.76, 0.99))
+    assert verdict(found).severity is Severity.SEVERE
+    assert verdict(changed(record, "a", auc=UNKNOWN)).severity is Severity.FEW
+
+
+def with_accuracy(record: AuditRecord, accuracy: Estimate, classes: int) -> AuditRecord:
+    target = record.results.target.model_copy(update={"train_accuracy": accuracy, "classes": classes})
+    return changed(record, target=target)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "classes", "warned"),
+    [
+        (Estimate(0.0, 0.0, 0.04), 10, True),
+        (Estimate(0.0, 0.0, 0.3), 10, True),  # Few members, none of them right.
+        (Estimate(0.11, 0.09, 0.14), 10, True),
+        (Estimate(0.2, 0.15, 0.25), 10, False),
+        (Estimate(0.5, 0.45, 0.55), 2, True),
+        (Estimate(0.7, 0.65, 0.75), 2, False),
+        (Estimate(1.0, 0.9, 1.0), 1, False),
+        (UNKNOWN, 10, False),
+    ],
+)
+def test_a_target_no_better_than_guessing_on_members_earns_a_warning_not_an_all_clear(accuracy, classes, warned):
+    found = verdict(with_accuracy(labels_only(NOTHING), accuracy, classes))
+    assert (found.severity is Severity.UNKNOWN) == warned
+    assert bool(found.warnings) == warned
+    if warned:
+        assert "seem not to mean the same" in found.warnings[0]
+        assert "number the classes alike" in found.warnings[0]
+        leaking = verdict(with_accuracy(labels_only(Estimate(0.8, 0.76, 0.84)), accuracy, classes))
+        assert leaking.severity is Severity.SEVERE
+        assert leaking.warnings == found.warnings
+
+
+def test_the_headline_speaks_of_an_attack_that_earned_the_grade():
+    # "a" finds most at 1 %, but only "b" has a severe AUC.
+    record = labels_only(Estimate(0.6, 0.55, 0.65), Estimate(0.8, 0.76, 0.84))
+    record = changed(record, "a", tpr_at_fpr={"0.01": Estimate(0.05, 0.02, 0.08)})
+    record = changed(record, "b", tpr_at_fpr={"0.01": Estimate(0.04, 0.02, 0.07)})
+    found = verdict(record)
+    assert (found.severity, found.strongest) == (Severity.SEVERE, "b")
+    assert "(“b”) finds, at 1\u00a0% false alarms, 4\u00a0%" in found.headline
+    words = told(record)
+    assert "The grade rests on the AUC of “b”, 0.800 [0.760, 0.840]." in words
+    assert "Of the 2 label-only attacks run, only “b” reaches this grade." in words
+    assert "“a” has the better share of members found at 1\u00a0% false alarms, 5\u00a0% [2\u00a0%, 8\u00a0%]." in words
+
+
+def test_a_grade_that_the_quoted_figure_earned_needs_no_other():
+    record = labels_only(NOTHING, tpr={"0.01": Estimate(0.2, 0.15, 0.25)})
+    assert "The grade rests" not in told(record)
+
+
+def test_the_cheapest_comparable_attack_is_named():
+    recipes = [
+        Recipe(name="dear", shift=0.0, mean=500, most=500),
+        Recipe(name="cheap", shift=0.0, mean=30, most=30),
+        Recipe(name="cheapest", shift=0.0, mean=2, most=2),
+        Recipe(name="worse", shift=0.0, mean=1, most=1),
+    ]
+    record = make_record(recipes)
+    tprs = {"dear": (0.5, 0.4, 0.6), "cheap": (0.4, 0.3, 0.5), "cheapest": (0.35, 0.3, 0.41), "worse": (0.3, 0.2, 0.39)}
+    for name, tpr in tprs.items():
+        record = changed(record, name, auc=Estimate(0.7, 0.65, 0.74), tpr_at_fpr={"0.1": Estimate(*tpr)})
+    assert verdict(record).strongest == "dear"
+    assert "“dear” is the strongest of the 4 label-only attacks run, by the members found at 10\u00a0%" in told(record)
+    assert "Far cheaper, “cheapest” with 2 queries per record does comparably" in told(record)
+    near = changed(record, "cheapest", queries_per_sample=Queries(mean=101, max=101))
+    near = changed(near, "cheap", queries_per_sample=Queries(mean=101, max=101))
+    assert "Far cheaper" not in told(near)
+
+
+def test_chance_counts_the_intervals_searched():
+    slight = Estimate(0.54, 0.501, 0.58)
+    assert "excludes guessing in 5\u00a0% of audits." in told(labels_only(slight))
+    several = told(labels_only(slight, NOTHING, NOTHING, UNKNOWN))
+    assert "at least one of the 3 searched here in more, up to 14\u00a0%" in several  # 1 - .95 ** 3 = .143
+
+
+def test_the_paired_difference_is_that_with_the_score_attack_just_named():
+    record = make_record(SIX)
+    named = verdict(record).strongest_scores
+    [pair] = [
+        pair
+        for pair in record.results.differences
+        if {pair.first, pair.second} == {named, verdict(record).strongest} and pair.first != named
+    ]
+    assert named == "shadow-network"
+    assert f"higher by {decimal(-pair.auc.value)}" in told(record)
+
+
+def test_an_interval_of_a_difference_shows_its_sign():
+    gain = Estimate(-0.09, -0.18, -0.00004)
+    record = make_record([Recipe(name="noise", shift=1.5), Recipe(name="loss", shift=1.5, access="scores")])
+    record = changed(record, differences=[Difference(first="loss", second="noise", auc=gain)])
+    assert "lower by 0.09000 [0.00004, 0.18000]" in told(record)
+    assert finely(Estimate(0.1, 0.0, 0.2))(-0.00001) == "0.000"

@@ -4,7 +4,7 @@ An attack with several candidate signals lets the shadow model choose: all are m
 that tells the shadow's members best is asked of the target.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from hardlabel import checks
@@ -36,8 +36,8 @@ class _Attack:
         source: Paper and section.
         fewest: Fewest queries per sample it can work with.
         usual: Most queries per sample where no budget says otherwise.
-        domains: Kinds of domain it suits; empty for all.
-        why: Why not the others.
+        grows: Whether a budget above `usual` is used; else more queries would gain nothing.
+        data: Which domains it suits: "any", "images", or "continuous" ones.
     """
 
     name: str
@@ -47,13 +47,18 @@ class _Attack:
     source: str
     fewest: int = 1
     usual: int = 1
-    domains: tuple[str, ...] = ()
-    why: str = ""
+    grows: bool = False
+    data: str = "any"
 
     def unsuited(self, domain: Domain) -> str | None:
         """Why the attack does not suit a domain, or None where it does."""
-        if self.domains and domain.kind not in self.domains:
-            return f"needs {' or '.join(self.domains)} data, got {domain.kind}: {self.why}"
+        if self.data == "images" and domain.kind != "image":
+            return f"needs images, got a {domain.kind} domain: nothing else can be shifted, rotated or mirrored"
+        if self.data == "continuous" and not domain.continuous:
+            return (
+                f"needs a continuous domain, got a {domain.kind} one: its search asks points between samples, "
+                "which do not exist where values are discrete"
+            )
         return None
 
     def allowed(self, budget: int | None) -> int:
@@ -62,9 +67,11 @@ class _Attack:
         Raises:
             InvalidInput: The budget is below `fewest`.
         """
-        if budget is not None and budget < self.fewest:
+        if budget is None:
+            return self.usual
+        if budget < self.fewest:
             raise InvalidInput(f"budget must be at least {self.fewest} for attack {self.name!r}, got {budget}")
-        return self.usual if budget is None else min(budget, self.usual)
+        return budget if self.grows else min(budget, self.usual)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +101,7 @@ def _augmentations(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
         Augmentation(name="mirror", moves=augment.flips()),
         Augmentation(name="rotations by 4 degrees", moves=small),
         Augmentation(name="rotations by 8 degrees", moves=wide),
+        Augmentation(name="rotations by every degree to 9", moves=augment.rotations(9, every_degree=True)),
         Augmentation(name="shifts by 1", moves=near),
         Augmentation(name="shifts by 2", moves=two),
         Augmentation(name="shifts by 1, rotations, mirror", moves=augment.union(near, small, augment.flips())),
@@ -109,7 +117,6 @@ def _noises(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
     return tuple(Noise(level=level, draws=queries - 1) for level in domain.noise_levels)
 
 
-_SHIFTS = "only images can be shifted, rotated or mirrored"
 _THRESHOLD = "a shadow model for its threshold (without one: no threshold, AUC and ROC only)"
 
 
@@ -142,8 +149,7 @@ _ROWS: tuple[Attack, ...] = (
         source=f"{PAPER}, section 3.3",
         fewest=2,
         usual=30,
-        domains=("image",),
-        why=_SHIFTS,
+        data="images",
     ),
     LabelAttack(
         name="noise",
@@ -164,8 +170,8 @@ _ROWS: tuple[Attack, ...] = (
         source=f"{PAPER}, section 3.4; Chen et al. 2020",
         fewest=MINIMUM_QUERIES,
         usual=2500,
-        domains=("image", "continuous"),
-        why="its search asks points between samples, which do not exist where values are discrete",
+        grows=True,
+        data="continuous",
     ),
     LabelAttack(
         name="combined",
@@ -176,8 +182,8 @@ _ROWS: tuple[Attack, ...] = (
         source=f"{PAPER}, section 3.5",
         fewest=MINIMUM_QUERIES * 5,
         usual=2500,
-        domains=("image",),
-        why=_SHIFTS,
+        grows=True,
+        data="images",
     ),
     _score_attack("confidence", Statistic.CONFIDENCE, "Salem et al. 2019"),
     _score_attack("loss", Statistic.LOSS, "Yeom et al. 2018"),
@@ -203,18 +209,21 @@ def with_networks_per_class(attack: Attack) -> Attack:
     return replace(attack, calibration=replace(attack.calibration, per_class=True))
 
 
-def chosen(names: Iterable[str] | None, domain: Domain, budget: int | None) -> tuple[list[Attack], dict[str, str]]:
+def chosen(
+    asked: Sequence[str | Attack] | None, domain: Domain, budget: int | None
+) -> tuple[list[Attack], dict[str, str]]:
     """The attacks to run, and the ones left out with the reason.
 
-    Attacks named by the user must be possible; of the whole table (`names` None) what is not is left out.
+    An attack asked for, by name or as an object of one's own, must be possible; of the whole table (`asked` None)
+    what is not is left out.
 
     Raises:
-        InvalidInput: A named attack is unknown, does not suit the domain, or needs more than `budget`.
+        InvalidInput: An attack asked for is unknown, does not suit the domain, or needs more than `budget`.
     """
     if budget is not None:
         checks.at_least(1, budget=budget)
-    if names is not None:
-        rows = [_named(name, domain, budget) for name in dict.fromkeys(names)]
+    if asked is not None:
+        rows = [_possible(_row(attack), domain, budget) for attack in dict.fromkeys(asked)]
         if not rows:
             raise InvalidInput("attacks must name at least one attack, got none")
         return rows, {}
@@ -231,10 +240,15 @@ def chosen(names: Iterable[str] | None, domain: Domain, budget: int | None) -> t
     return taken, left_out
 
 
-def _named(name: str, domain: Domain, budget: int | None) -> Attack:
-    checks.one_of(TABLE, attack=name)
-    row = TABLE[name]
+def _row(attack: str | Attack) -> Attack:
+    if isinstance(attack, LabelAttack | ScoreAttack):
+        return attack
+    checks.one_of(TABLE, attack=attack)
+    return TABLE[attack]
+
+
+def _possible(row: Attack, domain: Domain, budget: int | None) -> Attack:
     if reason := row.unsuited(domain):
-        raise InvalidInput(f"attack {name!r} {reason}")
+        raise InvalidInput(f"attack {row.name!r} {reason}")
     row.allowed(budget)
     return row

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sized
 
 
 class InvalidInput(ValueError):
-    """Something the caller gave breaks a stated rule; nothing was trained or asked.
+    """Something the caller gave breaks a stated rule.
 
     The command line turns it into one line and exit code 2.
     """

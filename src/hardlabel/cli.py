@@ -31,6 +31,7 @@ from hardlabel.store import default_store
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 errors = Console(stderr=True)
 INTERRUPTED = 130
+WIDE = 140  # Columns of a terminal that has room for the whole table of attacks.
 
 
 @app.callback(invoke_without_command=True)
@@ -50,6 +51,9 @@ def audit(
     folder: Annotated[Path | None, typer.Option(help="Where data lie. [default: $HARDLABEL_DATA]")] = None,
     label: Annotated[str | None, typer.Option(help="The label column of a table.")] = None,
     missing: Annotated[str | None, typer.Option(help="What marks a missing value in a table.")] = None,
+    categorical: Annotated[
+        list[str] | None, typer.Option(help="A column of numbers that are categories; repeatable.")
+    ] = None,
     arch: Annotated[str | None, typer.Option(help=f"{', '.join(ARCHITECTURES)}.")] = None,
     augment: Annotated[
         list[str] | None, typer.Option(help="Train with mirror, shift:PIXELS, rotate:DEGREES; repeatable.")
@@ -89,6 +93,7 @@ def audit(
         "folder": folder,
         "label": label,
         "missing": missing,
+        "categorical": categorical,
         "arch": arch,
         "augment": augment,
         "weight_decay": weight_decay,
@@ -115,6 +120,8 @@ def audit(
     else:
         with _Drawn() as watch:
             record = audit_config(settings, store=default_store(), watch=watch)
+        for absent in record.results.left_out:
+            errors.print(f"left out: {absent.name}: {absent.reason}", highlight=False, markup=False)
         errors.print(_summary(record))
     report = settings.out / REPORT
     write_report(record, report)
@@ -123,15 +130,33 @@ def audit(
 
 @app.command(name="attacks")
 def list_attacks() -> None:
-    """List the attacks: what each sees, asks and needs, and where it comes from."""
-    table = Table("name", "access", "queries", "data", "what it does", "needs", "source", title="Attacks")
-    for row in TABLE.values():
-        queries = str(row.usual) if row.fewest == row.usual else f"{row.fewest} to {row.usual}"
-        table.add_row(
-            row.name, row.access, queries, ", ".join(row.domains) or "any", row.summary, row.needs, row.source
+    """List the attacks: what each sees, asks and needs, and where it comes from (Markdown when piped)."""
+    heads = ("name", "sees", "queries", "data", "what it does", "needs", "source")
+    rows = [
+        (
+            row.name,
+            str(row.access),
+            str(row.usual) if row.fewest == row.usual else f"{row.fewest} to {row.usual}{'+' if row.grows else ''}",
+            row.data,
+            row.summary,
+            row.needs,
+            row.source,
         )
-    # A pipe has no width of its own; wide enough that nothing wraps out of sight.
-    Console(width=None if sys.stdout.isatty() else 220).print(table)
+        for row in TABLE.values()
+    ]
+    if not sys.stdout.isatty():
+        for cells in (heads, ["---"] * len(heads), *rows):
+            typer.echo(f"| {' | '.join(cells)} |")
+        return
+    console = Console()
+    # What the names do and on which data is left to wide terminals; a name must always be readable whole.
+    shown = range(len(heads)) if console.width >= WIDE else (0, 1, 2, 5, 6)
+    table = Table(title="Attacks")
+    for place in shown:
+        table.add_column(heads[place], no_wrap=place in (0, 1), overflow="fold")
+    for cells in rows:
+        table.add_row(*(cells[place] for place in shown))
+    console.print(table)
 
 
 @app.command()

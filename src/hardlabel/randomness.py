@@ -9,12 +9,16 @@ import hashlib
 import numpy as np
 import torch
 
-Key = str | int
+Key = str | int | np.integer
 
 
 def derive(seed: int, *purpose: Key) -> int:
-    """An integer in [0, 2**63) that is fixed by `seed` and `purpose` and looks random otherwise."""
-    told = "\x1f".join([str(seed), *(f"{type(part).__name__}:{part}" for part in purpose)])
+    """An integer in [0, 2**63) that is fixed by `seed` and `purpose` and looks random otherwise.
+
+    NumPy's integers count as the ints they equal.
+    """
+    parts = (int(part) if isinstance(part, np.integer) else part for part in purpose)
+    told = "\x1f".join([str(seed), *(f"{type(part).__name__}:{part}" for part in parts)])
     return int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest(), "big") >> 1
 
 

@@ -86,10 +86,10 @@ class AttackNetwork:
                 StandardScaler(),
                 MLPClassifier(self.hidden, alpha=0.01, max_iter=300, random_state=(seed + fold) % 2**32),
             )
-            with warnings.catch_warnings():
-                # The number of passes is the regulariser here; scikit-learn takes it for a failure.
-                warnings.simplefilter("ignore", ConvergenceWarning)
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
                 network.fit(values[seen], inside[seen])
+            _heed(told)
             held_out[unseen] = _log_odds(network, values[unseen])
             networks.append(network)
         return tuple(networks), held_out
@@ -113,6 +113,19 @@ class FittedNetwork:
             if mine.any():
                 scores[mine] = np.mean([_log_odds(network, rows[mine]) for network in networks], axis=0)
         return torch.from_numpy(scores)
+
+
+def _heed(told: list[warnings.WarningMessage]) -> None:
+    """Passes scikit-learn's warnings on; its catching of Ctrl-C is undone, its complaint about passes is dropped.
+
+    It answers an interrupt with a warning and a half-trained network. The number of passes is the regulariser
+    here, which it takes for a failure.
+    """
+    for warning in told:
+        if "interrupted" in str(warning.message):
+            raise KeyboardInterrupt
+        if not issubclass(warning.category, ConvergenceWarning):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def _log_odds(network: Pipeline, values: Floats) -> Floats:

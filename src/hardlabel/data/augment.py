@@ -76,6 +76,9 @@ def apply(move: Move, images: Tensor, *, fill: float) -> Tensor:
 
 
 def _shifted(images: Tensor, right: int, down: int, fill: float) -> Tensor:
+    height, width = images.shape[-2:]
+    if abs(right) >= width or abs(down) >= height:
+        return torch.full_like(images, fill)  # Nothing stays in view.
     # Negative padding crops the side that leaves the picture.
     return functional.pad(images, (right, -right, down, -down), value=fill)
 

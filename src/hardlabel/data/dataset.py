@@ -12,6 +12,8 @@ from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain, infer_domain
 from hardlabel.data.samples import Samples
 
+MANY_CLASSES = 20  # From here on, labels that mostly occur once are taken for numbers, not classes.
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
@@ -56,6 +58,10 @@ def labelled(
         raise InvalidInput(f"labels must be of one type, got {error}") from error
     if len(order) < 2:
         raise InvalidInput(f"labels must name at least 2 classes, got {len(order)}")
+    if len(order) > MANY_CLASSES and (np.bincount(codes) == 1).mean() > 0.5:
+        raise InvalidInput(
+            f"labels must name classes, got {len(order)} different values in {len(labels)} rows, most of them once"
+        )
     if names is not None and all(isinstance(v, int | np.integer) and 0 <= v < len(names) for v in values):
         codes = labels.astype(np.int64)
         return coded(name, inputs, torch.from_numpy(codes), class_names=names, domain=domain, origin=origin)

@@ -20,6 +20,7 @@ from hardlabel import checks
 from hardlabel.checks import InvalidInput
 
 LEGAL_SLACK = 1e-6  # Float32 rounding at the edges of a box, in units of its width.
+WIDEST_SCALES = 100.0  # Standard deviations of columns may differ so many times where a domain is inferred.
 
 
 @dataclass(frozen=True, order=True)
@@ -227,7 +228,8 @@ def infer_domain(inputs: Tensor) -> Domain:
     box with whole bounds.
 
     Raises:
-        InvalidInput: Another number of axes, no rows or no features, NaN or infinity.
+        InvalidInput: Another number of axes, no rows or no features, NaN or infinity; images with channels last;
+            vectors whose columns differ in scale more than WIDEST_SCALES times.
     """
     if inputs.ndim not in (2, 4) or not inputs.numel():
         raise InvalidInput(
@@ -236,8 +238,15 @@ def infer_domain(inputs: Tensor) -> Domain:
     if not bool(torch.isfinite(inputs).all()):
         raise InvalidInput("inputs must be finite, got NaN or infinity; a missing value must be declared")
     shape = tuple(inputs.shape[1:])
+    if inputs.ndim == 4 and shape[-1] in (1, 3) and shape[0] not in (1, 3):
+        raise InvalidInput(
+            f"images must have their channels first, (n, C, H, W), got {tuple(inputs.shape)}: "
+            "put the last axis second, or pass domain= if it is no axis of channels"
+        )
     if inputs.ndim == 2 and bool(((inputs == 0) | (inputs == 1)).all()):
         return BinaryFeatures(shape[0])
+    if inputs.ndim == 2:
+        _refuse_unlike_scales(inputs)
     lower, upper = float(inputs.min()), float(inputs.max())
     if inputs.ndim == 4:
         for low, high in ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)):
@@ -245,6 +254,20 @@ def infer_domain(inputs: Tensor) -> Domain:
                 return Box(shape, low, high)
     low, high = float(np.floor(lower)), float(np.ceil(upper))
     return Box(shape, low, high if high > low else low + 1.0)
+
+
+def _refuse_unlike_scales(inputs: Tensor) -> None:
+    varying = (inputs != inputs[0]).any(0).nonzero().flatten()
+    if not len(varying):
+        return
+    spread = inputs[:, varying].double().std(0, correction=0)
+    least, most = int(spread.argmin()), int(spread.argmax())
+    if float(spread[most]) > WIDEST_SCALES * float(spread[least]):
+        raise InvalidInput(
+            f"columns must have standard deviations within a factor of {WIDEST_SCALES:g}, got "
+            f"{float(spread[least]):.3g} in column {int(varying[least])} and {float(spread[most]):.3g} in column "
+            f"{int(varying[most])}: no noise level suits both; standardise the columns or pass domain="
+        )
 
 
 def l2(differences: Tensor) -> Tensor:

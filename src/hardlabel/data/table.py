@@ -85,7 +85,7 @@ class MixedTable:
 
     @property
     def kind(self) -> str:
-        return "mixed table" if any(isinstance(c, Categorical) for c in self.columns) else "continuous"
+        return "continuous" if self.continuous else "mixed table"
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -8,19 +8,18 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from importlib import metadata
+from pathlib import Path
 
 import pandas as pd
 import torch
 
-from hardlabel import randomness
 from hardlabel.attacks import Attack, ScoreAttack
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain
-from hardlabel.data.samples import Samples
 from hardlabel.experiments import evaluate
-from hardlabel.experiments.case import Case, Oracles, Terms, count_classes
+from hardlabel.experiments.case import MOST_ATTACKED, Case, Oracles, Terms, count_classes
 from hardlabel.experiments.config import AuditConfig
-from hardlabel.experiments.game import Game, Side
+from hardlabel.experiments.game import Game, Played, Side
 from hardlabel.experiments.given import Pair, case_of
 from hardlabel.experiments.progress import SILENT, Watch
 from hardlabel.experiments.record import (
@@ -29,19 +28,18 @@ from hardlabel.experiments.record import (
     Environment,
     LeftOut,
     Results,
-    Shadow,
     Target,
     refuse_other_run,
 )
+from hardlabel.experiments.shadow import shadow_of
 from hardlabel.experiments.training import case_of_config
 from hardlabel.metrics import blind, intervals
-from hardlabel.models.kept import content_hash
-from hardlabel.oracles.budget import Account, ChargedLabels
+from hardlabel.oracles.budget import Account
 from hardlabel.oracles.pytorch import resolve_device
 from hardlabel.signals.base import Knowledge
+from hardlabel.signals.starts import POPULATION_SEARCHED
 from hardlabel.store import Store
 
-LABELLING = "labelling the shadow data"
 PACKAGES = ("hardlabel", "torch", "numpy", "scipy", "scikit-learn", "pandas")
 
 
@@ -54,14 +52,15 @@ def audit(
     trainer: Callable[..., object] | None = None,
     train_size: int | None = None,
     domain: Domain | None = None,
-    attacks: Iterable[str] | None = None,
+    attacks: Iterable[str | Attack] | None = None,
     budget: int | None = None,
     seed: int = 0,
     device: str = "auto",
     prior: float = 0.01,
     shadow_labels: str = "true",
+    samples: int | None = MOST_ATTACKED,
     networks: str = "all",
-    name: str = "samples given",
+    name: str | None = None,
     store: Store | None = None,
     watch: Watch = SILENT,
 ) -> AuditRecord:
@@ -77,16 +76,19 @@ def audit(
             trained; it is handed arrays where arrays were given, tensors otherwise.
         train_size: How many samples the target was trained on; by default the number of members given.
         domain: Which inputs are legal; by default inferred from the inputs, and the record says so.
-        attacks: Names from `hardlabel attacks`; by default all that suit the domain and the budget.
+        attacks: Names from `hardlabel attacks`, or attacks of your own (`hardlabel.attacks.LabelAttack`); by
+            default all that suit the domain and the budget.
         budget: Most queries per sample, for each attack on its own.
         seed: Fixes every draw.
         device: "auto", "cpu", "cuda", ...: where torch models run.
         prior: Share of members among those an attacker would ask about, for the precision at that prior.
         shadow_labels: "true", or "target" to have the target label the shadow data (overhead queries).
+        samples: Most members, and most non-members, that are attacked, drawn by the seed; None for all given.
         networks: "all" for one attack network for all classes, "class" for one per class.
-        name: What the report calls the data, and, with a store, what tells this target from others.
-        store: Keeps the target's answers to each finished attack under `name`, so that an audit that broke off
-            (a dead server, Ctrl-C) asks nothing twice; the same name must mean the same model.
+        name: What tells this target from others in a store; needed with a store where the target is no torch
+            module, whose weights tell it. The same name must mean the same model.
+        store: Keeps the answers to every finished attack, so that an audit that broke off (a dead server, Ctrl-C)
+            does not ask for them again. The attack under way when it broke off starts anew.
         watch: Is told of progress.
 
     Returns:
@@ -94,13 +96,19 @@ def audit(
 
     Raises:
         InvalidInput: An argument breaks a rule; raised before any training or query but the one row that shows
-            how many classes a torch target has.
+            how many classes a target with scores has.
     """
+    started = time.perf_counter()
     where = resolve_device(device)
-    names = None if attacks is None else tuple(attacks)
-    terms = Terms(attacks=names, budget=budget, prior=prior, networks=networks, seed=seed)
+    if isinstance(attacks, str):
+        raise InvalidInput(f"attacks must be a list of names, got the string {attacks!r}")
+    asked = None if attacks is None else tuple(attacks)
+    terms = Terms(attacks=asked, budget=budget, prior=prior, networks=networks, seed=seed)
+    oracles = Oracles.of(target, where, role="target", name=name)
+    if store is not None and oracles.identity is None:
+        raise InvalidInput("name must say which model this is where a store keeps its answers, got None")
     case = case_of(
-        Oracles.of(target, where, name="target"),
+        oracles,
         type(target).__name__,
         members,
         nonmembers,
@@ -108,18 +116,23 @@ def audit(
         trainer=trainer,
         train_size=train_size,
         domain=domain,
+        samples=samples,
         shadow_labels=shadow_labels,
         seed=seed,
-        name=name,
     )
     config: dict[str, object] = {
         **asdict(terms),
-        "attacks": None if names is None else list(names),
+        "attacks": None if asked is None else [one if isinstance(one, str) else one.name for one in asked],
         "train_size": train_size,
+        "domain": repr(case.members.domain),
+        "samples": samples,
         "shadow_labels": shadow_labels,
+        "name": name,
         "device": device,
     }
-    return run(case, terms, device=where, watch=watch, config=config, store=store)
+    # Foreign oracles are asked from the CPU; only a torch model's samples move to its device.
+    home = where if oracles.torch_model is not None else torch.device("cpu")
+    return run(case, terms, device=home, watch=watch, config=config, store=store, started=started)
 
 
 def audit_config(config: AuditConfig, *, store: Store | None, watch: Watch = SILENT) -> AuditRecord:
@@ -135,6 +148,7 @@ def audit_config(config: AuditConfig, *, store: Store | None, watch: Watch = SIL
     Raises:
         InvalidInput: A setting breaks a rule; raised before any training or query.
     """
+    started = time.perf_counter()
     if config.out is None:
         raise InvalidInput("out must name the run folder, got None")
     device = resolve_device(config.device)
@@ -148,7 +162,9 @@ def audit_config(config: AuditConfig, *, store: Store | None, watch: Watch = SIL
         seed=config.seed,
     )
     case = case_of_config(config, terms, device=device, store=store, watch=watch)
-    record = run(case, terms, device=device, watch=watch, config=settings, store=store)
+    record = run(
+        case, terms, device=device, watch=watch, config={**settings, **case.settings}, store=store, started=started
+    )
     return record.save(config.out)
 
 
@@ -159,30 +175,25 @@ def run(
     device: torch.device,
     watch: Watch,
     config: dict[str, object],
+    started: float,
     store: Store | None = None,
 ) -> AuditRecord:
-    """Plays every attack on a case and writes down what came of it."""
-    started, begun = time.perf_counter(), datetime.datetime.now(datetime.UTC)
+    """Plays every attack on a case and writes down what came of it; `started` is when the clock began."""
     rows, left_out = terms.chosen(case.members.domain)
+    for row in rows:
+        if reason := _impossible(row, case):
+            if terms.attacks is not None:
+                raise InvalidInput(f"attack {row.name!r} cannot be run: {reason}")
+            left_out[row.name] = reason
+    rows = [row for row in rows if row.name not in left_out]
     classes = count_classes(case, device)
-    auditor = Account()  # What the audit itself asks; no attack's cost.
-    target = Side.mixed(
-        case.target.labels,
-        case.target.scores,
-        case.members.to(device),
-        case.nonmembers.to(device),
-        seed=terms.seed,
-        identity=case.identity,
-    )
-    watch.stage("accuracy of the target", len(target.samples), "queries")
-    answers = ChargedLabels(case.target.labels, auditor).ask(target.samples.inputs, target.samples.ids)
-    right = (answers == target.samples.labels).cpu().numpy()
-    attacker = Account()  # What the attacker asks about no sample under attack.
-    shadow, shadow_side = _shadow(case, attacker, seed=terms.seed, device=device, watch=watch)
+    attacker = Account(on_spent=watch.advance)  # What the attacker asks about no sample under attack.
+    shadow = shadow_of(case, attacker, seed=terms.seed, device=device, store=store, watch=watch)
+    target = Side.mixed(case.target, case.members.to(device), case.nonmembers.to(device), seed=terms.seed)
     game = Game(
         target=target,
-        shadow=shadow_side,
-        knowledge=Knowledge(population=None if case.population is None else case.population.to(device)),
+        shadow=None if shadow is None else shadow[1],
+        knowledge=_knowledge(case, device),
         budget=terms.budget,
         seed=terms.seed,
         watch=watch,
@@ -190,14 +201,13 @@ def run(
     )
 
     member, labels = target.inside.numpy(), target.samples.labels.cpu().numpy()
-    ids = target.samples.ids.cpu().numpy()
+    right = game.right().numpy()
     results, frames = [], []
     for attack in rows:
-        if reason := _impossible(attack, case, shadow_side):
-            left_out[attack.name] = reason
+        if isinstance(attack, ScoreAttack) and shadow is not None and shadow[1].model.scores is None:
+            left_out[attack.name] = "the shadow model answers with labels only"
             continue
         played = game.play(attack)
-        overhead = dict(attacker.overhead) if shadow_side is not None else {}
         result = evaluate.result(
             attack,
             played,
@@ -205,26 +215,16 @@ def run(
             labels=labels,
             right=right,
             prior=terms.prior,
-            overhead=overhead,
+            overhead=dict(attacker.overhead) if played.shadow_used else {},
             seed=terms.seed,
         )
         watch.say(f"{attack.name}: AUC {result.auc}, {result.queries_per_sample.mean:.4g} queries per sample")
         results.append(result)
-        frames.append(
-            pd.DataFrame(
-                {
-                    "id": ids,
-                    "member": member,
-                    "label": labels,
-                    "attack": attack.name,
-                    "score": played.scores.numpy(),
-                    "queries": played.measurement.queries.numpy(),
-                }
-            )
-        )
+        frames.append(_frame(attack, played, target, case))
     watch.stage("blind baseline", 1, "fits")
     blind_auc, blind_method = blind.blind_baseline(case.members, case.nonmembers, seed=terms.seed)
     scores = {result.name: frame["score"].to_numpy() for result, frame in zip(results, frames, strict=True)}
+    seconds = time.perf_counter() - started
     return AuditRecord(
         results=Results(
             data=case.data,
@@ -241,86 +241,53 @@ def run(
                 device=str(device),
                 batch_size=case.target.torch_model.batch_size if case.target.torch_model else None,
             ),
-            shadow=shadow,
+            shadow=None if shadow is None else shadow[0],
             blind=Blind(auc=blind_auc, differs=blind.differs(blind_auc), method=blind_method),
             attacks=results,
             differences=evaluate.differences(scores, {result.name: result.access for result in results}, member),
             left_out=[LeftOut(name=name, reason=reason) for name, reason in left_out.items()],
-            notes=_notes(case, auditor, terms.budget),
-            environment=Environment(
-                command=shlex.join([sys.argv[0].rsplit("/", 1)[-1], *sys.argv[1:]]),
-                seed=terms.seed,
-                started=begun.isoformat(timespec="seconds"),
-                seconds=time.perf_counter() - started,
-                versions={"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES},
-                machine=f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads, {device}",
-            ),
+            notes=_notes(case, terms, "gap" in scores),
+            environment=_environment(terms.seed, seconds, device),
         ),
         scores=pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=_COLUMNS),
         config=config,
     )
 
 
-_COLUMNS = ["id", "member", "label", "attack", "score", "queries"]
+_COLUMNS = ["id", "row", "member", "label", "attack", "score", "queries"]
 
 
-def _shadow(
-    case: Case, attacker: Account, *, seed: int, device: torch.device, watch: Watch
-) -> tuple[Shadow | None, Side | None]:
-    """Trains the shadow model and mixes its samples; its facts and its side, or two Nones."""
-    plan = case.shadow
-    if plan is None:
-        return None, None
-    members, nonmembers = plan.members, plan.nonmembers.take(slice(0, plan.attacked))
-    if plan.labels == "target":
-        watch.stage(LABELLING, len(members) + len(nonmembers), "queries")
-        teacher = ChargedLabels(case.target.labels, attacker, overhead=LABELLING)
-        members, nonmembers = _labelled(teacher, members, device), _labelled(teacher, nonmembers, device)
-    started = time.perf_counter()
-    model = Oracles.of(plan.fit(members, randomness.derive(seed, "shadow model")), device, name="trainer's model")
-    seconds = time.perf_counter() - started
-    attacked = members.take(slice(0, plan.attacked))
-    identity = None
-    if plan.identity is not None and case.identity is not None:
-        identity = {
-            **plan.identity,
-            "samples": [content_hash(members), content_hash(attacked), content_hash(nonmembers)],
-        }
-    side = Side.mixed(
-        model.labels, model.scores, attacked.to(device), nonmembers.to(device), seed=seed, identity=identity
+def _frame(attack: Attack, played: Played, target: Side, case: Case) -> pd.DataFrame:
+    ids = target.samples.ids.tolist()
+    columns = (
+        ids,
+        ids if case.rows is None else [case.rows[one] for one in ids],
+        target.inside.numpy(),
+        target.samples.labels.cpu().numpy(),
+        attack.name,
+        played.scores.numpy(),
+        played.measurement.queries.numpy(),
     )
-    right = (model.labels.ask(side.samples.inputs, side.samples.ids) == side.samples.labels).cpu()
-    facts = Shadow(
-        description=plan.description,
-        train_size=len(members),
-        members=len(attacked),
-        nonmembers=len(nonmembers),
-        train_accuracy=float(right[side.inside].float().mean()),
-        test_accuracy=float(right[~side.inside].float().mean()),
-        labels=plan.labels,
-        training_seconds=seconds,
-        note=plan.note,
-    )
-    return facts, side
+    return pd.DataFrame(dict(zip(_COLUMNS, columns, strict=True)))
 
 
-def _labelled(teacher: ChargedLabels, samples: Samples, device: torch.device) -> Samples:
-    moved = samples.to(device)
-    return samples.relabelled(teacher.ask(moved.inputs, moved.ids).to(samples.device))
+def _knowledge(case: Case, device: torch.device) -> Knowledge:
+    """The population, as far as signals look at it; not where the attacker has no true labels for its data."""
+    if case.population is None or (case.shadow is not None and case.shadow.labels == "target"):
+        return Knowledge()
+    return Knowledge(population=case.population.take(slice(0, POPULATION_SEARCHED)).to(device))
 
 
-def _impossible(attack: Attack, case: Case, shadow: Side | None) -> str | None:
+def _impossible(attack: Attack, case: Case) -> str | None:
     """Why the attack cannot be played on this case, or None."""
     if isinstance(attack, ScoreAttack) and case.target.scores is None:
         return "the target answers with labels only"
-    if isinstance(attack, ScoreAttack) and shadow is not None and shadow.scores is None:
-        return "the shadow model answers with labels only"
-    if shadow is None and attack.calibration.requires_references:
-        return f"needs a shadow model: {case.why_no_shadow}"
+    if case.shadow is None and attack.calibration.requires_references:
+        return f"it needs a shadow model: {case.why_no_shadow}"
     return None
 
 
-def _notes(case: Case, auditor: Account, budget: int | None) -> list[str]:
+def _notes(case: Case, terms: Terms, gap_asked: bool) -> list[str]:
     notes = list(case.notes)
     if case.shadow is None:
         notes.append(
@@ -334,10 +301,30 @@ def _notes(case: Case, auditor: Account, budget: int | None) -> list[str]:
             f"The groups differ in size ({len(case.members)} members, {len(case.nonmembers)} non-members). "
             "AUC, balanced accuracy and TPR at an FPR do not depend on that; precision in this sample does."
         )
-    if budget is not None:
-        notes.append(f"Each attack was allowed {budget} queries per sample, on its own account.")
-    asked = f"The audit itself asked the target {auditor.total} times for its accuracy"
+    if terms.budget is not None:
+        notes.append(
+            f"Each attack was allowed {terms.budget} queries per sample, on its own account; one that gains nothing "
+            "from so many asks fewer."
+        )
+    if not gap_asked:
+        notes.append("The audit itself asked the target once per sample for its accuracy; that is no attack's cost.")
     if case.target.torch_model is not None:
-        asked += f" and sent it {case.target.torch_model.probe_rows} rows to find its best batch size"
-    notes.append(f"{asked}; that is no attack's cost.")
+        notes.append(
+            f"The audit itself sent the target {case.target.torch_model.probe_rows} rows to find its best batch "
+            "size; that is no attack's cost."
+        )
     return notes
+
+
+def _environment(seed: int, seconds: float, device: torch.device) -> Environment:
+    program = Path(sys.argv[0])
+    name = "hardlabel" if program.name == "__main__.py" else program.name
+    begun = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds)
+    return Environment(
+        command=shlex.join([name, *sys.argv[1:]]),
+        seed=seed,
+        started=begun.isoformat(timespec="seconds"),
+        seconds=seconds,
+        versions={"python": platform.python_version()} | {package: metadata.version(package) for package in PACKAGES},
+        machine=f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads, {device}",
+    )

@@ -1,7 +1,7 @@
 """A case: everything an audit works on, checked before any training or query."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -11,11 +11,14 @@ from hardlabel.attacks import Attack
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples
+from hardlabel.models.kept import weights_hash
 from hardlabel.oracles.base import LabelOracle, LabelsOfScores, ScoreOracle
 from hardlabel.oracles.pytorch import TorchScores
 from hardlabel.store import JSON
 
 FEWEST_SHADOW = 20  # Shadow members, and non-members, below which no threshold or network is chosen.
+MOST_ATTACKED = 1000  # Members, and non-members, attacked where nobody says how many.
+MOST_SHADOW = 500  # The same on the shadow model.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,20 +26,26 @@ class Terms:
     """What is asked of an audit, whatever the case.
 
     Attributes:
-        attacks: Names of attacks; None for all that suit.
+        attacks: Names of attacks, or attacks of one's own; None for all that suit.
         budget: Most queries per sample and attack; None for each attack's usual number.
         prior: Share of members among those an attacker would ask about, strictly between 0 and 1.
         networks: "all" for one attack network for all classes, "class" for one per class.
         seed: Fixes every draw.
+
+    Raises:
+        InvalidInput: A value of the wrong type or out of its range.
     """
 
-    attacks: tuple[str, ...] | None = None
+    attacks: tuple[str | Attack, ...] | None = None
     budget: int | None = None
     prior: float = 0.01
     networks: str = "all"
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, number in (("budget", self.budget), ("seed", self.seed)):
+            if number is not None and not isinstance(number, int):
+                raise InvalidInput(f"{name} must be a whole number, got {number!r}")
         checks.open_fraction(prior=self.prior)
         checks.one_of(("all", "class"), networks=self.networks)
 
@@ -50,14 +59,23 @@ class Terms:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Oracles:
-    """A model as the audit asks it; `scores` is None where nobody sees confidences."""
+    """A model as the audit asks it.
+
+    Attributes:
+        labels: Its labels.
+        scores: Its confidence vectors, or None where nobody sees them.
+        torch_model: The same as a PyTorch adapter, where it is one.
+        name: What tells it from other models, where its weights cannot be seen; None if nobody said.
+    """
 
     labels: LabelOracle
     scores: ScoreOracle | None
     torch_model: TorchScores | None = None
+    name: str | None = None
+    weights: str | None = None
 
     @classmethod
-    def of(cls, model: object, device: torch.device, *, name: str) -> "Oracles":
+    def of(cls, model: object, device: torch.device, *, role: str, name: str | None = None) -> "Oracles":
         """A torch module that maps inputs to logits, or an object with `ask` or `ask_scores` or both.
 
         Raises:
@@ -65,15 +83,22 @@ class Oracles:
         """
         if isinstance(model, nn.Module):
             both = TorchScores(model, device=device)
-            return cls(labels=both, scores=both, torch_model=both)
+            return cls(labels=both, scores=both, torch_model=both, name=name, weights=weights_hash(model))
         scores = model if isinstance(model, ScoreOracle) else None
         if isinstance(model, LabelOracle):
-            return cls(labels=model, scores=scores)
+            return cls(labels=model, scores=scores, name=name)
         if scores is not None:
-            return cls(labels=LabelsOfScores(scores), scores=scores)
+            return cls(labels=LabelsOfScores(scores), scores=scores, name=name)
         raise InvalidInput(
-            f"{name} must be a torch module or an oracle with ask(inputs, ids), got {type(model).__name__}"
+            f"{role} must be a torch module or an oracle with ask(inputs, ids), got {type(model).__name__}"
         )
+
+    @property
+    def identity(self) -> dict[str, JSON] | None:
+        """What answers are kept under: the weights where they are seen, else the name, else nothing."""
+        if self.torch_model is not None:
+            return {"weights": self.weights, "device": str(self.torch_model.device)}
+        return None if self.name is None else {"name": self.name}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,22 +107,20 @@ class ShadowPlan:
 
     Attributes:
         members: What it will be trained on.
-        nonmembers: What it will not be trained on.
-        attacked: Members and non-members, at most so many of each, that attacks are fitted on.
-        fit: Trains it on samples with a seed.
+        nonmembers: What it will not be trained on, and is asked about.
+        attacked: How many of its members are asked about.
+        fit: Trains it on samples with a seed; returns the model and the seconds its training took.
         labels: "true", or "target" where the target labels the shadow data first.
         description: The recipe, in words.
-        identity: What makes the model besides the samples, where that is known.
         note: What the reader must know, such as a guessed training size.
     """
 
     members: Samples
     nonmembers: Samples
     attacked: int
-    fit: Callable[[Samples, int], object]
+    fit: Callable[[Samples, int], tuple[object, float]]
     labels: str
     description: str
-    identity: Mapping[str, JSON] | None = None
     note: str = ""
 
 
@@ -115,7 +138,8 @@ class Case:
         population: Other samples of the same domain, or None.
         shadow: How to train a shadow model, or None.
         why_no_shadow: Why not, in words.
-        identity: What made the target, where that is known; measurements are kept under it.
+        rows: Row of each attacked id in the group it was given in; None where ids are rows of the source.
+        settings: What was decided where the caller had left it open.
         notes: What the reader must know.
     """
 
@@ -128,12 +152,13 @@ class Case:
     population: Samples | None
     shadow: ShadowPlan | None
     why_no_shadow: str = ""
-    identity: Mapping[str, JSON] | None = None
+    rows: Mapping[int, int] | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
 def count_classes(case: Case, device: torch.device) -> int:
-    """Classes the target knows: from one row through it where it is a torch model, else from the labels given.
+    """Classes the target knows: the width of its scores for one row where they are seen, else from the labels given.
 
     Raises:
         InvalidInput: A label is not below the target's number of classes.
@@ -142,11 +167,11 @@ def count_classes(case: Case, device: torch.device) -> int:
     highest = max(int(part.labels.max()) for part in groups if len(part))
     if case.classes is not None:
         classes = case.classes
-    elif case.target.torch_model is None:
+    elif case.target.scores is None:
         return max(2, highest + 1)
     else:
         one = case.members.take(slice(0, 1)).to(device)
-        classes = case.target.torch_model.ask_scores(one.inputs, one.ids).shape[1]
+        classes = case.target.scores.ask_scores(one.inputs, one.ids).shape[1]
     if highest >= classes:
         raise InvalidInput(f"labels must be below the target's {classes} classes, got {highest}")
     return classes

@@ -20,6 +20,7 @@ class AuditConfig(BaseModel):
         folder: Where data lie; None reads the environment variable HARDLABEL_DATA.
         label: The label column of a table.
         missing: What marks a missing value in a table; undeclared ones are refused.
+        categorical: Columns of a table to take as categories although they hold numbers.
         arch: Architecture; None takes "cnn" for images of 16 pixels and more, "fc" for all else.
         optimizer, learning_rate, batch_size, max_epochs, weight_decay, stop_at_accuracy: See `Recipe`.
         augment: Augmentations to train with: "mirror", "shift:PIXELS", "rotate:DEGREES".
@@ -43,6 +44,7 @@ class AuditConfig(BaseModel):
     folder: Path | None = None
     label: str | None = None
     missing: str | None = None
+    categorical: list[str] = []
     arch: str | None = None
     optimizer: Literal["adam", "sgd"] = "adam"
     learning_rate: float = Field(1e-3, gt=0)

@@ -1,5 +1,6 @@
 """From an attack's scores to its figures, each with an interval."""
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -89,10 +90,12 @@ def differences(scores: Mapping[str, Floats], access: Mapping[str, str], member:
     """Paired comparisons that are fixed in advance, so that none is picked for its outcome.
 
     Every attack against the gap attack; every label-only attack against the loss threshold, the plainest
-    attack that sees scores.
+    attack that sees scores, and against the shadow network; label-only attacks against one another.
     """
     pairs = [(name, "gap") for name in scores if name != "gap" and "gap" in scores]
-    pairs += [(name, "loss") for name in scores if access[name] == "label" and "loss" in scores]
+    labels = [name for name in scores if access[name] == "label"]
+    pairs += [(name, other) for other in ("loss", "shadow-network") if other in scores for name in labels]
+    pairs += [pair for pair in itertools.combinations(labels, 2) if "gap" not in pair]
     return [
         Difference(first=one, second=two, auc=intervals.auc_difference(scores[one], scores[two], member))
         for one, two in pairs

@@ -1,7 +1,8 @@
 """The case of a model and samples that the caller gives as objects."""
 
+import inspect
+import time
 from collections.abc import Callable
-from importlib import metadata
 
 import numpy as np
 import torch
@@ -13,8 +14,7 @@ from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain, infer_domain
 from hardlabel.data.samples import Samples
 from hardlabel.data.split import content
-from hardlabel.experiments.case import FEWEST_SHADOW, Case, Oracles, ShadowPlan
-from hardlabel.models.kept import content_hash
+from hardlabel.experiments.case import FEWEST_SHADOW, MOST_SHADOW, Case, Oracles, ShadowPlan
 
 Pair = tuple[ArrayLike | Tensor, ArrayLike | Tensor]
 
@@ -29,62 +29,79 @@ def case_of(
     trainer: Callable[..., object] | None,
     train_size: int | None,
     domain: Domain | None,
+    samples: int | None,
     shadow_labels: str,
     seed: int,
-    name: str,
 ) -> Case:
     """The case of a model and samples given as objects; see `hardlabel.audit`."""
     checks.one_of(("true", "target"), shadow_labels=shadow_labels)
+    if samples is not None:
+        checks.at_least(1, samples=samples)
     arrays = {"members": _arrays(members, "members"), "nonmembers": _arrays(nonmembers, "nonmembers")}
     if population is not None:
         arrays["population"] = _arrays(population, "population")
+    if train_size is not None:
+        checks.at_least(len(arrays["members"][0]), train_size=train_size)
     notes = []
     if domain is None:
-        shapes = {tuple(inputs.shape[1:]) for inputs, _ in arrays.values()}
-        if len(shapes) > 1:
-            told = ", ".join(f"{group} {tuple(inputs.shape)}" for group, (inputs, _) in arrays.items())
-            raise InvalidInput(f"inputs must agree in shape, got {told}")
-        domain = infer_domain(torch.cat([inputs for inputs, _ in arrays.values()]))
+        domain = _inferred(arrays)
         notes.append(f"The domain was inferred from the inputs: {domain.kind}, {domain}.")
-    samples: dict[str, Samples] = {}
-    start = 0
+    elif not callable(getattr(domain, "check", None)):
+        raise InvalidInput(f"domain must be a domain such as hardlabel.Box, got {domain!r}")
+    # Ids in an order that says nothing: neither a signal nor an oracle can read membership from them.
+    total = sum(len(inputs) for inputs, _ in arrays.values())
+    ids = torch.randperm(total, generator=randomness.generator(seed, "ids"))
+    groups: dict[str, Samples] = {}
     for group, (inputs, labels) in arrays.items():
-        samples[group] = _samples(inputs, labels, start, domain, group)
-        start += len(inputs)
-    _refuse_shared(samples["members"], samples["nonmembers"])
-    free = samples.get("population")
+        domain.check(inputs, group)
+        mine, ids = ids[: len(inputs)], ids[len(inputs) :]
+        groups[group] = Samples(ids=mine, inputs=inputs, labels=labels, domain=domain)
+    inside, outside = groups["members"], groups["nonmembers"]
+    _refuse_shared(inside, outside)
+    free = groups.get("population")
     if free is not None:
-        free, dropped = _without(free, samples["members"], samples["nonmembers"], seed=seed)
+        free, dropped = _fresh(free, inside, outside, seed=seed)
         if dropped:
-            notes.append(f"{dropped} population samples are attacked as well and were set aside.")
+            notes.append(f"{dropped} population samples repeat others or are given as members or non-members.")
     shadow, why = _shadow_plan(
         free,
         trainer,
         train_size,
-        given=len(samples["members"]),
+        given=len(inside),
         arrays=not isinstance(members[0], Tensor),
         labels=shadow_labels,
     )
-    unused = _unused(free, shadow)
+    rows = {int(one): row for group in (inside, outside) for row, one in enumerate(group.ids)}
+    if samples is not None and max(len(inside), len(outside)) > samples:
+        notes.append(f"Of {len(inside)} members and {len(outside)} non-members, at most {samples} each were attacked.")
+        inside, outside = (_drawn(group, samples, seed) for group in (inside, outside))
     return Case(
-        data=name,
+        data="samples given",
         target=target,
         target_description=description,
         classes=None,
-        members=samples["members"],
-        nonmembers=samples["nonmembers"],
-        population=unused,
+        members=inside,
+        nonmembers=outside,
+        population=_unused(free, shadow),
         shadow=shadow,
         why_no_shadow=why,
-        identity={
-            "target": name,
-            "domain": repr(domain),
-            "versions": [metadata.version("hardlabel")],
-            "samples": [content_hash(samples["members"]), content_hash(samples["nonmembers"])],
-            "population": content_hash(unused) if unused is not None else None,
-        },
+        rows=rows,
         notes=tuple(notes),
     )
+
+
+def _inferred(arrays: dict[str, tuple[Tensor, Tensor]]) -> Domain:
+    shapes = {tuple(inputs.shape[1:]) for inputs, _ in arrays.values()}
+    if len(shapes) > 1:
+        told = ", ".join(f"{group} {tuple(inputs.shape)}" for group, (inputs, _) in arrays.items())
+        raise InvalidInput(f"inputs must agree in shape, got {told}")
+    return infer_domain(torch.cat([inputs for inputs, _ in arrays.values()]))
+
+
+def _drawn(group: Samples, most: int, seed: int) -> Samples:
+    """At most so many of a group, drawn by the seed."""
+    order = torch.randperm(len(group), generator=randomness.generator(seed, "attacked samples"))
+    return group.take(order[:most])
 
 
 def _refuse_shared(members: Samples, nonmembers: Samples) -> None:
@@ -110,10 +127,17 @@ def _arrays(pair: Pair, name: str) -> tuple[Tensor, Tensor]:
     try:
         tensors = _tensor(inputs), _tensor(labels)
     except (TypeError, ValueError) as error:
-        raise InvalidInput(f"{name} must hold arrays of numbers: {error}") from error
+        raise InvalidInput(
+            f"{name} must hold arrays of numbers ({' '.join(str(error).split())}); a table is encoded by "
+            "hardlabel.MixedTable, labels are 0, 1, 2, ..."
+        ) from error
     if not len(tensors[0]) or tensors[0].ndim < 2:
         raise InvalidInput(f"{name} must hold at least one sample (n, ...), got shape {tuple(tensors[0].shape)}")
-    if tensors[1].shape != (len(tensors[0]),) or tensors[1].is_floating_point():
+    if len(tensors[1]) != len(tensors[0]):
+        raise InvalidInput(
+            f"{name} must hold one label per input, got {len(tensors[0])} inputs, {len(tensors[1])} labels"
+        )
+    if tensors[1].ndim != 1 or tensors[1].is_floating_point():
         raise InvalidInput(
             f"labels of {name} must be whole numbers ({len(tensors[0])},), "
             f"got {tensors[1].dtype} {tuple(tensors[1].shape)}"
@@ -122,28 +146,30 @@ def _arrays(pair: Pair, name: str) -> tuple[Tensor, Tensor]:
 
 
 def _tensor(values: ArrayLike | Tensor) -> Tensor:
-    return values.detach().cpu() if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
+    if isinstance(values, Tensor):
+        return values.detach().cpu()
+    array = np.asarray(values)
+    # Pandas hands out read-only arrays, of which PyTorch warns.
+    return torch.as_tensor(array if array.flags.writeable else array.copy())
 
 
-def _samples(inputs: Tensor, labels: Tensor, start: int, domain: Domain, name: str) -> Samples:
-    domain.check(inputs, name)
-    ids = torch.arange(start, start + len(inputs))
-    return Samples(ids=ids, inputs=inputs, labels=labels, domain=domain)
-
-
-def _without(samples: Samples, *others: Samples, seed: int) -> tuple[Samples, int]:
-    """The samples whose inputs stand in none of `others`, shuffled, and how many were dropped."""
-    taken = {one for other in others for one in content(other.inputs)}
-    fresh = torch.tensor([one not in taken for one in content(samples.inputs)]).nonzero()[:, 0]
+def _fresh(population: Samples, *others: Samples, seed: int) -> tuple[Samples, int]:
+    """The population without repeats and without what stands in `others`, shuffled, and how many were dropped."""
+    seen = {one for other in others for one in content(other.inputs)}
+    fresh = []
+    for row, one in enumerate(content(population.inputs)):
+        if one not in seen:
+            seen.add(one)
+            fresh.append(row)
     order = torch.randperm(len(fresh), generator=randomness.generator(seed, "population"))
-    return samples.take(fresh[order]), len(samples) - len(fresh)
+    return population.take(torch.tensor(fresh, dtype=torch.int64)[order]), len(population) - len(fresh)
 
 
 def _unused(population: Samples | None, shadow: ShadowPlan | None) -> Samples | None:
     """The population less what the shadow model was trained on or is asked about, or None where nothing is left."""
     if population is None or shadow is None:
         return population
-    rest = population.take(slice(len(shadow.members) + shadow.attacked, None))
+    rest = population.take(slice(len(shadow.members) + len(shadow.nonmembers), None))
     return rest if len(rest) else None
 
 
@@ -156,31 +182,47 @@ def _shadow_plan(
     arrays: bool,
     labels: str,
 ) -> tuple[ShadowPlan | None, str]:
-    """The plan, or None and why there is none."""
+    """The plan, or None and why there is none.
+
+    Raises:
+        InvalidInput: Trainer and population are given but do not suffice.
+    """
     if trainer is None or population is None:
         missing = " and ".join(
             name for name, thing in (("trainer", trainer), ("population", population)) if thing is None
         )
         return None, f"no shadow model could be trained without {missing}"
+    if "seed" not in inspect.signature(trainer).parameters and not any(
+        one.kind is one.VAR_KEYWORD for one in inspect.signature(trainer).parameters.values()
+    ):
+        raise InvalidInput("trainer must take (inputs, labels, *, seed), got one without seed")
     size = given if train_size is None else train_size
-    checks.at_least(FEWEST_SHADOW, train_size=size)
+    if size < FEWEST_SHADOW:
+        return None, f"no shadow model could be trained: train_size {size} is below {FEWEST_SHADOW}"
     if len(population) < size + FEWEST_SHADOW:
-        return None, (
-            f"no shadow model could be trained: population has {len(population)} usable samples, "
-            f"train_size {size} and {FEWEST_SHADOW} non-members need {size + FEWEST_SHADOW}"
+        raise InvalidInput(
+            f"population must hold at least {size + FEWEST_SHADOW} usable samples, train_size {size} and "
+            f"{FEWEST_SHADOW} non-members, got {len(population)}"
         )
     note = ""
     if train_size is None:
         note = f"The target's training size was not given; the shadow model is trained on {size}, the members given."
 
-    def fit(samples: Samples, seed: int) -> object:
+    def fit(samples: Samples, seed: int) -> tuple[object, float]:
         inputs, classes = samples.inputs.cpu(), samples.labels.cpu()
-        return trainer(inputs.numpy(), classes.numpy(), seed=seed) if arrays else trainer(inputs, classes, seed=seed)
+        started = time.perf_counter()
+        # Below 2**32, so that NumPy's and scikit-learn's generators take it.
+        if arrays:
+            model = trainer(inputs.numpy(), classes.numpy(), seed=seed % 2**32)
+        else:
+            model = trainer(inputs, classes, seed=seed % 2**32)
+        return model, time.perf_counter() - started
 
+    attacked = min(size, MOST_SHADOW)
     plan = ShadowPlan(
         members=population.take(slice(0, size)),
-        nonmembers=population.take(slice(size, None)),
-        attacked=max(given, FEWEST_SHADOW),
+        nonmembers=population.take(slice(size, size + attacked)),
+        attacked=attacked,
         fit=fit,
         labels=labels,
         description=getattr(trainer, "__name__", type(trainer).__name__),

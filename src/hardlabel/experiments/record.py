@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hardlabel.checks import InvalidInput
 from hardlabel.metrics.estimate import Estimate
@@ -81,7 +81,7 @@ class AttackResult(_Part):
         balanced_accuracy: At the threshold chosen on the shadow model; undefined without one.
         advantage: 2 * balanced_accuracy - 1, TPR - FPR at that threshold.
         precision: Share of members among those called members, in the attacked sample.
-        precision_at_prior: The same if members were as rare as `Audit.prior` says.
+        precision_at_prior: The same if members were as rare as `Results.prior` says.
         best_balanced_accuracy: At the threshold that suits the target best: an upper bound.
         tpr_at_fpr: By false-positive rate, written "0.1", "0.01", "0.001".
         roc, histogram, classes: For the report.
@@ -195,13 +195,14 @@ class Results(_Part):
     environment: Environment
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class AuditRecord:
     """What an audit found.
 
     Attributes:
         results: Every figure, with intervals.
-        scores: Columns id, member, label, attack, score, queries: one row per attack and sample.
+        scores: Columns id, row, member, label, attack, score, queries: one row per attack and sample. `row` is the
+            sample's position in the group it was given in, or in the source of the data.
         config: The resolved settings.
         folder: Where the record is kept, or None for one that lives in memory only.
     """
@@ -246,67 +247,100 @@ class AuditRecord:
             rows.append(row)
         return pd.DataFrame(rows)
 
-    def save(self, folder: Path) -> "AuditRecord":
+    def __repr__(self) -> str:
+        names = ", ".join(attack.name for attack in self.results.attacks)
+        return f"<AuditRecord of {self.results.data}: {names}>"
+
+    def __str__(self) -> str:
+        """The main figures as a table."""
+        table = self.table()
+        if table.empty:
+            return "no attack was run"
+        columns = ["name", "access", "queries", "auc", "auc_low", "auc_high", "balanced_accuracy"]
+        return str(table[columns].to_string(index=False, float_format="{:.3f}".format))
+
+    def save(self, folder: str | Path) -> "AuditRecord":
         """Writes config.yaml, scores.parquet and results.json, each whole or not at all; returns the kept record.
 
         Raises:
             InvalidInput: The folder cannot be written to.
         """
-        prepare_folder(folder)
+        folder = Path(folder)
+        check_writable(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         _write(folder / CONFIG, yaml.safe_dump(self.config, sort_keys=False).encode())
         _write(folder / SCORES, self.scores.to_parquet(index=False))
         _write(folder / RESULTS, self.results.model_dump_json(indent=1).encode())
         return replace(self, folder=folder)
 
 
-def load(folder: Path) -> AuditRecord:
+def load(folder: str | Path) -> AuditRecord:
     """Reads a run folder back.
 
     Raises:
-        InvalidInput: A file is missing, or the record has another format.
+        InvalidInput: A file is missing or damaged, or the record has another format.
     """
+    folder = Path(folder)
     try:
         text = (folder / RESULTS).read_text()
-        config = yaml.safe_load((folder / CONFIG).read_text())
         scores = pd.read_parquet(folder / SCORES)
-    except OSError as error:
-        raise InvalidInput(f"run {str(folder)!r} must hold {RESULTS}, {CONFIG} and {SCORES}: {error}") from error
-    found = json.loads(text).get("format")
+        found = json.loads(text).get("format")
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidInput(f"run {str(folder)!r} must hold whole {RESULTS}, {CONFIG} and {SCORES}: {reason}") from error
     if found != FORMAT:
         raise InvalidInput(f"run {str(folder)!r} has record format {found}, this version reads format {FORMAT}")
-    return AuditRecord(results=Results.model_validate_json(text), scores=scores, config=config, folder=folder)
+    try:
+        results = Results.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidInput(f"run {str(folder)!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    return AuditRecord(results=results, scores=scores, config=_config(folder), folder=folder)
 
 
 def refuse_other_run(folder: Path, config: dict[str, object]) -> None:
     """Refuses a folder that holds the record of an audit with other settings, or cannot be written to.
 
+    A setting that is None was left open, and agrees with whatever the record says was taken.
+
     Raises:
         InvalidInput: It does, or cannot.
     """
-    prepare_folder(folder)
+    check_writable(folder)
     if not (folder / CONFIG).exists():
         return
-    there = yaml.safe_load((folder / CONFIG).read_text())
-    if there != config:
-        other = sorted(name for name in {*there, *config} if there.get(name) != config.get(name))
+    there = _config(folder)
+    given = {name: value for name, value in config.items() if value is not None}
+    other = sorted(name for name, value in given.items() if there.get(name) != value)
+    if other:
         raise InvalidInput(
             f"out {str(folder)!r} holds another audit (it differs in {', '.join(other)}); name a new folder"
         )
 
 
-def prepare_folder(folder: Path) -> None:
-    """Makes the folder if need be and tries to write there.
+def check_writable(folder: Path) -> None:
+    """Tries whether the folder can be made and written to, and leaves nothing behind.
 
     Raises:
-        InvalidInput: It cannot be made or written to.
+        InvalidInput: It cannot.
     """
-    probe = folder / f".{uuid.uuid4().hex}"
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    probe = there / f".{uuid.uuid4().hex}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise InvalidInput(f"out {str(folder)!r} must be a folder that can be written to: {error.strerror}") from error
+
+
+def _config(folder: Path) -> dict[str, object]:
+    try:
+        found = yaml.safe_load((folder / CONFIG).read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidInput(f"run {str(folder)!r} has no readable {CONFIG}: {str(error).splitlines()[0]}") from error
+    if not isinstance(found, dict):
+        raise InvalidInput(f"run {str(folder)!r}: {CONFIG} must map settings to values, got {type(found).__name__}")
+    return found
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -1,25 +1,21 @@
 """The case of a model that hardlabel trains itself, as a configuration says."""
 
-from importlib import metadata
-
 import torch
 
-from hardlabel import randomness
+from hardlabel import checks, randomness
 from hardlabel.checks import InvalidInput
 from hardlabel.data import sources
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples
 from hardlabel.data.split import equal_sizes, split
-from hardlabel.experiments.case import FEWEST_SHADOW, Case, Oracles, ShadowPlan, Terms
+from hardlabel.experiments.case import FEWEST_SHADOW, MOST_ATTACKED, MOST_SHADOW, Case, Oracles, ShadowPlan, Terms
 from hardlabel.experiments.config import AuditConfig
 from hardlabel.experiments.progress import Watch
 from hardlabel.models.architectures import build
-from hardlabel.models.kept import FORMAT, content_hash, trained
+from hardlabel.models.kept import trained
 from hardlabel.models.train import EpochReport, Recipe, Trained
-from hardlabel.store import JSON, Store
+from hardlabel.store import Store
 
-MOST_ATTACKED = 1000  # Members, and non-members, attacked where the configuration does not say.
-MOST_SHADOW = 500
 SMALLEST_CNN_SIDE = 16  # Smaller pictures get the fully connected network by default.
 
 
@@ -32,62 +28,67 @@ def case_of_config(
         InvalidInput: A setting breaks a rule; raised before the training.
     """
     watch.stage(f"loading {config.data}", 1, "files")
-    data = sources.load(config.data, folder=config.folder, label=config.label, missing=config.missing)
+    data = sources.load(
+        config.data,
+        folder=config.folder,
+        label=config.label,
+        missing=config.missing,
+        categorical=config.categorical or None,
+    )
     recipe = _recipe(config, data.samples.domain)
     build(recipe.architecture, shape=data.samples.domain.shape, classes=data.classes, seed=0)  # Fits the shape?
     terms.chosen(data.samples.domain)  # Are they known, suited and within the budget?
     parts = split(data.samples, equal_sizes(len(data.samples), config.size), seed=config.seed)
     attacked = _at_most("samples", config.samples, len(parts.members), MOST_ATTACKED)
+    if config.shadow_samples is not None:
+        checks.at_least(FEWEST_SHADOW, shadow_samples=config.shadow_samples)
     shadow_attacked = _at_most("shadow_samples", config.shadow_samples, len(parts.shadow_members), MOST_SHADOW)
+
+    classes = data.classes  # Apart from `data`, which need not stay in memory as long as the shadow's recipe.
 
     def fit(samples: Samples, seed: int, title: str) -> Trained:
         watch.stage(title, recipe.max_epochs, "epochs")
         return trained(
             recipe,
             samples,
-            classes=data.classes,
+            classes=classes,
             seed=seed,
             device=device,
             store=store,
             on_epoch=lambda report: _tell(watch, report),
         )
 
+    def fit_shadow(samples: Samples, seed: int) -> tuple[object, float]:
+        made = fit(samples, seed, "training the shadow model")
+        return made.model, made.seconds
+
     target_seed = randomness.derive(config.seed, "target")
     target = fit(parts.members, target_seed, "training the target")
-    # What a measurement depends on besides its signal, the seed and the samples of its side.
-    common: dict[str, JSON] = {
-        "versions": [metadata.version("hardlabel"), torch.__version__, FORMAT],
-        "recipe": repr(recipe),
-        "classes": data.classes,
-        "device": str(device),
-        "population": content_hash(parts.population),
-    }
-    members, nonmembers = parts.members.take(slice(0, attacked)), parts.nonmembers.take(slice(0, attacked))
     shadow = None
     if len(parts.shadow_members) >= FEWEST_SHADOW:
         shadow = ShadowPlan(
             members=parts.shadow_members,
-            nonmembers=parts.shadow_nonmembers,
+            nonmembers=parts.shadow_nonmembers.take(slice(0, shadow_attacked)),
             attacked=shadow_attacked,
-            fit=lambda samples, seed: fit(samples, seed, "training the shadow model").model,
+            fit=fit_shadow,
             labels=config.shadow_labels,
             description=_described(recipe),
-            identity={**common, "side": "shadow"},
         )
     return Case(
         data=data.name,
-        target=Oracles.of(target.model, device, name="target"),
+        target=Oracles.of(target.model, device, role="target"),
         target_description=f"{_described(recipe)}, {len(parts.members)} training samples, {target.epochs} epochs",
-        classes=data.classes,
-        members=members,
-        nonmembers=nonmembers,
+        classes=classes,
+        members=parts.members.take(slice(0, attacked)),
+        nonmembers=parts.nonmembers.take(slice(0, attacked)),
         population=parts.population if len(parts.population) else None,
         shadow=shadow,
         why_no_shadow=f"its training set would have fewer than {FEWEST_SHADOW} samples",
-        identity={
-            **common,
-            "side": "target",
-            "samples": [content_hash(part) for part in (parts.members, members, nonmembers)],
+        settings={
+            "arch": recipe.architecture,
+            "size": len(parts.members),
+            "samples": attacked,
+            "shadow_samples": shadow_attacked,
         },
         notes=(f"Data: {data.name}, {len(data.samples)} rows, {data.origin}.",),
     )

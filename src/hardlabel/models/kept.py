@@ -45,6 +45,16 @@ def trained(
     return _unpacked(kept, model, samples.domain, torch.device(device))
 
 
+def weights_hash(model: nn.Module) -> str:
+    """Fixed by a network's structure, weights and buffers: 64 hexadecimal digits."""
+    found = hashlib.sha256(repr(model).encode())
+    for name, tensor in model.state_dict().items():
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        # As bytes, because NumPy has no bfloat16.
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
 def content_hash(samples: Samples) -> str:
     """Fixed by inputs and labels, their values and order, and by nothing else: 64 hexadecimal digits."""
     content = hashlib.sha256()

@@ -171,25 +171,13 @@ def train(
     seconds = time.perf_counter() - start
     train_loss, train_accuracy = _measured(model, inputs, labels, batch_size=1000)
     return Trained(
-        model=model.eval(),
+        model=model,
         epochs=epoch,
         train_loss=train_loss,
         train_accuracy=train_accuracy,
         seconds=seconds,
         rows=epoch * len(samples),
     )
-
-
-def accuracy(model: nn.Module, samples: Samples, device: torch.device | str = "cpu", batch_size: int = 1000) -> float:
-    """Share of `samples` the model labels right, in evaluation mode; it is moved to `device`.
-
-    Raises:
-        InvalidInput: No samples, or a batch size below 1.
-    """
-    checks.at_least(1, samples=len(samples), batch_size=batch_size)
-    device = torch.device(device)
-    inputs, labels = samples.inputs.to(device), samples.labels.to(device)
-    return _measured(model.to(device), inputs, labels, batch_size)[1]
 
 
 def place(model: nn.Module, domain: Domain, device: torch.device) -> None:
@@ -273,17 +261,13 @@ def _one_epoch(
 
 
 def _measured(model: nn.Module, inputs: Tensor, labels: Tensor, batch_size: int) -> tuple[float, float]:
-    """Mean cross-entropy and share of right answers in evaluation mode; the model's own mode is put back."""
-    training = model.training
+    """Mean cross-entropy and share of right answers in evaluation mode, in which the model stays."""
     model.eval()
     loss_sum = torch.zeros((), device=inputs.device)
     right = torch.zeros((), dtype=torch.int64, device=inputs.device)
-    try:
-        with torch.inference_mode():
-            for batch, truth in zip(torch.split(inputs, batch_size), torch.split(labels, batch_size), strict=True):
-                logits = model(batch)
-                loss_sum += functional.cross_entropy(logits, truth, reduction="sum")
-                right += (logits.argmax(1) == truth).sum()
-    finally:
-        model.train(training)
+    with torch.inference_mode():
+        for batch, truth in zip(torch.split(inputs, batch_size), torch.split(labels, batch_size), strict=True):
+            logits = model(batch)
+            loss_sum += functional.cross_entropy(logits, truth, reduction="sum")
+            right += (logits.argmax(1) == truth).sum()
     return float(loss_sum) / len(inputs), int(right) / len(inputs)

@@ -5,6 +5,7 @@ A label-only signal receives a `LabelOracle`, which has no way to scores. Any ob
 
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,30 +49,41 @@ class LabelsOfScores:
 
 
 def check_labels(answers: object, asked: int) -> Tensor:
-    """The answers of a LabelOracle, or an error that says what is wrong with them.
+    """The answers of a LabelOracle as int64 (asked,), arrays and lists turned into tensors.
 
     Raises:
-        TypeError: They are no tensor of whole numbers of shape (asked,).
+        TypeError: They are not `asked` whole numbers.
     """
-    if not isinstance(answers, Tensor) or answers.shape != (asked,) or answers.is_floating_point():
-        raise TypeError(f"an oracle must answer {asked} questions with integers ({asked},), got {_told(answers)}")
-    return answers.to(torch.int64)
+    told = _tensor(answers)
+    if told is None or told.shape != (asked,) or told.is_floating_point() or told.is_complex():
+        raise TypeError(f"ask(inputs, ids) must answer {asked} inputs with integers ({asked},), got {_told(answers)}")
+    return told.to(torch.int64)
 
 
 def check_scores(answers: object, asked: int) -> Tensor:
-    """The answers of a ScoreOracle, or an error that says what is wrong with them.
+    """The answers of a ScoreOracle as float32 (asked, classes), arrays and lists turned into tensors.
 
     Raises:
-        TypeError: They are no float tensor of shape (asked, classes), 0 or less, without NaN.
+        TypeError: They are not (asked, classes), 0 or less, without NaN.
     """
-    if not isinstance(answers, Tensor) or answers.ndim != 2 or len(answers) != asked:
-        raise TypeError(f"an oracle must show log probabilities ({asked}, classes), got {_told(answers)}")
-    if bool(answers.isnan().any()) or bool((answers > 1e-5).any()):
-        raise TypeError("an oracle must show log probabilities, 0 or less; got NaN or values above 0")
-    return answers
+    told = _tensor(answers)
+    if told is None or told.ndim != 2 or len(told) != asked:
+        raise TypeError(
+            f"ask_scores(inputs, ids) must answer with log probabilities ({asked}, classes), got {_told(answers)}"
+        )
+    if bool(told.isnan().any()) or bool((told > 1e-5).any()):
+        raise TypeError("ask_scores(inputs, ids) must answer with log probabilities, 0 or less; got NaN or more than 0")
+    return told.to(torch.float32)
+
+
+def _tensor(answers: object) -> Tensor | None:
+    try:
+        return torch.as_tensor(answers)
+    except (TypeError, ValueError, RuntimeError):
+        return None
 
 
 def _told(answers: object) -> str:
-    if isinstance(answers, Tensor):
+    if isinstance(answers, Tensor | np.ndarray):
         return f"{answers.dtype} {tuple(answers.shape)}"
     return type(answers).__name__

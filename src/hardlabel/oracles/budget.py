@@ -97,6 +97,8 @@ class Account:
 class ChargedLabels:
     """A LabelOracle that charges an account before it asks; with `overhead`, ids do not matter.
 
+    Answers lie on the inputs' device, wherever the inner oracle left them.
+
     Raises:
         BudgetExceeded: On asking: the batch would overspend, and was not sent.
         TypeError: On asking: the answers are not labels.
@@ -107,18 +109,19 @@ class ChargedLabels:
 
     def ask(self, inputs: Tensor, ids: Tensor) -> Tensor:
         _charge(self._account, inputs, ids, self._overhead)
-        return check_labels(self._inner.ask(inputs, ids), len(inputs))
+        # A foreign oracle may answer elsewhere, on the CPU as a rule.
+        return check_labels(self._inner.ask(inputs, ids), len(inputs)).to(inputs.device)
 
 
 class ChargedScores:
-    """A ScoreOracle that charges an account before it asks."""
+    """A ScoreOracle that charges an account before it asks; answers lie on the inputs' device."""
 
     def __init__(self, inner: ScoreOracle, account: Account) -> None:
         self._inner, self._account = inner, account
 
     def ask_scores(self, inputs: Tensor, ids: Tensor) -> Tensor:
         _charge(self._account, inputs, ids, None)
-        return check_scores(self._inner.ask_scores(inputs, ids), len(inputs))
+        return check_scores(self._inner.ask_scores(inputs, ids), len(inputs)).to(inputs.device)
 
 
 def _charge(account: Account, inputs: Tensor, ids: Tensor, overhead: str | None) -> None:

@@ -10,8 +10,11 @@ from hardlabel import checks
 from hardlabel.checks import InvalidInput
 
 PROBED_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
+PROBED_VALUES = 2**25  # Most float32 values in a batch: what a signal builds for one question.
 PROBE_SECONDS = 0.1  # A size is timed at least so long, after one warm-up pass.
-PROBE_GIVE_UP = 0.7  # Stop at the first size slower than this share of the best rate so far.
+PROBE_GAIN = 1.05  # A larger size is worth its memory if its rate is this many times the best so far.
+PROBE_PATIENCE = 2  # Stop after so many sizes in a row that are not.
+PROBE_SLOW = 0.5  # Stop where a single pass takes more seconds.
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -33,8 +36,9 @@ def resolve_device(device: str | torch.device) -> torch.device:
 class TorchModel:
     """A PyTorch classifier that answers with labels.
 
-    The model maps float32 inputs (q, *shape) to logits (q, classes). It is put into evaluation mode for
-    each call and back into its own mode after; its weights are moved to `device` and never changed.
+    The model maps inputs (q, *shape) to logits (q, classes); they are float32 and cast to the type of its first
+    floating-point parameter. It is put into evaluation mode for each call, and each of its modules back into its
+    own mode after; its weights are moved to `device` and never changed.
 
     Args:
         model: The classifier.
@@ -81,16 +85,20 @@ class TorchModel:
         return torch.cat(parts)
 
     def _forward(self, batch: Tensor) -> Tensor:
-        training = self._model.training
-        self._model.eval()
+        floats = (weight.dtype for weight in self._model.parameters() if weight.is_floating_point())
+        # Each module's mode, for some may deliberately be in another than the whole: a frozen normalisation.
+        training = [module for module in self._model.modules() if module.training]
+        if training:
+            self._model.eval()
         try:
             with torch.inference_mode():
-                logits = self._model(batch)
+                logits = self._model(batch.to(next(floats, batch.dtype)))
         finally:
-            self._model.train(training)
+            for module in training:
+                module.training = True
         if not (isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == len(batch)):
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise InvalidInput(f"target must map (q, *shape) to logits (q, classes), got {got} for q={len(batch)}")
+            raise InvalidInput(f"a model must map (q, *shape) to logits (q, classes), got {got} for q={len(batch)}")
         return logits
 
 
@@ -104,25 +112,40 @@ class TorchScores(TorchModel):
 
 
 def _best_batch_size(forward: Callable[[Tensor], Tensor], example: Tensor) -> tuple[int, int]:
-    """The fastest of PROBED_SIZES and the rows it took to find out."""
-    best_size, best_rate, rows = PROBED_SIZES[0], 0.0, 0
-    for size in PROBED_SIZES:
-        batch = example.expand(size, *example.shape[1:]).contiguous()
-        passes, start = 0, 0.0
+    """The batch size with the highest rate and the rows it took to find out; 1 where memory holds none tried."""
+    most = max(1, PROBED_VALUES // max(1, example.numel()))
+    best_size, best_rate, rows, in_vain = 1, 0.0, 0, 0
+    for size in [size for size in PROBED_SIZES if size <= most] or [most]:
+        passes, slowest, spent = 0, 0.0, 0.0
         try:
-            while passes < 2 or time.perf_counter() - start < PROBE_SECONDS:
+            batch = example.expand(size, *example.shape[1:]).contiguous()
+            while passes < 2 or spent < PROBE_SECONDS:
+                rows += size  # Before sending: a pass that fails was sent as well.
+                start = time.perf_counter()
                 forward(batch)
                 if batch.is_cuda:
-                    torch.cuda.synchronize()
-                if passes == 0:
-                    start = time.perf_counter()  # The first pass warms up.
+                    torch.cuda.synchronize(batch.device)
                 passes += 1
-        except torch.OutOfMemoryError:
+                if passes > 1:  # The first pass warms up.
+                    took = time.perf_counter() - start
+                    slowest, spent = max(slowest, took), spent + took
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error):
+                raise
             break
-        rows += passes * size
-        rate = (passes - 1) * size / (time.perf_counter() - start)
-        if rate > best_rate:
-            best_size, best_rate = size, rate
-        elif rate < PROBE_GIVE_UP * best_rate:
+        rate = (passes - 1) * size / spent
+        if rate >= PROBE_GAIN * best_rate:
+            best_size, best_rate, in_vain = size, rate, 0
+        else:
+            in_vain += 1
+        if in_vain == PROBE_PATIENCE or slowest > PROBE_SLOW:
             break
     return best_size, rows
+
+
+def _out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    # Only CUDA's allocator has a type of its own; the CPU's, cuBLAS and others say it in words.
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    told = str(error).lower()
+    return any(words in told for words in ("out of memory", "allocate memory", "not enough memory", "alloc_failed"))

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from hardlabel.experiments.record import AttackResult, Results
+from hardlabel.metrics.intervals import FALSE_ALARMS
 from hardlabel.reports.svg import WIDTH, Point, Scale, Style, element, line, path, picture, text
+from hardlabel.reports.tables import lowest_rate
 from hardlabel.reports.wording import decimal, figure, number, percent, score
 from hardlabel.signals.base import Access
 
@@ -46,12 +48,16 @@ def styles(attacks: Sequence[AttackResult]) -> dict[str, Style]:
 
 def roc_figure(results: Results, attacks: Sequence[AttackResult], strongest: str | None) -> Figure:
     """ROC curves on logarithmic axes, as steps: never interpolated between thresholds."""
-    smallest = min(0.01, 10.0 ** math.floor(math.log10(1 / max(results.nonmembers, 1))))
+    smallest = min(0.5, 1 / max(results.nonmembers, 1))  # One non-member: no false-positive rate lies below.
+    resolvable = FALSE_ALARMS * smallest
     across = Scale(low=smallest, high=1.0, start=LEFT, end=RIGHT, log=True)
     up = Scale(low=smallest, high=1.0, start=BOTTOM, end=TOP, log=True)
     drawn, middle = styles(attacks), smallest**0.5
     parts = [*_frame(across, up, percent, percent), *_names("False alarms (FPR)", "Members found (TPR)")]
     parts += [path([(LEFT, BOTTOM), (RIGHT, TOP)], "chance"), text(across(middle) + 8, up(middle) + 14, "guessing")]
+    if resolvable < 1:
+        parts.append(line((across(resolvable), TOP), (across(resolvable), BOTTOM), "limit"))
+        parts.append(text(across(resolvable) + 4, BOTTOM - 6, f"resolvable from {percent(resolvable)}"))
     for attack in sorted(attacks, key=lambda attack: attack.name == strongest):
         style = drawn[attack.name]
         width = " strong" if attack.name == strongest else ""
@@ -63,21 +69,23 @@ def roc_figure(results: Results, attacks: Sequence[AttackResult], strongest: str
             for fpr, estimate in attack.tpr_at_fpr.items()
             if estimate.value is not None and estimate.value >= smallest
         ]
-    rows = [
-        [attack.name, *(percent(_read(attack, fpr)) if fpr >= smallest else "below one record" for fpr in READ_AT)]
-        for attack in attacks
-    ]
+    rows = [[attack.name, *(_read(attack, fpr, results.nonmembers) for fpr in READ_AT)] for attack in attacks]
     return Figure(
         name="roc",
         title="Members found against false alarms",
         caption=(
-            "Both axes are logarithmic: the left edge is what matters for an accusation that must not be wrong. Marks "
+            "Both axes are logarithmic and begin at one non-member: the left is what matters for an accusation that "
+            f"must not be wrong. Left of the upright line fewer than {FALSE_ALARMS} non-members are false alarms, too "
+            "few for a figure. Marks "
             "stand where the tables give a figure with its interval; solid lines and full marks see labels only, "
             "dashed lines and hollow marks see confidences."
         ),
         svg=picture(HEIGHT, f"ROC curves of {len(attacks)} attacks on logarithmic axes; table below.", parts),
         legend=[
-            (drawn[attack.name].swatch(), attack.name + (" (strongest label-only)" if attack.name == strongest else ""))
+            (
+                drawn[attack.name].swatch(),
+                attack.name + (" (quoted in the verdict)" if attack.name == strongest else ""),
+            )
             for attack in attacks
         ],
         header=["Attack", *(f"at {percent(fpr)} FPR" for fpr in READ_AT)],
@@ -207,14 +215,19 @@ def _steps(attack: AttackResult, across: Scale, up: Scale, smallest: float) -> l
         if tpr >= smallest:
             # What is found below the smallest rate shown is there from the left edge on.
             corner = [(across(fpr), up(before)), (across(fpr), up(tpr))]
-            points = [*points, *corner] if fpr > smallest else [(LEFT, up(tpr))]
+            points = [*points, *corner] if fpr > smallest * (1 + 1e-9) else [(LEFT, up(tpr))]
         before = tpr
     return points
 
 
-def _read(attack: AttackResult, fpr: float) -> float:
-    """The largest TPR at an FPR of at most `fpr`."""
-    return max((tpr for at, tpr in zip(attack.roc.fpr, attack.roc.tpr, strict=True) if at <= fpr), default=0.0)
+def _read(attack: AttackResult, fpr: float, nonmembers: int) -> str:
+    """The largest TPR at an FPR of at most `fpr`, or why there is none."""
+    if fpr * nonmembers < FALSE_ALARMS * (1 - 1e-9):
+        return "not resolvable"
+    lowest = lowest_rate(attack, fpr)
+    if lowest is not None:
+        return f"no threshold this low; lowest is {percent(lowest)}"
+    return percent(max((tpr for at, tpr in zip(attack.roc.fpr, attack.roc.tpr, strict=True) if at <= fpr), default=0.0))
 
 
 def _auc_range(attacks: Sequence[AttackResult]) -> tuple[float, float]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from hardlabel.checks import InvalidInput
 from hardlabel.experiments.record import AuditRecord
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.reports import figures, tables, wording
@@ -13,9 +14,19 @@ from hardlabel.reports.severity import RULE
 from hardlabel.reports.verdict import verdict
 
 
-def write_report(record: AuditRecord, path: Path) -> None:
-    """Writes the report of an audit to `path`, UTF-8."""
-    path.write_text(render(record), encoding="utf-8")
+def write_report(record: AuditRecord, path: str | Path) -> None:
+    """Writes the report of an audit to `path`, UTF-8; folders on the way are made.
+
+    Raises:
+        InvalidInput: The file cannot be written.
+    """
+    text, path = render(record), Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or error
+        raise InvalidInput(f"path {str(path)!r} must be a file that can be written: {reason}") from error
 
 
 def render(record: AuditRecord) -> str:
@@ -44,6 +55,7 @@ def render(record: AuditRecord) -> str:
             attacks=attacks,
             footnotes=tables.footnotes(attacks),
             rates=tables.rates(results),
+            comparisons=tables.comparisons(results),
             strongest=named.get(found.strongest or ""),
             exposed=tables.most_exposed(record, found.strongest),
             figures=drawn,
@@ -61,8 +73,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     writers = ("decimal", "percent", "interval", "figure", "number", "score", "odds", "duration", "listed", "date")
-    environment.filters |= {name: getattr(wording, name) for name in writers}
-    environment.filters["exact"] = _exact
+    environment.filters |= {name: getattr(wording, name) for name in (*writers, "counted", "finely")}
+    environment.filters |= {"exact": _exact, "lowest": tables.lowest_rate}
     environment.globals |= {"decimal": wording.decimal, "percent": wording.percent}
     return environment
 

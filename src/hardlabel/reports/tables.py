@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from hardlabel.experiments.record import AttackResult, AuditRecord, Results
+from hardlabel.experiments.record import AttackResult, AuditRecord, Difference, Results
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.metrics.rates import rate_interval
 from hardlabel.signals.base import Access
@@ -21,6 +21,7 @@ class Exposed:
 
     Attributes:
         id, label, score: Of the record.
+        row: Where the record stands in what the audit was given; None in records that do not keep it.
         rank: 1 for the highest score among members; ties share the smaller rank.
         tied: How many members have this very score, itself included.
         above: Non-members that score at least as high.
@@ -28,6 +29,7 @@ class Exposed:
     """
 
     id: int
+    row: int | None
     label: int
     score: float
     rank: int
@@ -59,6 +61,43 @@ def rates(results: Results) -> list[str]:
     return sorted({fpr for attack in results.attacks for fpr in attack.tpr_at_fpr}, key=float, reverse=True)
 
 
+def lowest_rate(attack: AttackResult, fpr: float) -> float | None:
+    """The smallest false-positive rate an attack can be used at, where that lies above `fpr` and so nothing is found.
+
+    Scores that many records share allow no threshold between them. None where some threshold finds members within
+    `fpr`.
+    """
+    corners = list(zip(attack.roc.fpr, attack.roc.tpr, strict=True))
+    if any(tpr > 0 for at, tpr in corners if at <= fpr):
+        return None
+    lowest = min((at for at, _ in corners if at > 0), default=0.0)
+    return lowest if lowest > fpr else None
+
+
+def comparisons(results: Results) -> list[tuple[str, list[Difference]]]:
+    """The paired comparisons in groups with a title each; empty groups, and pairs told before, are left out."""
+    sees = {attack.name: attack.access for attack in results.attacks}
+    label, scores = str(Access.LABEL), str(Access.SCORES)
+    groups: dict[str, list[Difference]] = {
+        "Labels only, compared with the gap attack": [],
+        "Labels only, compared with one another": [],
+        "Labels only, compared with confidences": [],
+        "Confidences, compared with the gap attack": [],
+        "Other comparisons": [],
+    }
+    labels_gap, labels_labels, labels_scores, scores_gap, other = groups.values()
+    # Of a pair told in both directions, the one against the gap attack stays: it is the simplest attack of all.
+    told = {frozenset((pair.first, pair.second)) for pair in results.differences if pair.second == "gap"}
+    for pair in results.differences:
+        kinds = (sees.get(pair.first), sees.get(pair.second))
+        if pair.second == "gap":
+            (labels_gap if kinds[0] == label else scores_gap).append(pair)
+        elif frozenset((pair.first, pair.second)) not in told:
+            group = labels_labels if kinds == (label, label) else labels_scores if kinds == (label, scores) else other
+            group.append(pair)
+    return [(title, pairs) for title, pairs in groups.items() if pairs]
+
+
 def most_exposed(record: AuditRecord, attack: str | None, most: int = 20) -> list[Exposed]:
     """The members with the highest scores of `attack`, ties in the order of their ids; scores of NaN are left out."""
     if attack is None or record.scores.empty:
@@ -68,12 +107,14 @@ def most_exposed(record: AuditRecord, attack: str | None, most: int = 20) -> lis
     outside = np.sort(rows.loc[~member, "score"].to_numpy(dtype=float))
     inside: pd.DataFrame = rows[member].sort_values(["score", "id"], ascending=[False, True])
     scores = inside["score"].to_numpy(dtype=float)
+    given = [int(row) for row in inside["row"][:most]] if "row" in inside else [None] * len(inside[:most])
     found = []
-    for index, label, score in zip(inside["id"][:most], inside["label"][:most], scores[:most], strict=True):
+    for index, row, label, score in zip(inside["id"][:most], given, inside["label"][:most], scores[:most], strict=True):
         above = len(outside) - int(np.searchsorted(outside, score, side="left"))
         found.append(
             Exposed(
                 id=int(index),
+                row=row,
                 label=int(label),
                 score=float(score),
                 rank=int((scores > score).sum()) + 1,

@@ -54,6 +54,18 @@ def number(value: float) -> str:
     return _sign(f"{value:,.0f}")
 
 
+def finely(estimate: Estimate) -> Callable[[float], str]:
+    """Writes a difference: `decimal` with more digits, up to six, where an end of the interval would look like 0."""
+    ends = [end for end in (estimate.low, estimate.high) if end is not None and end != 0]
+    digits = next((digits for digits in range(3, 6) if all(round(end, digits) for end in ends)), 6 if ends else 3)
+    return lambda value: _sign(f"{round(value, digits) + 0.0:.{digits}f}")
+
+
+def counted(count: int, one: str) -> str:
+    """A count with its noun: "1 member", "1,250 members"."""
+    return f"{number(count)} {one}" + ("" if count == 1 else "s")
+
+
 def score(value: float) -> str:
     """A membership score, four significant digits."""
     return _sign(f"{value:.4g}")

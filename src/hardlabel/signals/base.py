@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hardlabel.data.samples import Samples
 from hardlabel.oracles.base import LabelOracle, ScoreOracle
 
-ROWS_IN_MEMORY = 2**25  # Most float32 values built for one call to an oracle: 128 MiB.
+VALUES_IN_MEMORY = 2**25  # Most float32 values built for one call to an oracle: 128 MiB.
 
 
 class Access(StrEnum):
@@ -108,8 +108,8 @@ Signal = LabelSignal | ScoreSignal
 
 
 def chunks(rows: int, *, copies: int, shape: tuple[int, ...]) -> Iterator[slice]:
-    """Slices of `rows` samples such that `copies` inputs of each fit into ROWS_IN_MEMORY values."""
-    size = max(1, ROWS_IN_MEMORY // max(1, copies * int(torch.Size(shape).numel())))
+    """Slices of `rows` samples such that `copies` inputs of each fit into VALUES_IN_MEMORY."""
+    size = max(1, VALUES_IN_MEMORY // max(1, copies * int(torch.Size(shape).numel())))
     for start in range(0, rows, size):
         yield slice(start, min(start + size, rows))
 

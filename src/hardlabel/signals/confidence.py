@@ -8,11 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from hardlabel.checks import InvalidInput
 from hardlabel.data.samples import Samples
 from hardlabel.oracles.base import ScoreOracle
 from hardlabel.signals.base import Access, Knowledge, Measurement
 
-LOWEST = -50.0  # Log probabilities are cut here, so that one hopeless class does not rule an attack network.
+LOWEST = -50.0  # Log probabilities are cut here: log 0 stays finite, no hopeless class rules an attack network.
 
 
 class Statistic(StrEnum):
@@ -20,7 +21,8 @@ class Statistic(StrEnum):
 
     CONFIDENCE is p_y as an endpoint shows it, in float32. LOSS is log p_y, which stays apart where p_y rounds to
     1. ENTROPY is sum p log p. MODIFIED_ENTROPY is (1 - p_y) log p_y + sum over j != y of p_j log(1 - p_j)
-    (Song & Mittal 2021, section 3). VECTOR is log p, true class first, the others in falling order.
+    (Song & Mittal 2021, section 3). VECTOR is log p, true class first, the others in falling order. Logarithms
+    below LOWEST count as LOWEST.
     """
 
     CONFIDENCE = "true-class confidence"
@@ -58,8 +60,11 @@ class ConfidencePlan:
     queries: ClassVar[tuple[int, int]] = (1, 1)
 
     def measure(self, oracle: ScoreOracle) -> Measurement:
+        labels = self.samples.labels
         logs = oracle.ask_scores(self.samples.inputs, self.samples.ids)
-        values = _READERS[self.signal.statistic](logs, self.samples.labels)
+        if len(labels) and int(labels.max()) >= logs.shape[1]:
+            raise InvalidInput(f"labels must be below the {logs.shape[1]} classes shown, got {int(labels.max())}")
+        values = _READERS[self.signal.statistic](logs, labels)
         return Measurement(
             values.reshape(len(self.samples), -1).float(),
             torch.ones(len(self.samples), dtype=torch.int64),
@@ -93,7 +98,7 @@ def _vector(logs: Tensor, labels: Tensor) -> Tensor:
 
 _READERS: dict[Statistic, Callable[[Tensor, Tensor], Tensor]] = {
     Statistic.CONFIDENCE: lambda logs, labels: _true_class(logs, labels).exp(),
-    Statistic.LOSS: _true_class,
+    Statistic.LOSS: lambda logs, labels: _true_class(logs, labels).clamp_min(LOWEST),
     Statistic.ENTROPY: _entropy,
     Statistic.MODIFIED_ENTROPY: _modified_entropy,
     Statistic.VECTOR: _vector,

@@ -36,9 +36,10 @@ def _nearest_others(samples: Samples, population: Samples) -> list[tuple[Tensor,
     so that no order depends on the batch. Ties go to the first.
     """
     lower, upper = corners(samples.domain, samples.inputs)
+    width = torch.where(upper > lower, upper - lower, 1.0)  # A constant column has none.
 
     def whole(points: Tensor) -> Tensor:
-        return ((points - lower) / (upper - lower) * 255).round().flatten(1).double()
+        return ((points - lower) / width * 255).round().flatten(1).double()
 
     here, there = whole(samples.inputs), whole(population.inputs)
     nearest, usable = [], []
