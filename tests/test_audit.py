@@ -83,6 +83,48 @@ def test_answers_of_a_model_trained_on_other_data_tell_nothing(digits):
     assert not record.results.blind.differs
 
 
+TABLE_OF_THREE = hardlabel.MixedTable(
+    columns=(
+        hardlabel.Numeric(name="income", mean=0.0, scale=1.0, lower=-5.0, upper=5.0),
+        hardlabel.Numeric(name="age", mean=40.0, scale=10.0, lower=0.0, upper=80.0, integer=True),
+        hardlabel.Categorical(name="job", categories=tuple("abcdefgh")),
+    )
+)
+
+
+@pytest.mark.parametrize("domain", [hardlabel.BinaryFeatures(40), TABLE_OF_THREE], ids=lambda domain: domain.kind)
+def test_discrete_data_leak_only_from_the_model_that_saw_them(domain):
+    """Labels are coins, so that a network can only memorise: its members are found, another network's are not."""
+    rng = randomness.generator(0, "coins")
+    inputs = torch.unique(domain.random(1000, rng), dim=0)
+    inputs = inputs[torch.randperm(len(inputs), generator=rng)][:800]
+    labels = torch.randint(0, 2, (800,), generator=rng)
+    groups = [(inputs[i : i + 100], labels[i : i + 100]) for i in (0, 100, 200)]
+
+    def memorise(inputs, labels, *, seed):
+        samples = hardlabel.Samples(ids=torch.arange(len(inputs)), inputs=inputs, labels=labels, domain=domain)
+        return train(Recipe(architecture="fc", max_epochs=300, learning_rate=0.01), samples, classes=2, seed=seed).model
+
+    found, null = (
+        hardlabel.audit(
+            memorise(*group, seed=0),
+            *groups[:2],
+            population=(inputs[300:], labels[300:]),
+            trainer=memorise,
+            domain=domain,
+            budget=40,
+            device="cpu",
+        ).results.attacks
+        for group in (groups[0], groups[2])
+    )
+    assert {"gap", "noise", "loss", "shadow-network"} <= {attack.name for attack in found}
+    for attack in null:
+        assert abs(attack.auc.value - 0.5) < four_null_errors(100, 100), attack.name
+    for attack in found:
+        # The gap attack's AUC on coins is 3/4; four standard errors of it from 100 + 100 are below .12.
+        assert attack.auc.value > 0.75 - 0.12 or attack.name == "entropy", attack.name
+
+
 class Planted(nn.Module):
     """Answers the true label within a small distance of a member, and a class that nobody has everywhere else."""
 

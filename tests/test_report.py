@@ -17,6 +17,7 @@ from hardlabel.reports.figures import auc_figure, histogram_figure, queries_figu
 from hardlabel.reports.html import render, write_report
 from hardlabel.reports.svg import Scale, element
 from hardlabel.reports.tables import comparisons, in_order, lowest_rate, most_exposed
+from hardlabel.reports.text import markdown
 from records import SIX, Recipe, changed, make_record, shadow_model
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -336,3 +337,16 @@ def test_one_member_is_not_one_members():
     words = " ".join(Page(render(make_record(SIX[:1], members=1, nonmembers=30))).words)
     assert "1 member, 30 non-members" in words
     assert not re.search(r"\b1 (non-)?members", words)
+
+
+def test_the_markdown_table_has_a_row_per_attack_and_says_what_is_missing():
+    record = make_record()
+    lines = markdown(record).splitlines()
+    rows = {line.split("|")[1].strip(): line for line in lines if line.startswith("| ")}
+    for attack in record.results.attacks:
+        assert str(attack.auc) in rows[attack.name]
+        assert f"{attack.queries_per_sample.max:,}" in rows[attack.name]
+    assert "lowest FPR is" in rows["gap"]
+    for out in record.results.left_out:
+        assert out.reason in rows[out.name]
+    assert len({line.count("|") for line in rows.values()}) == 1

@@ -56,7 +56,8 @@ class Store:
 
     root: Path
 
-    def __post_init__(self) -> None:
+    def __init__(self, root: str | Path) -> None:
+        object.__setattr__(self, "root", Path(root))
         # Tried rather than looked up: permission bits say little of read-only disks and network folders.
         probe = self.root / f".{uuid.uuid4().hex}.probe"
         try:

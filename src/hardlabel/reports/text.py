@@ -1,7 +1,8 @@
 """The figures as a Markdown table, for a README or a pull request."""
 
-from hardlabel.experiments.record import AuditRecord
+from hardlabel.experiments.record import AttackResult, AuditRecord
 from hardlabel.metrics.estimate import Estimate
+from hardlabel.reports.tables import lowest_rate
 
 
 def markdown(record: AuditRecord) -> str:
@@ -25,12 +26,20 @@ def markdown(record: AuditRecord) -> str:
             _cell(attack.auc),
             "" if difference is None else _cell(difference),
             _cell(attack.balanced_accuracy),
-            _cell(attack.tpr_at_fpr["0.1"]),
-            _cell(attack.tpr_at_fpr["0.01"]),
+            _found(attack, "0.1"),
+            _found(attack, "0.01"),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     lines += [f"| {out.name} | | left out: {out.reason} | | | | | |" for out in results.left_out]
     return "\n".join(lines)
+
+
+def _found(attack: AttackResult, fpr: str) -> str:
+    lowest = lowest_rate(attack, float(fpr))
+    figure = attack.tpr_at_fpr[fpr]
+    if figure.value == 0 and lowest is not None:
+        return f"lowest FPR is {lowest:.2f}"
+    return _cell(figure)
 
 
 def _cell(figure: Estimate) -> str:
