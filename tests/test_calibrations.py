@@ -1,11 +1,13 @@
 """Calibrations learn from references only, and never flatter the references' own scores."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
+from sklearn.neural_network import MLPClassifier
 
 from hardlabel.calibrations.base import References
 from hardlabel.calibrations.network import AttackNetwork
@@ -91,6 +93,29 @@ def test_a_threshold_scores_by_the_signal_itself():
     assert without.threshold is None
     assert without.reference_scores is None
     assert Threshold(fixed=0.5).fit(None, seed=0).threshold == 0.5
+
+
+def test_ctrl_c_while_a_network_is_fitted_stops_the_fit(monkeypatch):
+    """scikit-learn catches the interrupt, warns, and would hand back a half-trained network."""
+
+    def interrupted(self, *args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sklearn.neural_network._multilayer_perceptron.BaseMultilayerPerceptron._backprop", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        AttackNetwork().fit(references(), seed=0)
+
+
+def test_other_warnings_of_a_fit_are_passed_on(monkeypatch):
+    fit = MLPClassifier.fit
+
+    def warned(self, *args, **kwargs):
+        warnings.warn("something else", RuntimeWarning, stacklevel=2)
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(MLPClassifier, "fit", warned)
+    with pytest.warns(RuntimeWarning, match="something else"):
+        AttackNetwork().fit(references(40), seed=0)
 
 
 def test_a_network_without_references_is_refused():

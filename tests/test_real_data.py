@@ -26,7 +26,16 @@ def test_noise_beats_the_gap_attack_on_location(shared_data, tmp_path):
 
 
 @pytest.mark.slow
-def test_adult_is_audited_as_a_mixed_table_with_legal_queries_only(shared_data, tmp_path):
+def test_adult_is_audited_as_a_mixed_table_with_legal_queries_only(shared_data, tmp_path, monkeypatch):
+    domain = sources.load("adult", folder=shared_data).samples.domain
+    ask, seen = TorchModel.ask, []
+
+    def checked(self, inputs, ids):
+        domain.check(inputs)
+        seen.append(len(inputs))
+        return ask(self, inputs, ids)
+
+    monkeypatch.setattr(TorchModel, "ask", checked)
     config = AuditConfig(
         data="adult",
         folder=shared_data,
@@ -41,6 +50,7 @@ def test_adult_is_audited_as_a_mixed_table_with_legal_queries_only(shared_data, 
     assert record.results.domain == "mixed table"
     assert [attack.name for attack in record.results.attacks] == config.attacks
     assert max(attack.queries_per_sample.max for attack in record.results.attacks) <= 20
+    assert sum(seen) > 600 * 20  # Noisy copies were among what was checked.
 
 
 @pytest.mark.slow
