@@ -231,7 +231,9 @@ class _Rate(ProgressColumn):
 
 
 def _summary(record: AuditRecord) -> Table:
-    table = Table("attack", "sees", "queries", "AUC [95 % interval]", "balanced accuracy", title="Leakage")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))  # Narrow enough for 80 columns.
+    for head in ("attack", "sees", "queries", "AUC [95 %]", "balanced accuracy"):
+        table.add_column(head, no_wrap=True)
     for attack in record.results.attacks:
         queries = f"{attack.queries_per_sample.mean:.4g}"
         table.add_row(attack.name, attack.access, queries, str(attack.auc), str(attack.balanced_accuracy))
