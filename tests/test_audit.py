@@ -335,6 +335,8 @@ def test_a_store_tells_models_apart(digits, tmp_path):
     assert not named[0]["score"].equals(named[1]["score"])
     with pytest.raises(InvalidInput, match="name must say which model this is where a store keeps its answers"):
         audited(endpoints[0], *groups, **settings)
+    with pytest.raises(InvalidInput, match="name must say which model this is"):
+        audited(Planted(digits.members, radius=0.4), *groups, **settings)  # Its state is no registered tensor.
 
 
 def test_networks_may_be_one_per_class(digits):

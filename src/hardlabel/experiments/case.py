@@ -66,6 +66,7 @@ class Oracles:
         scores: Its confidence vectors, or None where nobody sees them.
         torch_model: The same as a PyTorch adapter, where it is one.
         name: What tells it from other models, where its weights cannot be seen; None if nobody said.
+        weights: A hash of its structure and weights, where they can be seen.
     """
 
     labels: LabelOracle
@@ -83,7 +84,9 @@ class Oracles:
         """
         if isinstance(model, nn.Module):
             both = TorchScores(model, device=device)
-            return cls(labels=both, scores=both, torch_model=both, name=name, weights=weights_hash(model))
+            # A module that registers no tensor keeps its state where a hash cannot see it.
+            weights = weights_hash(model) if model.state_dict() else None
+            return cls(labels=both, scores=both, torch_model=both, name=name, weights=weights)
         scores = model if isinstance(model, ScoreOracle) else None
         if isinstance(model, LabelOracle):
             return cls(labels=model, scores=scores, name=name)
@@ -96,7 +99,7 @@ class Oracles:
     @property
     def identity(self) -> dict[str, JSON] | None:
         """What answers are kept under: the weights where they are seen, else the name, else nothing."""
-        if self.torch_model is not None:
+        if self.torch_model is not None and self.weights is not None:
             return {"weights": self.weights, "device": str(self.torch_model.device)}
         return None if self.name is None else {"name": self.name}
 
