@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+VALUES_IN_MEMORY = 2**25  # Most float32 values built for one call to an oracle: 128 MiB.
+
 
 @runtime_checkable
 class LabelOracle(Protocol):

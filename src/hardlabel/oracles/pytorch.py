@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
+from hardlabel.oracles.base import VALUES_IN_MEMORY
 
 PROBED_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
-PROBED_VALUES = 2**25  # Most float32 values in a batch: what a signal builds for one question.
 PROBE_SECONDS = 0.1  # A size is timed at least so long, after one warm-up pass.
 PROBE_GAIN = 1.05  # A larger size is worth its memory if its rate is this many times the best so far.
 PROBE_PATIENCE = 2  # Stop after so many sizes in a row that are not.
@@ -113,7 +113,7 @@ class TorchScores(TorchModel):
 
 def _best_batch_size(forward: Callable[[Tensor], Tensor], example: Tensor) -> tuple[int, int]:
     """The batch size with the highest rate and the rows it took to find out; 1 where memory holds none tried."""
-    most = max(1, PROBED_VALUES // max(1, example.numel()))
+    most = max(1, VALUES_IN_MEMORY // max(1, example.numel()))
     best_size, best_rate, rows, in_vain = 1, 0.0, 0, 0
     for size in [size for size in PROBED_SIZES if size <= most] or [most]:
         passes, slowest, spent = 0, 0.0, 0.0

@@ -14,9 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hardlabel.data.samples import Samples
-from hardlabel.oracles.base import LabelOracle, ScoreOracle
-
-VALUES_IN_MEMORY = 2**25  # Most float32 values built for one call to an oracle: 128 MiB.
+from hardlabel.oracles.base import VALUES_IN_MEMORY, LabelOracle, ScoreOracle
 
 
 class Access(StrEnum):
