@@ -114,6 +114,7 @@ def test_a_configuration_file_is_read_and_options_take_precedence(tmp_path, monk
         (["--size", "2000"], "size must lie in [1, 449]"),
         (["--size", "60", "--samples", "61"], "samples must be at most 60"),
         (["--shadow-samples", "5"], "shadow_samples must be at least 20, got 5"),
+        (["--size", "15", "--attacks", "augmentation"], "attack 'augmentation' cannot be run: it needs a shadow model"),
         (["--networks", "many"], "networks: Input should be 'all' or 'class'"),
         (["--prior", "1"], "prior: Input should be less than 1, got 1"),
         (["--budget", "0"], "budget: Input should be greater than or equal to 1, got 0"),

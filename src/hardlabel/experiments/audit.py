@@ -179,13 +179,8 @@ def run(
     store: Store | None = None,
 ) -> AuditRecord:
     """Plays every attack on a case and writes down what came of it; `started` is when the clock began."""
-    rows, left_out = terms.chosen(case.members.domain)
-    for row in rows:
-        if reason := _impossible(row, case):
-            if terms.attacks is not None:
-                raise InvalidInput(f"attack {row.name!r} cannot be run: {reason}")
-            left_out[row.name] = reason
-    rows = [row for row in rows if row.name not in left_out]
+    scores_shown = case.target.scores is not None
+    rows, left_out = terms.chosen(case.members.domain, scores=scores_shown, no_shadow=case.why_no_shadow)
     classes = count_classes(case, device)
     attacker = Account(on_spent=watch.advance)  # What the attacker asks about no sample under attack.
     shadow = shadow_of(case, attacker, seed=terms.seed, device=device, store=store, watch=watch)
@@ -276,15 +271,6 @@ def _knowledge(case: Case, device: torch.device) -> Knowledge:
     if case.population is None or (case.shadow is not None and case.shadow.labels == "target"):
         return Knowledge()
     return Knowledge(population=case.population.take(slice(0, POPULATION_SEARCHED)).to(device))
-
-
-def _impossible(attack: Attack, case: Case) -> str | None:
-    """Why the attack cannot be played on this case, or None."""
-    if isinstance(attack, ScoreAttack) and case.target.scores is None:
-        return "the target answers with labels only"
-    if case.shadow is None and attack.calibration.requires_references:
-        return f"it needs a shadow model: {case.why_no_shadow}"
-    return None
 
 
 def _notes(case: Case, terms: Terms, gap_asked: bool) -> list[str]:

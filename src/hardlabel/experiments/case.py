@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from hardlabel import attacks, checks
-from hardlabel.attacks import Attack
+from hardlabel.attacks import Attack, ScoreAttack
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples
@@ -49,12 +49,37 @@ class Terms:
         checks.open_fraction(prior=self.prior)
         checks.one_of(("all", "class"), networks=self.networks)
 
-    def chosen(self, domain: Domain) -> tuple[list[Attack], dict[str, str]]:
-        """The attacks to run on a domain, and the ones left out with the reason; see `attacks.chosen`."""
+    def chosen(self, domain: Domain, *, scores: bool, no_shadow: str | None) -> tuple[list[Attack], dict[str, str]]:
+        """The attacks to run, and the ones left out with the reason; see `attacks.chosen`.
+
+        Args:
+            domain: Of the samples attacked.
+            scores: Whether the target shows its confidence vectors.
+            no_shadow: Why there is no shadow model; None where there is one.
+
+        Raises:
+            InvalidInput: An attack asked for cannot be run.
+        """
         rows, left_out = attacks.chosen(self.attacks, domain, self.budget)
-        if self.networks == "class":
-            rows = [attacks.with_networks_per_class(row) for row in rows]
-        return rows, left_out
+        possible = []
+        for row in rows:
+            reason = _impossible(row, scores=scores, no_shadow=no_shadow)
+            if reason is None:
+                possible.append(attacks.with_networks_per_class(row) if self.networks == "class" else row)
+            elif self.attacks is not None:
+                raise InvalidInput(f"attack {row.name!r} cannot be run: {reason}")
+            else:
+                left_out[row.name] = reason
+        return possible, left_out
+
+
+def _impossible(attack: Attack, *, scores: bool, no_shadow: str | None) -> str | None:
+    """Why the attack cannot be played, or None."""
+    if isinstance(attack, ScoreAttack) and not scores:
+        return "the target answers with labels only"
+    if no_shadow is not None and attack.calibration.requires_references:
+        return f"it needs a shadow model: {no_shadow}"
+    return None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -140,7 +165,7 @@ class Case:
         nonmembers: Attacked samples it was not trained on.
         population: Other samples of the same domain, or None.
         shadow: How to train a shadow model, or None.
-        why_no_shadow: Why not, in words.
+        why_no_shadow: Why not, in words; None where there is one.
         rows: Row of each attacked id in the group it was given in; None where ids are rows of the source.
         settings: What was decided where the caller had left it open.
         notes: What the reader must know.
@@ -154,7 +179,7 @@ class Case:
     nonmembers: Samples
     population: Samples | None
     shadow: ShadowPlan | None
-    why_no_shadow: str = ""
+    why_no_shadow: str | None = None
     rows: Mapping[int, int] | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

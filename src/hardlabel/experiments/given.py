@@ -181,7 +181,7 @@ def _shadow_plan(
     given: int,
     arrays: bool,
     labels: str,
-) -> tuple[ShadowPlan | None, str]:
+) -> tuple[ShadowPlan | None, str | None]:
     """The plan, or None and why there is none.
 
     Raises:
@@ -228,4 +228,4 @@ def _shadow_plan(
         description=getattr(trainer, "__name__", type(trainer).__name__),
         note=note,
     )
-    return plan, ""
+    return plan, None

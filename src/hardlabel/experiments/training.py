@@ -37,11 +37,14 @@ def case_of_config(
     )
     recipe = _recipe(config, data.samples.domain)
     build(recipe.architecture, shape=data.samples.domain.shape, classes=data.classes, seed=0)  # Fits the shape?
-    terms.chosen(data.samples.domain)  # Are they known, suited and within the budget?
     parts = split(data.samples, equal_sizes(len(data.samples), config.size), seed=config.seed)
     attacked = _at_most("samples", config.samples, len(parts.members), MOST_ATTACKED)
     if config.shadow_samples is not None:
         checks.at_least(FEWEST_SHADOW, shadow_samples=config.shadow_samples)
+    why_no_shadow = None
+    if len(parts.shadow_members) < FEWEST_SHADOW:
+        why_no_shadow = f"its training set would have fewer than {FEWEST_SHADOW} samples"
+    terms.chosen(data.samples.domain, scores=True, no_shadow=why_no_shadow)  # Can those asked for be run?
     shadow_attacked = _at_most("shadow_samples", config.shadow_samples, len(parts.shadow_members), MOST_SHADOW)
 
     classes = data.classes  # Apart from `data`, which need not stay in memory as long as the shadow's recipe.
@@ -65,7 +68,7 @@ def case_of_config(
     target_seed = randomness.derive(config.seed, "target")
     target = fit(parts.members, target_seed, "training the target")
     shadow = None
-    if len(parts.shadow_members) >= FEWEST_SHADOW:
+    if why_no_shadow is None:
         shadow = ShadowPlan(
             members=parts.shadow_members,
             nonmembers=parts.shadow_nonmembers.take(slice(0, shadow_attacked)),
@@ -83,7 +86,7 @@ def case_of_config(
         nonmembers=parts.nonmembers.take(slice(0, attacked)),
         population=parts.population if len(parts.population) else None,
         shadow=shadow,
-        why_no_shadow=f"its training set would have fewer than {FEWEST_SHADOW} samples",
+        why_no_shadow=why_no_shadow,
         settings={
             "arch": recipe.architecture,
             "size": len(parts.members),
