@@ -1,8 +1,9 @@
 """What a calibration is: fitted on reference values whose membership the attacker knows, it scores new ones."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from hardlabel.checks import InvalidInput
@@ -16,6 +17,14 @@ class References:
         values: (K, n, d) float32, from K reference models on n samples.
         inside: (K, n) bool, whether model k was trained on sample i.
         labels: (n,) int64, the samples' true classes.
+        partner: (K,) int64, the reference trained on the rest of the pool, -1 where there is none; None where no
+            reference has one. Who plays target takes its partner out of the game (`without`).
+        censored: Whether a value is only known to lie in an interval: columns then come in pairs, lower and upper
+            edge, and count as one scalar; see `scalars`.
+        logits: (K, n) float32, the references' own logit confidences in the true class, or None. They cost no
+            query, the references being the attacker's.
+        scored: How many samples, the first ones, will be scored; None for all. The rest is the attacker's own
+            pool, from which an offline calibration learns what members look like.
 
     Raises:
         InvalidInput: Shapes disagree, or nobody is inside, or nobody outside.
@@ -24,6 +33,10 @@ class References:
     values: Tensor
     inside: Tensor
     labels: Tensor
+    partner: Tensor | None = None
+    censored: bool = False
+    logits: Tensor | None = None
+    scored: int | None = None
 
     def __post_init__(self) -> None:
         if self.values.ndim != 3 or self.values.shape[:2] != self.inside.shape:
@@ -35,6 +48,48 @@ class References:
             raise InvalidInput(f"labels must be (n,) = ({self.inside.shape[1]},), got ({len(self.labels)},)")
         if bool(self.inside.all()) or not bool(self.inside.any()):
             raise InvalidInput("inside must hold both members and non-members, got one kind only")
+        if self.partner is not None and len(self.partner) != len(self.values):
+            raise InvalidInput(f"partner must be (K,) = ({len(self.values)},), got ({len(self.partner)},)")
+        if self.censored and self.values.shape[2] % 2:
+            raise InvalidInput(f"censored values must have pairs of columns, got {self.values.shape[2]}")
+        if self.logits is not None and self.logits.shape != self.inside.shape:
+            raise InvalidInput(f"logits must be {tuple(self.inside.shape)}, got {tuple(self.logits.shape)}")
+
+    def without(self, model: int) -> "References | None":
+        """The references an attacker keeps when reference `model` plays target: neither it nor its partner.
+
+        With the partner kept, the number of references that were trained on a sample would tell whether the one
+        that plays target was. None where nobody is left on either side.
+        """
+        keep = torch.ones(len(self.values), dtype=torch.bool)
+        keep[model] = False
+        partner = None
+        if self.partner is not None:
+            if int(self.partner[model]) >= 0:
+                keep[int(self.partner[model])] = False
+            places = torch.cumsum(keep, 0) - 1
+            partner = self.partner[keep]
+            # The place of a partner that went, or was never there, is none.
+            partner = torch.where((partner >= 0) & keep[partner], places[partner], -1)
+        inside = self.inside[keep]
+        if not bool(inside.any()) or bool(inside.all()):
+            return None
+        return replace(
+            self,
+            values=self.values[keep],
+            inside=inside,
+            partner=partner,
+            logits=None if self.logits is None else self.logits[keep],
+        )
+
+
+def scalars(values: Tensor, *, censored: bool) -> Tensor:
+    """Each column as one number, float64 on the CPU: the middle of an interval where values are censored.
+
+    (..., d) gives (..., d), or (..., d / 2) where censored.
+    """
+    values = values.double().cpu()
+    return (values[..., 0::2] + values[..., 1::2]) / 2 if censored else values
 
 
 class Fitted(Protocol):
@@ -83,3 +138,19 @@ class Calibration(Protocol):
             InvalidInput: References are required and missing.
         """
         ...
+
+
+def held_out_scores(calibration: Calibration, references: References, *, seed: int) -> Tensor | None:
+    """The score each reference's values get from a calibration fitted without it and its partner, (K, n) float64.
+
+    None where some reference leaves too few others behind; there is no honest score then.
+    """
+    scores = []
+    for model, values in enumerate(references.values):
+        rest = references.without(model)
+        if rest is None:
+            return None
+        scores.append(
+            calibration.fit(rest, seed=seed).score(values[: references.scored], references.labels[: references.scored])
+        )
+    return torch.stack(scores)

@@ -25,6 +25,14 @@ class LabelOracle(Protocol):
         ...
 
 
+class PaidLabels(LabelOracle, Protocol):
+    """A LabelOracle with an account, as plans are handed it."""
+
+    def aside(self, purpose: str) -> LabelOracle:
+        """The same model for questions about no sample: they are charged to the overhead named `purpose`."""
+        ...
+
+
 @runtime_checkable
 class ScoreOracle(Protocol):
     """A classifier that shows its confidence vector; for baselines only."""

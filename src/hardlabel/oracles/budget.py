@@ -107,6 +107,10 @@ class ChargedLabels:
     def __init__(self, inner: LabelOracle, account: Account, *, overhead: str | None = None) -> None:
         self._inner, self._account, self._overhead = inner, account, overhead
 
+    def aside(self, purpose: str) -> "ChargedLabels":
+        """The same oracle and account for questions about no sample, charged to the overhead named `purpose`."""
+        return ChargedLabels(self._inner, self._account, overhead=purpose)
+
     def ask(self, inputs: Tensor, ids: Tensor) -> Tensor:
         _charge(self._account, inputs, ids, self._overhead)
         # A foreign oracle may answer elsewhere, on the CPU as a rule.

@@ -8,13 +8,13 @@ plan says which.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from hardlabel.data.samples import Samples
-from hardlabel.oracles.base import VALUES_IN_MEMORY, LabelOracle, ScoreOracle
+from hardlabel.oracles.base import VALUES_IN_MEMORY, LabelOracle, PaidLabels, ScoreOracle
 
 
 class Access(StrEnum):
@@ -40,16 +40,38 @@ class Measurement(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Shadows:
+    """Models the attacker trained with and without the samples asked about.
+
+    A signal that crafts its queries on them must not be measured on them as well: it would look stronger there
+    than on a target that had no part in the crafting.
+
+    Attributes:
+        models: Networks that map inputs to logits.
+        inside: (K, n) bool, whether model k was trained on sample i.
+    """
+
+    models: tuple[nn.Module, ...]
+    inside: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Knowledge:
     """What the attacker owns besides the samples it asks about.
 
     Attributes:
         population: Points of the same domain that are not asked about; start points, random references.
-        crafters: The attacker's own models, used to choose queries; never references as well.
+        crafters: Networks of the attacker's, trained on none of the samples asked about and used to choose
+            queries; never references as well.
+        shadows: Models trained with and without the samples asked about, for signals that craft on them; None
+            where there are none, or none that show gradients.
+        fit: Trains a network of the attacker's on samples with a seed, or None where nobody can.
     """
 
     population: Samples | None = None
     crafters: tuple[nn.Module, ...] = ()
+    shadows: Shadows | None = None
+    fit: Callable[[Samples, int], nn.Module] | None = None
 
 
 class LabelPlan(Protocol):
@@ -60,8 +82,43 @@ class LabelPlan(Protocol):
         """Fewest and most queries per sample, known before anything is sent."""
         ...
 
-    def measure(self, oracle: LabelOracle) -> Measurement:
+    def measure(self, oracle: PaidLabels) -> Measurement:
         """Asks `oracle` about the plan's samples, in their order."""
+        ...
+
+
+class Beliefs(Protocol):
+    """What the attacker expects of each scalar of a signal, member or not: two normal distributions per sample.
+
+    Each is (n, c), float64, for c scalars (a censored pair of columns is one).
+    """
+
+    @property
+    def mean_in(self) -> Tensor: ...
+
+    @property
+    def deviation_in(self) -> Tensor: ...
+
+    @property
+    def mean_out(self) -> Tensor: ...
+
+    @property
+    def deviation_out(self) -> Tensor: ...
+
+
+@runtime_checkable
+class SequentialPlan(LabelPlan, Protocol):
+    """A plan that asks fewer questions once it knows what to expect.
+
+    Measured as it is, on the attacker's own models, it finds exact values; `believing` gives the plan for the target.
+    """
+
+    def believing(self, beliefs: Beliefs) -> LabelPlan:
+        """The plan whose every question tells most about membership under `beliefs`."""
+        ...
+
+    def replay(self, beliefs: Beliefs, values: Tensor) -> Tensor:
+        """What that plan would find, (n, d), on a model whose exact values (n, d) are known; asks nothing."""
         ...
 
 
@@ -79,7 +136,11 @@ class ScorePlan(Protocol):
 
 
 class LabelSignal(Protocol):
-    """A signal that sees labels only."""
+    """A signal that sees labels only.
+
+    One whose values are known up to an interval says so in a class attribute `censored = True` and gives pairs of
+    columns, lower and upper edge.
+    """
 
     access: ClassVar[Access]
 

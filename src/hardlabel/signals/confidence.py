@@ -20,13 +20,15 @@ class Statistic(StrEnum):
     """What is read from a confidence vector p of a sample with true class y; all but VECTOR are one number.
 
     CONFIDENCE is p_y as an endpoint shows it, in float32. LOSS is log p_y, which stays apart where p_y rounds to
-    1. ENTROPY is sum p log p. MODIFIED_ENTROPY is (1 - p_y) log p_y + sum over j != y of p_j log(1 - p_j)
+    1. LOGIT is log p_y - log(1 - p_y), which is close to normal over models (Carlini et al. 2022, section IV-B).
+    ENTROPY is sum p log p. MODIFIED_ENTROPY is (1 - p_y) log p_y + sum over j != y of p_j log(1 - p_j)
     (Song & Mittal 2021, section 3). VECTOR is log p, true class first, the others in falling order. Logarithms
     below LOWEST count as LOWEST.
     """
 
     CONFIDENCE = "true-class confidence"
     LOSS = "log loss"
+    LOGIT = "logit confidence"
     ENTROPY = "entropy"
     MODIFIED_ENTROPY = "modified entropy"
     VECTOR = "confidence vector"
@@ -76,6 +78,11 @@ def _true_class(logs: Tensor, labels: Tensor) -> Tensor:
     return logs.gather(1, labels[:, None])[:, 0]
 
 
+def _logit(logs: Tensor, labels: Tensor) -> Tensor:
+    rest = logs.double().scatter(1, labels[:, None], -torch.inf).logsumexp(1)  # No 1 - p: no cancellation.
+    return (_true_class(logs, labels).double() - rest).clamp(LOWEST, -LOWEST)
+
+
 def _entropy(logs: Tensor, labels: Tensor) -> Tensor:
     del labels
     # From the logarithms, whose products with p keep their digits where p rounds to 1.
@@ -99,6 +106,7 @@ def _vector(logs: Tensor, labels: Tensor) -> Tensor:
 _READERS: dict[Statistic, Callable[[Tensor, Tensor], Tensor]] = {
     Statistic.CONFIDENCE: lambda logs, labels: _true_class(logs, labels).exp(),
     Statistic.LOSS: lambda logs, labels: _true_class(logs, labels).clamp_min(LOWEST),
+    Statistic.LOGIT: _logit,
     Statistic.ENTROPY: _entropy,
     Statistic.MODIFIED_ENTROPY: _modified_entropy,
     Statistic.VECTOR: _vector,
