@@ -86,10 +86,14 @@ class References:
 def scalars(values: Tensor, *, censored: bool) -> Tensor:
     """Each column as one number, float64 on the CPU: the middle of an interval where values are censored.
 
+    An interval without end counts as the point 0.5 beyond its one finite edge, one without edges as NaN.
     (..., d) gives (..., d), or (..., d / 2) where censored.
     """
     values = values.double().cpu()
-    return (values[..., 0::2] + values[..., 1::2]) / 2 if censored else values
+    if not censored:
+        return values
+    lower, upper = values[..., 0::2], values[..., 1::2]
+    return (torch.where(lower.isinf(), upper - 1, lower) + torch.where(upper.isinf(), lower + 1, upper)) / 2
 
 
 class Fitted(Protocol):

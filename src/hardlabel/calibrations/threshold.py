@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from hardlabel import checks
 from hardlabel.calibrations.base import References
 from hardlabel.checks import InvalidInput
 
@@ -35,6 +36,44 @@ class Threshold:
         del seed  # Nothing is drawn.
         own = None if references is None else torch.stack([_only_column(values) for values in references.values])
         return FittedThreshold(self.fixed, own)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomThreshold:
+    """Scores a sample by its signal, with a threshold taken from random inputs: no shadow model at all.
+
+    The signal is measured on `inputs` legal points that know nothing of the data, under the labels the target gives
+    them; nobody trained on those, so the threshold is the value that `share` of them fall below. All of it is
+    overhead: 1 query per input for its label, and what the signal costs.
+
+    Attributes:
+        inputs: How many random inputs.
+        share: Strictly between 0 and 1.
+
+    References:
+        Li & Zhang (2021), "Membership Leakage in Label-Only Exposures", section 5 (threshold without shadow data);
+        they take a top percentile of the random inputs' distances, which one is a setting.
+    """
+
+    per_sample: ClassVar[bool] = False
+    requires_references: ClassVar[bool] = False
+    inputs: int = 50
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        checks.at_least(1, inputs=self.inputs)
+        checks.open_fraction(share=self.share)
+
+    def __str__(self) -> str:
+        return f"threshold from {self.inputs} random inputs"
+
+    def fit(self, references: References | None, *, seed: int) -> "FittedThreshold":
+        del references, seed  # A shadow model would make a threshold of its own.
+        return FittedThreshold(None, None)
+
+    def threshold_of(self, values: Tensor) -> float:
+        """The threshold, given the random inputs' values (m, 1)."""
+        return float(_only_column(values).quantile(self.share))
 
 
 @dataclass(frozen=True, eq=False)

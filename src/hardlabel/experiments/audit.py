@@ -1,46 +1,41 @@
 """The audit: target, shadow model, attacks, figures, record; the whole pipeline on one page."""
 
-import datetime
-import platform
-import shlex
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from importlib import metadata
-from pathlib import Path
 
 import pandas as pd
 import torch
+from sklearn.base import BaseEstimator
 
-from hardlabel.attacks import Attack, ScoreAttack
+from hardlabel.attacks import Attack, Need
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain
 from hardlabel.experiments import evaluate
-from hardlabel.experiments.case import MOST_ATTACKED, Case, Oracles, Terms, count_classes
+from hardlabel.experiments.asking import Asking, Side
+from hardlabel.experiments.case import MOST_ATTACKED, SHADOWS, Case, Oracles, Terms, count_classes
 from hardlabel.experiments.config import AuditConfig
-from hardlabel.experiments.game import Game, Played, Side
+from hardlabel.experiments.environment import environment_of
+from hardlabel.experiments.game import Game, Played
 from hardlabel.experiments.given import Pair, case_of
+from hardlabel.experiments.owned import owned_by
 from hardlabel.experiments.progress import SILENT, Watch
 from hardlabel.experiments.record import (
     AuditRecord,
     Blind,
-    Environment,
+    Choice,
     LeftOut,
     Results,
     Target,
     refuse_other_run,
 )
-from hardlabel.experiments.shadow import shadow_of
+from hardlabel.experiments.shadow import labelled_by_target
 from hardlabel.experiments.training import case_of_config
 from hardlabel.metrics import blind, intervals
+from hardlabel.models.train import Recipe
 from hardlabel.oracles.budget import Account
 from hardlabel.oracles.pytorch import resolve_device
-from hardlabel.signals.base import Knowledge
-from hardlabel.signals.starts import POPULATION_SEARCHED
 from hardlabel.store import Store
-
-PACKAGES = ("hardlabel", "torch", "numpy", "scipy", "scikit-learn", "pandas")
 
 
 def audit(
@@ -49,7 +44,7 @@ def audit(
     nonmembers: Pair,
     *,
     population: Pair | None = None,
-    trainer: Callable[..., object] | None = None,
+    trainer: Callable[..., object] | BaseEstimator | Recipe | None = None,
     train_size: int | None = None,
     domain: Domain | None = None,
     attacks: Iterable[str | Attack] | None = None,
@@ -58,6 +53,8 @@ def audit(
     device: str = "auto",
     prior: float = 0.01,
     shadow_labels: str = "true",
+    shadows: int = SHADOWS,
+    alike: bool = True,
     samples: int | None = MOST_ATTACKED,
     networks: str = "all",
     name: str | None = None,
@@ -72,8 +69,9 @@ def audit(
         members: (inputs, labels) the target was trained on; arrays or tensors (n, *shape) and (n,).
         nonmembers: The same for samples it was not trained on, from the same source; inputs must differ.
         population: Further samples of the same source, for shadow models; those attacked are set aside.
-        trainer: `trainer(inputs, labels, *, seed) -> model` trains a shadow model the way the target was
-            trained; it is handed arrays where arrays were given, tensors otherwise.
+        trainer: How the target was trained: a function `trainer(inputs, labels, *, seed) -> model`, handed arrays
+            where arrays were given, tensors otherwise; a scikit-learn classifier, to be cloned; or a
+            `hardlabel.Recipe` for a network of ours.
         train_size: How many samples the target was trained on; by default the number of members given.
         domain: Which inputs are legal; by default inferred from the inputs, and the record says so.
         attacks: Names from `hardlabel attacks`, or attacks of your own (`hardlabel.attacks.LabelAttack`); by
@@ -83,6 +81,10 @@ def audit(
         device: "auto", "cpu", "cuda", ...: where torch models run.
         prior: Share of members among those an attacker would ask about, for the precision at that prior.
         shadow_labels: "true", or "target" to have the target label the shadow data (overhead queries).
+        shadows: How many reference models are trained with and without the attacked samples, for the attacks that
+            are calibrated per sample: even, 2 to 256. Each costs one training of `trainer`.
+        alike: Whether `trainer` trains as the target was trained; if not, each model's signals are standardised
+            before they are compared.
         samples: Most members, and most non-members, that are attacked, drawn by the seed; None for all given.
         networks: "all" for one attack network for all classes, "class" for one per class.
         name: What tells this target from others in a store; needed with a store where the target is no torch
@@ -118,7 +120,11 @@ def audit(
         domain=domain,
         samples=samples,
         shadow_labels=shadow_labels,
+        shadow_count=shadows,
+        alike=alike,
         seed=seed,
+        device=where,
+        store=store,
     )
     config: dict[str, object] = {
         **asdict(terms),
@@ -127,6 +133,8 @@ def audit(
         "domain": repr(case.members.domain),
         "samples": samples,
         "shadow_labels": shadow_labels,
+        "shadows": shadows,
+        "alike": alike,
         "name": name,
         "device": device,
     }
@@ -179,28 +187,30 @@ def run(
     store: Store | None = None,
 ) -> AuditRecord:
     """Plays every attack on a case and writes down what came of it; `started` is when the clock began."""
-    scores_shown = case.target.scores is not None
-    rows, left_out = terms.chosen(case.members.domain, scores=scores_shown, no_shadow=case.why_no_shadow)
+    missing = dict(case.missing)
+    if case.target.scores is None:
+        missing[Need.SCORES] = "the target answers with labels only"
+    picked = terms.chosen(case.members.domain, missing=missing, attacked=len(case.members) + len(case.nonmembers))
+    rows, left_out = picked.rows, picked.left_out
     classes = count_classes(case, device)
     attacker = Account(on_spent=watch.advance)  # What the attacker asks about no sample under attack.
-    shadow = shadow_of(case, attacker, seed=terms.seed, device=device, store=store, watch=watch)
-    target = Side.mixed(case.target, case.members.to(device), case.nonmembers.to(device), seed=terms.seed)
+    case = labelled_by_target(case, attacker, device=device, store=store, watch=watch)
+    owned = owned_by(case, rows, terms, device=device, watch=watch)
+    target = owned.target
     game = Game(
         target=target,
-        shadow=None if shadow is None else shadow[1],
-        knowledge=_knowledge(case, device),
+        shadow=owned.shadow,
+        references=owned.references,
         budget=terms.budget,
-        seed=terms.seed,
-        watch=watch,
-        store=store,
+        asking=Asking(seed=terms.seed, watch=watch, store=store),
     )
 
     member, labels = target.inside.numpy(), target.samples.labels.cpu().numpy()
     right = game.right().numpy()
     results, frames = [], []
     for attack in rows:
-        if isinstance(attack, ScoreAttack) and shadow is not None and shadow[1].model.scores is None:
-            left_out[attack.name] = "the shadow model answers with labels only"
+        if (why := owned.lacks(attack)) is not None:
+            left_out[attack.name] = why
             continue
         played = game.play(attack)
         result = evaluate.result(
@@ -210,7 +220,7 @@ def run(
             labels=labels,
             right=right,
             prior=terms.prior,
-            overhead=dict(attacker.overhead) if played.shadow_used else {},
+            overhead={**(attacker.overhead if played.shadow_used else {}), **played.overhead},
             seed=terms.seed,
         )
         watch.say(f"{attack.name}: AUC {result.auc}, {result.queries_per_sample.mean:.4g} queries per sample")
@@ -236,13 +246,15 @@ def run(
                 device=str(device),
                 batch_size=case.target.torch_model.batch_size if case.target.torch_model else None,
             ),
-            shadow=None if shadow is None else shadow[0],
+            shadow=owned.shadow_facts,
+            references=owned.reference_facts,
+            choice=Choice(attack=picked.rung.attack, queries=picked.rung.queries, why=picked.rung.why),
             blind=Blind(auc=blind_auc, differs=blind.differs(blind_auc), method=blind_method),
             attacks=results,
             differences=evaluate.differences(scores, {result.name: result.access for result in results}, member),
             left_out=[LeftOut(name=name, reason=reason) for name, reason in left_out.items()],
             notes=_notes(case, terms, "gap" in scores),
-            environment=_environment(terms.seed, seconds, device),
+            environment=environment_of(terms.seed, seconds, device),
         ),
         scores=pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=_COLUMNS),
         config=config,
@@ -266,19 +278,12 @@ def _frame(attack: Attack, played: Played, target: Side, case: Case) -> pd.DataF
     return pd.DataFrame(dict(zip(_COLUMNS, columns, strict=True)))
 
 
-def _knowledge(case: Case, device: torch.device) -> Knowledge:
-    """The population, as far as signals look at it; not where the attacker has no true labels for its data."""
-    if case.population is None or (case.shadow is not None and case.shadow.labels == "target"):
-        return Knowledge()
-    return Knowledge(population=case.population.take(slice(0, POPULATION_SEARCHED)).to(device))
-
-
 def _notes(case: Case, terms: Terms, gap_asked: bool) -> list[str]:
     notes = list(case.notes)
     if case.shadow is None:
         notes.append(
-            f"Thresholds could not be chosen: {case.why_no_shadow}. AUC and ROC need none; settings that a shadow "
-            "model would choose were left at a middling value."
+            f"Thresholds could not be chosen: {case.missing[Need.SHADOW]}. AUC and ROC need none; settings that a "
+            "shadow model would choose were left at a middling value."
         )
     elif case.shadow.note:
         notes.append(case.shadow.note)
@@ -300,17 +305,3 @@ def _notes(case: Case, terms: Terms, gap_asked: bool) -> list[str]:
             "size; that is no attack's cost."
         )
     return notes
-
-
-def _environment(seed: int, seconds: float, device: torch.device) -> Environment:
-    program = Path(sys.argv[0])
-    name = "hardlabel" if program.name == "__main__.py" else program.name
-    begun = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds)
-    return Environment(
-        command=shlex.join([name, *sys.argv[1:]]),
-        seed=seed,
-        started=begun.isoformat(timespec="seconds"),
-        seconds=seconds,
-        versions={"python": platform.python_version()} | {package: metadata.version(package) for package in PACKAGES},
-        machine=f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads, {device}",
-    )

@@ -1,17 +1,18 @@
 """A case: everything an audit works on, checked before any training or query."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hardlabel import attacks, checks
-from hardlabel.attacks import Attack, ScoreAttack
+from hardlabel.attacks import Attack, Need, Rung, ScoreAttack, ladder
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples
 from hardlabel.models.kept import weights_hash
+from hardlabel.models.trainers import RecipeTrainer, Trainer
 from hardlabel.oracles.base import LabelOracle, LabelsOfScores, ScoreOracle
 from hardlabel.oracles.pytorch import TorchScores
 from hardlabel.store import JSON
@@ -19,6 +20,9 @@ from hardlabel.store import JSON
 FEWEST_SHADOW = 20  # Shadow members, and non-members, below which no threshold or network is chosen.
 MOST_ATTACKED = 1000  # Members, and non-members, attacked where nobody says how many.
 MOST_SHADOW = 500  # The same on the shadow model.
+MOST_POOL = 1000  # Samples of the pool beyond those attacked on which the attacker learns what members look like.
+MOST_QUERIES = 1_000_000  # An attack that would send the target more is run only where it is asked for by name.
+SHADOWS = 12  # Reference models where nobody says how many.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,37 +53,62 @@ class Terms:
         checks.open_fraction(prior=self.prior)
         checks.one_of(("all", "class"), networks=self.networks)
 
-    def chosen(self, domain: Domain, *, scores: bool, no_shadow: str | None) -> tuple[list[Attack], dict[str, str]]:
-        """The attacks to run, and the ones left out with the reason; see `attacks.chosen`.
+    def chosen(self, domain: Domain, *, missing: Mapping[Need, str], attacked: int) -> "Chosen":
+        """The attacks to run, the ones left out with the reason, and which one the ladder names.
+
+        Without names and without a budget all that suit are run, but for those that would send the target more than
+        MOST_QUERIES queries in all. Without names under a budget, as an endpoint has one, the label-only attack that
+        the ladder names is run, with the gap attack and the attacks that see scores beside it.
 
         Args:
             domain: Of the samples attacked.
-            scores: Whether the target shows its confidence vectors.
-            no_shadow: Why there is no shadow model; None where there is one.
+            missing: What is not there, with the reason.
+            attacked: Samples attacked.
 
         Raises:
             InvalidInput: An attack asked for cannot be run.
         """
-        rows, left_out = attacks.chosen(self.attacks, domain, self.budget)
+        asked = None if self.attacks == ("all",) else self.attacks
+        rows, left_out = attacks.chosen(asked, domain, self.budget)
+        rung = ladder.best(domain, self.budget or ladder.USUAL, missing)
         possible = []
         for row in rows:
-            reason = _impossible(row, scores=scores, no_shadow=no_shadow)
+            reason = row.lacks(missing)
+            if reason is not None and asked is not None:
+                raise InvalidInput(f"attack {row.name!r} cannot be run: {reason}")
+            if reason is None and self.attacks is None:
+                reason = self._unasked(row, rung, attacked)
             if reason is None:
                 possible.append(attacks.with_networks_per_class(row) if self.networks == "class" else row)
-            elif self.attacks is not None:
-                raise InvalidInput(f"attack {row.name!r} cannot be run: {reason}")
             else:
                 left_out[row.name] = reason
-        return possible, left_out
+        return Chosen(rows=possible, left_out=left_out, rung=rung)
+
+    def _unasked(self, row: Attack, rung: Rung, attacked: int) -> str | None:
+        """Why an attack that was not asked for by name is not run, or None."""
+        if isinstance(row, ScoreAttack) or row.name in (rung.attack, "gap"):
+            return None
+        if self.budget is not None:
+            return f"{rung.attack} is the strongest within {self.budget} queries; ask for this one by name"
+        queries = row.usual * attacked
+        if queries > MOST_QUERIES:
+            return f"it would send the target up to {queries:,} queries; ask for it by name"
+        return None
 
 
-def _impossible(attack: Attack, *, scores: bool, no_shadow: str | None) -> str | None:
-    """Why the attack cannot be played, or None."""
-    if isinstance(attack, ScoreAttack) and not scores:
-        return "the target answers with labels only"
-    if no_shadow is not None and attack.calibration.requires_references:
-        return f"it needs a shadow model: {no_shadow}"
-    return None
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """What an audit runs.
+
+    Attributes:
+        rows: The attacks, in the order of the table.
+        left_out: The others, with the reason.
+        rung: The label-only attack that the ladder names, and why.
+    """
+
+    rows: list[Attack]
+    left_out: dict[str, str]
+    rung: Rung
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -137,19 +166,51 @@ class ShadowPlan:
         members: What it will be trained on.
         nonmembers: What it will not be trained on, and is asked about.
         attacked: How many of its members are asked about.
-        fit: Trains it on samples with a seed; returns the model and the seconds its training took.
+        trainer: Trains it.
         labels: "true", or "target" where the target labels the shadow data first.
-        description: The recipe, in words.
         note: What the reader must know, such as a guessed training size.
     """
 
     members: Samples
     nonmembers: Samples
     attacked: int
-    fit: Callable[[Samples, int], tuple[object, float]]
+    trainer: Trainer
     labels: str
-    description: str
     note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReferencePlan:
+    """How the attacker gets models trained with and without the samples asked about.
+
+    Attributes:
+        pool: What they are trained on, in an order that says nothing; it holds every attacked sample.
+        inside: Who will be inside which, bool (K, pool): complementary pairs.
+        trainer: Trains them.
+        seed: Their seeds are derived from it.
+        alike: Whether they are trained as the target was.
+        note: What the reader must know.
+    """
+
+    pool: Samples
+    inside: Tensor
+    trainer: Trainer
+    seed: int
+    alike: bool = True
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CraftingPlan:
+    """How the attacker gets networks to choose its queries with.
+
+    Attributes:
+        trainer: Trains them, and surrogates; its models are networks with gradients.
+        sets: What each is trained on, and from which seed; none holds an attacked sample.
+    """
+
+    trainer: RecipeTrainer
+    sets: tuple[tuple[Samples, int], ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -165,7 +226,10 @@ class Case:
         nonmembers: Attacked samples it was not trained on.
         population: Other samples of the same domain, or None.
         shadow: How to train a shadow model, or None.
-        why_no_shadow: Why not, in words; None where there is one.
+        references: How to train reference models, or None.
+        crafting: How to train crafters, or None.
+        own: The attacker's own samples, on which a surrogate may be trained, or None.
+        missing: What there is none of, and why, in words.
         rows: Row of each attacked id in the group it was given in; None where ids are rows of the source.
         settings: What was decided where the caller had left it open.
         notes: What the reader must know.
@@ -179,7 +243,10 @@ class Case:
     nonmembers: Samples
     population: Samples | None
     shadow: ShadowPlan | None
-    why_no_shadow: str | None = None
+    references: ReferencePlan | None = None
+    crafting: CraftingPlan | None = None
+    own: Samples | None = None
+    missing: Mapping[Need, str] = field(default_factory=dict)
     rows: Mapping[int, int] | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

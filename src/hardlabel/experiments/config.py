@@ -29,7 +29,8 @@ class AuditConfig(BaseModel):
         samples: Members, and as many non-members, that are attacked; None takes all, 1,000 at most.
         shadow_samples: The same on the shadow model; None takes all, 500 at most.
         shadow_labels: "true", or "target" to have the target label the shadow data.
-        attacks: Names; None runs all that suit.
+        shadows: Reference models for attacks calibrated per sample, even, 2 to 256.
+        attacks: Names; None runs all that suit, under a budget the strongest; "all" runs all whatever they cost.
         networks: "all" for one attack network for all classes, "class" for one per class.
         budget: Most queries per sample and attack.
         prior: Share of members among those an attacker would ask about.
@@ -57,6 +58,7 @@ class AuditConfig(BaseModel):
     samples: int | None = Field(None, ge=1)
     shadow_samples: int | None = Field(None, ge=1)
     shadow_labels: Literal["true", "target"] = "true"
+    shadows: int = Field(12, ge=2, le=256)
     attacks: list[str] | None = None
     networks: Literal["all", "class"] = "all"
     budget: int | None = Field(None, ge=1)

@@ -1,7 +1,7 @@
 """From an attack's scores to its figures, each with an interval."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from hardlabel import randomness
 from hardlabel.attacks import Attack
 from hardlabel.experiments.game import Played
+from hardlabel.experiments.recipe_record import RecipeAttack
 from hardlabel.experiments.record import (
     FPRS,
     AttackResult,
@@ -19,7 +20,7 @@ from hardlabel.experiments.record import (
     Histogram,
     Queries,
 )
-from hardlabel.metrics import intervals, roc
+from hardlabel.metrics import crossed, intervals, roc
 from hardlabel.metrics.estimate import Estimate
 
 Bools = NDArray[np.bool_]
@@ -29,6 +30,7 @@ Ints = NDArray[np.int64]
 CURVE_POINTS = 200  # Corners of a ROC curve kept for the report.
 BINS = 24  # Bars of a score histogram.
 FEWEST_OF_A_CLASS = 10  # Members, and non-members, below which a class has no figure.
+BASELINES = ("loss", "shadow-network", "lira")  # Attacks that see scores, which label-only ones are held against.
 NO_THRESHOLD = "no shadow model chose a threshold"
 
 
@@ -66,7 +68,7 @@ def result(
         name=attack.name,
         access=str(attack.access),
         signal=played.signal,
-        calibration=str(attack.calibration),
+        calibration=played.calibration,
         source=attack.source,
         queries_per_sample=Queries(mean=float(queries.mean()), max=int(queries.max())),
         overhead=dict(overhead),
@@ -82,24 +84,76 @@ def result(
         histogram=_histogram(scores, member),
         classes=[_of_class(int(label), scores, member, labels, right) for label in np.unique(labels)],
         reference_compute=Compute(rows=played.reference_rows, seconds=played.reference_seconds),
+        references=played.references,
         seconds=played.seconds,
     )
+
+
+def recipe_result(attack: Attack, played: Sequence[Played], *, inside: Bools, seed: int) -> RecipeAttack:
+    """One attack's entry in the record of a recipe, from its games against several targets.
+
+    Args:
+        attack: The row of the table.
+        played: What it did to each target.
+        inside: Who is a member of which target, (T, n).
+        seed: Fixes the bootstrap.
+    """
+    scores = np.stack([one.scores.numpy() for one in played])
+    queries = np.stack([one.measurement.queries.numpy() for one in played])
+    bootstrap = randomness.derive(seed, "bootstrap", attack.name)
+    return RecipeAttack(
+        name=attack.name,
+        access=str(attack.access),
+        signals=sorted({one.signal for one in played}),
+        calibration=played[0].calibration,
+        source=attack.source,
+        queries_per_sample=Queries(mean=float(queries.mean()), max=int(queries.max())),
+        overhead=max((one.overhead for one in played), key=lambda told: sum(told.values())),
+        auc=crossed.mean_auc(scores, inside),
+        aucs=crossed.aucs(scores, inside).tolist(),
+        spread=crossed.spread(scores, inside),
+        balanced_accuracy=[_balanced(one, who) for one, who in zip(played, inside, strict=True)],
+        tpr_at_fpr={f"{fpr:g}": crossed.pooled_tpr(scores, inside, fpr, seed=bootstrap) for fpr in FPRS},
+        references=max(one.references for one in played),
+        reference_compute=Compute(
+            rows=max(one.reference_rows for one in played), seconds=max(one.reference_seconds for one in played)
+        ),
+        seconds=sum(one.seconds for one in played),
+    )
+
+
+def _balanced(played: Played, member: Bools) -> float | None:
+    if played.threshold is None:
+        return None
+    called = played.scores.numpy() >= played.threshold
+    return float((called[member].mean() + 1 - called[~member].mean()) / 2)
+
+
+def recipe_differences(scores: Mapping[str, Floats], access: Mapping[str, str], inside: Bools) -> list[Difference]:
+    """The comparisons of `differences` over several targets; label-only attacks against LiRA as well."""
+    return [
+        Difference(first=one, second=two, auc=crossed.auc_difference(scores[one], scores[two], inside))
+        for one, two in _pairs(scores, access)
+    ]
 
 
 def differences(scores: Mapping[str, Floats], access: Mapping[str, str], member: Bools) -> list[Difference]:
     """Paired comparisons that are fixed in advance, so that none is picked for its outcome.
 
-    Every attack against the gap attack; every label-only attack against the loss threshold, the plainest
-    attack that sees scores, and against the shadow network; label-only attacks against one another.
+    Every attack against the gap attack; every label-only attack against BASELINES; label-only attacks against one
+    another.
     """
-    pairs = [(name, "gap") for name in scores if name != "gap" and "gap" in scores]
-    labels = [name for name in scores if access[name] == "label"]
-    pairs += [(name, other) for other in ("loss", "shadow-network") if other in scores for name in labels]
-    pairs += [pair for pair in itertools.combinations(labels, 2) if "gap" not in pair]
     return [
         Difference(first=one, second=two, auc=intervals.auc_difference(scores[one], scores[two], member))
-        for one, two in pairs
+        for one, two in _pairs(scores, access)
     ]
+
+
+def _pairs(scores: Mapping[str, Floats], access: Mapping[str, str]) -> list[tuple[str, str]]:
+    pairs = [(name, "gap") for name in scores if name != "gap" and "gap" in scores]
+    labels = [name for name in scores if access[name] == "label"]
+    pairs += [(name, other) for other in BASELINES if other in scores for name in labels]
+    return pairs + [pair for pair in itertools.combinations(labels, 2) if "gap" not in pair]
 
 
 def _of_class(label: int, scores: Floats, member: Bools, labels: Ints, right: Bools) -> ClassResult:

@@ -1,12 +1,12 @@
-"""The membership game: an attack learns on the attacker's own shadow model, then plays on the target.
+"""The membership game: an attack learns on the attacker's own models, then plays on the target.
 
-Signals and calibrations see the membership of the shadow's samples only; the target's is for the metrics.
+Signals and calibrations see the membership of the attacker's own models only; the target's is for the metrics.
 """
 
-import io
+import math
 import time
-from dataclasses import dataclass, field
-from importlib import metadata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,43 +14,42 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hardlabel import randomness
-from hardlabel.attacks import Attack, LabelAttack
-from hardlabel.calibrations.base import Fitted, References
+from hardlabel.attacks import Attack
+from hardlabel.attacks.base import Need
+from hardlabel.calibrations.base import Calibration, Fitted, References
+from hardlabel.calibrations.standardized import Standardized
+from hardlabel.calibrations.threshold import RandomThreshold
 from hardlabel.checks import InvalidInput
-from hardlabel.data.samples import Samples, concatenate
-from hardlabel.experiments.case import Oracles
-from hardlabel.experiments.progress import Watch
+from hardlabel.data.samples import Samples
+from hardlabel.experiments.asking import Asking, LabelQuestion, Question, ScoreQuestion, Side, questions
 from hardlabel.metrics import roc
-from hardlabel.models.kept import content_hash
-from hardlabel.oracles.budget import Account, ChargedLabels, ChargedScores
-from hardlabel.signals.base import Knowledge, LabelSignal, Measurement, ScoreSignal
+from hardlabel.oracles.budget import Account, ChargedLabels
+from hardlabel.signals.base import Beliefs, Measurement, SequentialPlan
+from hardlabel.signals.confidence import Confidence, Statistic
 from hardlabel.signals.gap import Gap
-from hardlabel.store import JSON, Store
 
-FORMAT = 1  # Raised when the same signal comes to ask or find something else: old measurements are not found then.
+SCREENED = 400  # Shadow samples on which several candidates are compared; the one chosen is measured on all.
+POOLED = 2  # Reference models an attack learns from that needs no calibration per sample.
+RANDOM_INPUTS = "threshold from random inputs"
+LOGITS = ScoreQuestion(Confidence(statistic=Statistic.LOGIT))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Side:
-    """A model and the samples asked about on it, members and non-members mixed.
+class ReferenceSides:
+    """The attacker's reference models, each asked about the target's samples.
 
     Attributes:
-        model: The model.
-        samples: Who is asked about, on the device where questions are made.
-        inside: Who of them was in the model's training data, bool (n,), on the CPU.
+        sides: One per model; all hold the target side's samples in their order.
+        partner: (K,) int64, each model's partner in the pool, -1 where it has none.
+        pool_sides: The same models asked about other samples of the pool, or none: the attacker's own, on which an
+            offline calibration learns what members look like.
+        alike: Whether they were trained as the target was; else each model's signals are standardised.
     """
 
-    model: Oracles
-    samples: Samples
-    inside: Tensor
-
-    @classmethod
-    def mixed(cls, model: Oracles, members: Samples, nonmembers: Samples, *, seed: int) -> "Side":
-        """Mixes members and non-members in an order that says nothing."""
-        everyone = concatenate(members, nonmembers)
-        order = torch.randperm(len(everyone), generator=randomness.generator(seed, "order of samples"))
-        inside = torch.arange(len(everyone)) < len(members)
-        return cls(model=model, samples=everyone.take(order.to(everyone.device)), inside=inside[order])
+    sides: tuple[Side, ...]
+    partner: Tensor
+    pool_sides: tuple[Side, ...] = ()
+    alike: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,202 +58,282 @@ class Played:
 
     Attributes:
         signal: The signal asked of the target, in words.
+        calibration: How it became a score, in words.
         scores: (n,) float64; higher means likelier a member.
         measurement: Values, queries and completeness on the target.
-        threshold: From where on the attacker says "member"; None where no shadow model could tell.
+        overhead: Queries to the target that belong to no sample, by purpose.
+        threshold: From where on the attacker says "member"; None where no model of its own could tell.
         seconds: Spent asking the target, when it was asked.
         shadow_used: Whether the shadow model had a part in it.
-        reference_rows: Rows sent through the attacker's own model.
+        references: How many reference models had a part in it.
+        reference_rows: Rows sent through the attacker's own models.
         reference_seconds: Spent on that, when it was done, and on fitting.
     """
 
     signal: str
+    calibration: str
     scores: Tensor
     measurement: Measurement
+    overhead: dict[str, int]
     threshold: float | None
     seconds: float
     shadow_used: bool
+    references: int
     reference_rows: int
     reference_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Game:
-    """A target, perhaps a shadow model, and what else the attacker owns.
+    """A target, and the models the attacker owns.
 
     Attributes:
         target: Whom the attack is about.
-        shadow: The attacker's own model, whose membership it knows; None where it has none.
-        knowledge: What signals may use.
+        shadow: A model whose membership the attacker knows, trained on other samples; None where it has none.
+        references: Models trained with and without the samples asked about; None where there are none.
         budget: Most queries per sample and attack; None for each attack's usual number.
-        seed: Fixes every draw.
-        watch: Is told of progress.
-        store: Keeps finished measurements of models with an identity; None keeps nothing.
+        asking: Asks the questions.
     """
 
     target: Side
     shadow: Side | None
-    knowledge: Knowledge
+    references: ReferenceSides | None = None
     budget: int | None
-    seed: int
-    watch: Watch
-    store: Store | None = None
-    _done: dict[tuple[Side, str], tuple[Measurement, float]] = field(default_factory=dict)
+    asking: Asking
 
     def right(self) -> Tensor:
         """Whom the target classifies rightly, bool (n,): what the gap attack asks, asked once for both."""
-        account = Account(on_spent=self.watch.advance)
-        return self._measured(_LabelQuestion(Gap()), self.target, account, "accuracy of the target")[0].values[:, 0] > 0
+        asked = self.asking.answer(LabelQuestion(Gap()), self.target, "accuracy of the target", account=self._account())
+        return asked.measured.values[:, 0] > 0
 
     def play(self, attack: Attack) -> Played:
-        """Chooses and fits on the shadow model, then asks the target.
+        """Chooses and fits on the attacker's own models, then asks the target.
 
         Raises:
-            InvalidInput: The attack's calibration requires a shadow model and there is none.
+            InvalidInput: The attack needs models that are not there.
         """
-        prepared = self._prepared(attack)
-        measured, seconds = self._measured(
-            prepared.question,
+        learned = self._learned(attack)
+        asked = self.asking.answer(
+            learned.question,
             self.target,
-            Account(per_sample=attack.allowed(self.budget), on_spent=self.watch.advance),
             f"{attack.name} on the target",
+            account=self._account(attack.allowed(self.budget)),
+            beliefs=learned.beliefs,
         )
+        own = self.asking.prepared(learned.question, self.target) if attack.crafted else None
+        threshold, overhead = learned.threshold, asked.overhead
+        if isinstance(attack.calibration, RandomThreshold):
+            threshold, more = self._random_threshold(attack.calibration, learned.question)
+            overhead = {**overhead, **more}
         return Played(
-            signal=str(prepared.question.signal),
-            scores=prepared.fitted.score(measured.values, self.target.samples.labels.cpu()),
-            measurement=measured,
-            threshold=self._threshold(prepared.fitted),
-            seconds=seconds,
-            shadow_used=prepared.fitted.reference_scores is not None,
-            reference_rows=prepared.rows,
-            reference_seconds=prepared.seconds,
+            signal=str(learned.question.signal),
+            calibration=str(learned.calibration),
+            scores=learned.fitted.score(asked.measured.values, self.target.samples.labels.cpu()),
+            measurement=asked.measured,
+            overhead=overhead,
+            threshold=threshold,
+            seconds=asked.seconds,
+            shadow_used=learned.shadow_used,
+            references=learned.references,
+            reference_rows=learned.rows + (own.rows if own else 0),
+            reference_seconds=learned.seconds + (own.seconds if own else 0.0),
         )
 
-    def _prepared(self, attack: Attack) -> "_Prepared":
-        """The candidate that tells the shadow's members best, fitted there."""
-        questions = self._questions(attack)
+    def _random_threshold(self, calibration: RandomThreshold, question: Question) -> tuple[float, dict[str, int]]:
+        """The threshold from random inputs, labelled by the target, and what they cost."""
+        domain, device = self.target.samples.domain, self.target.samples.device
+        inputs = domain.random(calibration.inputs, randomness.generator(self.asking.seed, RANDOM_INPUTS)).to(device)
+        ids = torch.arange(len(inputs), device=device)
+        account = Account(on_spent=self.asking.watch.advance)
+        labels = ChargedLabels(self.target.model.labels, account, overhead=RANDOM_INPUTS).ask(inputs, ids)
+        samples = Samples(ids=ids, inputs=inputs, labels=labels, domain=domain)
+        side = Side(
+            model=self.target.model,
+            samples=samples,
+            inside=torch.zeros(len(inputs), dtype=torch.bool),
+            knowledge=self.target.knowledge,
+        )
+        answer = self.asking.answer(question, side, "random inputs on the target", account=account, aside=RANDOM_INPUTS)
+        queries = len(inputs) + int(answer.measured.queries.sum())
+        return calibration.threshold_of(answer.measured.values), {RANDOM_INPUTS: queries}
+
+    def _account(self, per_sample: int | None = None) -> Account:
+        return Account(per_sample=per_sample, on_spent=self.asking.watch.advance)
+
+    def _learned(self, attack: Attack) -> "_Learned":
+        candidates = questions(attack, self.target, self.budget)
+        if attack.calibration.per_sample:
+            return self._on_references(attack, candidates)
         if not attack.calibration.requires_references:
-            alone = attack.calibration.fit(None, seed=self.seed)
-            if self.shadow is None or (alone.threshold is not None and len(questions) == 1):
+            alone = attack.calibration.fit(None, seed=self.asking.seed)
+            nobody = self.references is None if attack.crafted else self.shadow is None
+            if (
+                isinstance(attack.calibration, RandomThreshold)
+                or nobody
+                or (alone.threshold is not None and len(candidates) == 1)
+            ):
                 # Nobody can choose, or there is nothing to choose; candidates run from weak to strong.
-                return _Prepared(questions[len(questions) // 2], alone, 0, 0.0)
+                return _Learned(candidates[len(candidates) // 2], attack.calibration, alone, alone.threshold)
+        if attack.crafted:
+            if self.references is None:
+                raise InvalidInput(f"attack {attack.name!r} needs {Need.REFERENCES}, there are none")
+            return self._on_sides(attack, candidates, self.references.sides[:POOLED], shadow=False)
         if self.shadow is None:
             raise InvalidInput(f"attack {attack.name!r} needs a shadow model, there is none")
-        fits: list[tuple[float, _Question, Fitted]] = []
+        return self._on_sides(attack, candidates, (self.shadow,), shadow=True)
+
+    def _on_sides(
+        self, attack: Attack, candidates: Sequence[Question], sides: Sequence[Side], *, shadow: bool
+    ) -> "_Learned":
+        """The candidate that tells the sides' members best, fitted on all of their samples alike."""
         rows, seconds = 0, 0.0
-        for question in questions:
-            account = Account(on_spent=self.watch.advance)
-            measured, asking = self._measured(question, self.shadow, account, f"{attack.name} on the shadow model")
-            references = References(
-                values=measured.values[None], inside=self.shadow.inside[None], labels=self.shadow.samples.labels.cpu()
-            )
+
+        def fitted(question: Question, sides: Sequence[Side]) -> tuple[float, float | None, Question, Fitted]:
+            nonlocal rows, seconds
+            references, cost = self._measured(attack, question, sides)
             started = time.perf_counter()
-            fitted = attack.calibration.fit(references, seed=self.seed)
-            rows += int(measured.queries.sum())
-            seconds += asking + time.perf_counter() - started
-            fits.append((roc.auc(*self._reference_scores(fitted)), question, fitted))
-        _, question, fitted = max(fits, key=lambda fit: fit[0])
-        return _Prepared(question, fitted, rows, seconds)
+            made = attack.calibration.fit(references, seed=self.asking.seed)
+            rows += cost[0]
+            seconds += cost[1] + time.perf_counter() - started
+            assert made.reference_scores is not None
+            own = made.reference_scores
+            threshold = made.threshold if made.threshold is not None else _threshold(own, references.inside)
+            return _mean_auc(own, references.inside), threshold, question, made
 
-    def _questions(self, attack: Attack) -> "tuple[_Question, ...]":
-        if isinstance(attack, LabelAttack):
-            signals = attack.signals(self.target.samples.domain, attack.allowed(self.budget))
-            return tuple(_LabelQuestion(signal) for signal in signals)
-        return (_ScoreQuestion(attack.signal),)
+        if len(candidates) == 1:
+            best = candidates[0]
+        else:
+            part = [_first(side, SCREENED) for side in sides]
+            best = max((fitted(question, part) for question in candidates), key=lambda fit: fit[0])[2]
+        _, threshold, question, made = fitted(best, sides)
+        return _Learned(
+            question, attack.calibration, made, threshold, None, rows, seconds, shadow, 0 if shadow else len(sides)
+        )
 
-    def _threshold(self, fitted: Fitted) -> float | None:
-        if fitted.threshold is not None or fitted.reference_scores is None:
-            return fitted.threshold
-        return roc.best_threshold(*self._reference_scores(fitted))
+    def _on_references(self, attack: Attack, candidates: Sequence[Question]) -> "_Learned":
+        """The candidate that tells the references' members best, each scored by the others, fitted on all."""
+        if self.references is None:
+            raise InvalidInput(f"attack {attack.name!r} needs {Need.REFERENCES}, there are none")
+        there = self.references
+        calibration = attack.calibration if there.alike else Standardized(inner=attack.calibration)
+        rows, seconds = 0, 0.0
+        best, strongest = None, -math.inf
+        for question in candidates:
+            references, cost = self._measured(attack, _exact(question), there.sides, there)
+            started = time.perf_counter()
+            fitted = calibration.fit(references, seed=self.asking.seed)
+            plan = self.asking.prepared(question, self.target).plan
+            beliefs: Beliefs | None = getattr(fitted, "beliefs", None)
+            if beliefs is not None and isinstance(plan, SequentialPlan):
+                own = _replayed_scores(calibration, references, plan, seed=self.asking.seed)
+            else:
+                beliefs, own = None, fitted.reference_scores
+            inside = references.inside[:, : references.scored]
+            rows += cost[0]
+            seconds += cost[1] + time.perf_counter() - started
+            strength = -1.0 if own is None else _mean_auc(own, inside)
+            threshold = None if own is None else _threshold(own, inside)
+            if best is None or strength > strongest:
+                strongest = strength
+                best = _Learned(question, calibration, fitted, threshold, beliefs, references=len(there.sides))
+        assert best is not None
+        return replace(best, rows=rows, seconds=seconds)
 
-    def _reference_scores(self, fitted: Fitted) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        assert self.shadow is not None
-        assert fitted.reference_scores is not None
-        return fitted.reference_scores[0].numpy(), self.shadow.inside.numpy()
+    def _measured(
+        self, attack: Attack, question: Question, sides: Sequence[Side], there: ReferenceSides | None = None
+    ) -> tuple[References, tuple[int, float]]:
+        """The question's answers from several models, and the rows and seconds they took."""
+        rows, seconds = 0, 0.0
 
-    def _measured(self, question: "_Question", side: Side, account: Account, title: str) -> tuple[Measurement, float]:
-        """Answers from one side, on the CPU, and the seconds they took; what is kept is not asked again."""
-        key = (side, repr(question.signal))
-        if key not in self._done:
-            spec = self._spec(question, side)
-            kept = None if spec is None or self.store is None else self.store.load(spec)
-            self._done[key] = _read(kept) if kept is not None else self._asked(question, side, account, title)
-            if kept is None and spec is not None and self.store is not None:
-                self.store.save(spec, _written(*self._done[key]))
-        return self._done[key]
+        def values(question: Question, sides: Sequence[Side]) -> Tensor:
+            nonlocal rows, seconds
+            found = []
+            for number, side in enumerate(sides):
+                which = (
+                    f"reference model {number + 1} of {len(sides)}" if there or len(sides) > 1 else "the shadow model"
+                )
+                answer = self.asking.answer(question, side, f"{attack.name} on {which}", account=self._account())
+                rows += int(answer.measured.queries.sum()) + sum(answer.overhead.values())
+                seconds += answer.seconds
+                found.append(answer.measured.values)
+            return torch.stack(found)
 
-    def _asked(self, question: "_Question", side: Side, account: Account, title: str) -> tuple[Measurement, float]:
-        started = time.perf_counter()
-        found = question.ask(side, self, account, title)
-        measured = Measurement(*(part.cpu() for part in found))
-        assert torch.equal(measured.queries, account.spent(side.samples.ids)), "a plan must report what it asked"
-        return measured, time.perf_counter() - started
-
-    def _spec(self, question: "_Question", side: Side) -> dict[str, JSON] | None:
-        """Everything a measurement depends on, or None where the model cannot be told from others."""
-        identity = side.model.identity
-        if self.store is None or identity is None:
-            return None
-        population = self.knowledge.population
-        return {
-            "kind": "measurement",
-            "format": FORMAT,
-            "versions": [metadata.version("hardlabel"), torch.__version__],
-            "model": identity,
-            "signal": repr(question.signal),
-            "seed": self.seed,
-            "domain": repr(side.samples.domain),
-            "samples": content_hash(side.samples),
-            "population": None if population is None else content_hash(population),
-        }
+        alone = there is None or not there.pool_sides or not getattr(attack.calibration, "wants_pool", False)
+        groups = [sides] if there is None or alone else [sides, there.pool_sides]
+        wants_logits = there is not None and getattr(attack.calibration, "wants_logits", False)
+        references = References(
+            values=torch.cat([values(question, group) for group in groups], 1),
+            inside=torch.cat([torch.stack([side.inside for side in group]) for group in groups], 1),
+            labels=torch.cat([group[0].samples.labels.cpu() for group in groups]),
+            partner=None if there is None else there.partner,
+            censored=getattr(question.signal, "censored", False),
+            logits=torch.cat([values(LOGITS, group)[..., 0] for group in groups], 1) if wants_logits else None,
+            scored=None if alone else len(sides[0].samples),
+        )
+        return references, (rows, seconds)
 
 
 @dataclass(frozen=True, eq=False)
-class _Prepared:
-    """The question chosen for the target, its fitted calibration, and what the choice cost on the shadow model."""
+class _Learned:
+    """The question chosen for the target, what was fitted for it, and what the choice cost on own models."""
 
-    question: "_Question"
+    question: Question
+    calibration: Calibration
     fitted: Fitted
-    rows: int
-    seconds: float
+    threshold: float | None
+    beliefs: Beliefs | None = None
+    rows: int = 0
+    seconds: float = 0.0
+    shadow_used: bool = False
+    references: int = 0
 
 
-@dataclass(frozen=True)
-class _LabelQuestion:
-    """A label-only signal: all it is handed is labels."""
-
-    signal: LabelSignal
-
-    def ask(self, side: Side, game: Game, account: Account, title: str) -> Measurement:
-        plan = self.signal.prepare(side.samples, game.knowledge, game.seed)
-        game.watch.stage(title, plan.queries[1] * len(side.samples), "queries")
-        return plan.measure(ChargedLabels(side.model.labels, account))
+def _exact(question: Question) -> Question:
+    """What own models are asked: a signal that would ask the target less, under beliefs, may name its exact form."""
+    exact = getattr(question.signal, "exact", None)
+    return question if exact is None else LabelQuestion(exact)
 
 
-@dataclass(frozen=True)
-class _ScoreQuestion:
-    """A baseline's signal."""
-
-    signal: ScoreSignal
-
-    def ask(self, side: Side, game: Game, account: Account, title: str) -> Measurement:
-        if side.model.scores is None:
-            raise InvalidInput("a score attack needs an oracle with ask_scores, this one answers with labels only")
-        plan = self.signal.prepare(side.samples, game.knowledge, game.seed)
-        game.watch.stage(title, plan.queries[1] * len(side.samples), "queries")
-        return plan.measure(ChargedScores(side.model.scores, account))
+def _first(side: Side, count: int) -> Side:
+    if len(side.samples) <= count:
+        return side
+    return Side(
+        model=side.model,
+        samples=side.samples.take(slice(0, count)),
+        inside=side.inside[:count],
+        knowledge=side.knowledge,
+    )
 
 
-_Question = _LabelQuestion | _ScoreQuestion
+def _replayed_scores(
+    calibration: Calibration, references: References, plan: SequentialPlan, *, seed: int
+) -> Tensor | None:
+    """Each reference's score had it been asked like the target: few questions, beliefs fitted on the others."""
+    scores = []
+    labels = references.labels[: references.scored]
+    for model, values in enumerate(references.values):
+        rest = references.without(model)
+        if rest is None:
+            return None
+        fitted = calibration.fit(rest, seed=seed)
+        found = plan.replay(fitted.beliefs, values[: references.scored])  # type: ignore[attr-defined]  # Others have them.
+        scores.append(fitted.score(found, labels))
+    return torch.stack(scores)
 
 
-def _written(measured: Measurement, seconds: float) -> bytes:
-    file = io.BytesIO()
-    np.savez(file, seconds=seconds, **{name: part.numpy() for name, part in measured._asdict().items()})
-    return file.getvalue()
+def _mean_auc(scores: Tensor, inside: Tensor) -> float:
+    """Mean over models of the AUC on each; a model with one kind only says nothing."""
+    told = [
+        roc.auc(own.numpy(), mine.numpy())
+        for own, mine in zip(scores, inside, strict=True)
+        if bool(mine.any()) and not bool(mine.all())
+    ]
+    return float(np.mean(told)) if told else 0.5
 
 
-def _read(kept: bytes) -> tuple[Measurement, float]:
-    with np.load(io.BytesIO(kept), allow_pickle=False) as parts:
-        measured = Measurement(*(torch.from_numpy(parts[name]) for name in Measurement._fields))
-        return measured, float(parts["seconds"])
+def _threshold(scores: Tensor, inside: Tensor) -> float | None:
+    every: NDArray[np.float64] = scores.flatten().numpy()
+    member = inside.flatten().numpy()
+    if member.all() or not member.any():
+        return None
+    return roc.best_threshold(every, member)

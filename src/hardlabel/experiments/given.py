@@ -1,21 +1,35 @@
 """The case of a model and samples that the caller gives as objects."""
 
-import inspect
-import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from hardlabel import checks, randomness
+from hardlabel.attacks import Need
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain, infer_domain
-from hardlabel.data.samples import Samples
+from hardlabel.data.samples import Samples, concatenate
 from hardlabel.data.split import content
-from hardlabel.experiments.case import FEWEST_SHADOW, MOST_SHADOW, Case, Oracles, ShadowPlan
+from hardlabel.experiments.case import (
+    FEWEST_SHADOW,
+    MOST_SHADOW,
+    Case,
+    CraftingPlan,
+    Oracles,
+    ReferencePlan,
+    ShadowPlan,
+)
+from hardlabel.models import shadows
+from hardlabel.models.architectures import usual_architecture
+from hardlabel.models.train import Recipe
+from hardlabel.models.trainers import EstimatorTrainer, FunctionTrainer, RecipeTrainer, Trainer
+from hardlabel.store import Store
 
+CRAFTER_EPOCHS = 100  # Most epochs of a crafter for a target whose training is not ours to repeat.
 Pair = tuple[ArrayLike | Tensor, ArrayLike | Tensor]
 
 
@@ -26,15 +40,20 @@ def case_of(
     nonmembers: Pair,
     *,
     population: Pair | None,
-    trainer: Callable[..., object] | None,
+    trainer: Callable[..., object] | BaseEstimator | Recipe | None,
     train_size: int | None,
     domain: Domain | None,
     samples: int | None,
     shadow_labels: str,
+    shadow_count: int,
+    alike: bool,
     seed: int,
+    device: torch.device,
+    store: Store | None,
 ) -> Case:
     """The case of a model and samples given as objects; see `hardlabel.audit`."""
     checks.one_of(("true", "target"), shadow_labels=shadow_labels)
+    shadows.check_count(shadow_count)
     if samples is not None:
         checks.at_least(1, samples=samples)
     arrays = {"members": _arrays(members, "members"), "nonmembers": _arrays(nonmembers, "nonmembers")}
@@ -63,18 +82,27 @@ def case_of(
         free, dropped = _fresh(free, inside, outside, seed=seed)
         if dropped:
             notes.append(f"{dropped} population samples repeat others or are given as members or non-members.")
-    shadow, why = _shadow_plan(
-        free,
-        trainer,
-        train_size,
-        given=len(inside),
-        arrays=not isinstance(members[0], Tensor),
-        labels=shadow_labels,
+    classes = 1 + max(int(labels.max()) for _, labels in arrays.values())
+    missing: dict[Need, str] = {} if target.scores is not None else {Need.SCORES: "the target answers with labels only"}
+    fits = trainer_of(
+        trainer, classes, arrays=not isinstance(members[0], Tensor), name=target.name, device=device, store=store
     )
+    size = len(inside) if train_size is None else train_size
+    shadow, why = shadow_plan(free, fits, size, guessed=train_size is None, labels=shadow_labels)
+    if why is not None:
+        missing[Need.SHADOW] = why
     rows = {int(one): row for group in (inside, outside) for row, one in enumerate(group.ids)}
     if samples is not None and max(len(inside), len(outside)) > samples:
         notes.append(f"Of {len(inside)} members and {len(outside)} non-members, at most {samples} each were attacked.")
         inside, outside = (_drawn(group, samples, seed) for group in (inside, outside))
+    references, why = _reference_plan(
+        concatenate(inside, outside), free, fits, size, count=shadow_count, alike=alike, seed=seed
+    )
+    if why is not None:
+        missing |= {Need.REFERENCES: why, Need.GRADIENTS: why}
+    crafting, why = crafting_plan(free, classes, size, seed=seed, device=device, store=store)
+    if why is not None:
+        missing |= {Need.CRAFTERS: why, Need.SURROGATE: why}
     return Case(
         data="samples given",
         target=target,
@@ -84,10 +112,27 @@ def case_of(
         nonmembers=outside,
         population=_unused(free, shadow),
         shadow=shadow,
-        why_no_shadow=why,
+        references=references,
+        crafting=crafting,
+        own=None if crafting is None else free,
+        missing=missing,
         rows=rows,
         notes=tuple(notes),
     )
+
+
+def whole(pair: Pair, domain: Domain | None, *, seed: int) -> tuple[Samples, bool]:
+    """One group of samples, shuffled, each input once, and whether it was given as arrays.
+
+    Raises:
+        InvalidInput: The pair or its values break a rule.
+    """
+    inputs, labels = _arrays(pair, "samples")
+    domain = _inferred({"samples": (inputs, labels)}) if domain is None else domain
+    domain.check(inputs, "samples")
+    ids = torch.randperm(len(inputs), generator=randomness.generator(seed, "ids"))
+    everyone = Samples(ids=ids, inputs=inputs, labels=labels, domain=domain)
+    return _fresh(everyone, seed=seed)[0], not isinstance(pair[0], Tensor)
 
 
 def _inferred(arrays: dict[str, tuple[Tensor, Tensor]]) -> Domain:
@@ -173,14 +218,31 @@ def _unused(population: Samples | None, shadow: ShadowPlan | None) -> Samples | 
     return rest if len(rest) else None
 
 
-def _shadow_plan(
-    population: Samples | None,
-    trainer: Callable[..., object] | None,
-    train_size: int | None,
+def trainer_of(
+    trainer: Callable[..., object] | BaseEstimator | Recipe | None,
+    classes: int,
     *,
-    given: int,
     arrays: bool,
-    labels: str,
+    name: str | None,
+    device: torch.device,
+    store: Store | None,
+) -> Trainer | None:
+    if trainer is None:
+        return None
+    if isinstance(trainer, Recipe):
+        return RecipeTrainer(recipe=trainer, classes=max(2, classes), device=device, store=store)
+    if isinstance(trainer, BaseEstimator):
+        return EstimatorTrainer(estimator=trainer, store=store)
+    if not callable(trainer):
+        raise InvalidInput(
+            "trainer must be a function (inputs, labels, *, seed), a scikit-learn classifier or a Recipe, "
+            f"got {type(trainer).__name__}"
+        )
+    return FunctionTrainer(function=trainer, arrays=arrays, name=name, store=store)
+
+
+def shadow_plan(
+    population: Samples | None, trainer: Trainer | None, size: int, *, guessed: bool, labels: str
 ) -> tuple[ShadowPlan | None, str | None]:
     """The plan, or None and why there is none.
 
@@ -192,11 +254,6 @@ def _shadow_plan(
             name for name, thing in (("trainer", trainer), ("population", population)) if thing is None
         )
         return None, f"no shadow model could be trained without {missing}"
-    if "seed" not in inspect.signature(trainer).parameters and not any(
-        one.kind is one.VAR_KEYWORD for one in inspect.signature(trainer).parameters.values()
-    ):
-        raise InvalidInput("trainer must take (inputs, labels, *, seed), got one without seed")
-    size = given if train_size is None else train_size
     if size < FEWEST_SHADOW:
         return None, f"no shadow model could be trained: train_size {size} is below {FEWEST_SHADOW}"
     if len(population) < size + FEWEST_SHADOW:
@@ -205,27 +262,63 @@ def _shadow_plan(
             f"{FEWEST_SHADOW} non-members, got {len(population)}"
         )
     note = ""
-    if train_size is None:
+    if guessed:
         note = f"The target's training size was not given; the shadow model is trained on {size}, the members given."
-
-    def fit(samples: Samples, seed: int) -> tuple[object, float]:
-        inputs, classes = samples.inputs.cpu(), samples.labels.cpu()
-        started = time.perf_counter()
-        # Below 2**32, so that NumPy's and scikit-learn's generators take it.
-        if arrays:
-            model = trainer(inputs.numpy(), classes.numpy(), seed=seed % 2**32)
-        else:
-            model = trainer(inputs, classes, seed=seed % 2**32)
-        return model, time.perf_counter() - started
-
     attacked = min(size, MOST_SHADOW)
     plan = ShadowPlan(
         members=population.take(slice(0, size)),
         nonmembers=population.take(slice(size, size + attacked)),
         attacked=attacked,
-        fit=fit,
+        trainer=trainer,
         labels=labels,
-        description=getattr(trainer, "__name__", type(trainer).__name__),
         note=note,
     )
     return plan, None
+
+
+def _reference_plan(
+    attacked: Samples,
+    population: Samples | None,
+    trainer: Trainer | None,
+    size: int,
+    *,
+    count: int,
+    alike: bool,
+    seed: int,
+) -> tuple[ReferencePlan | None, str | None]:
+    """The plan, or None and why there is none: a pool of the attacked samples, filled up to twice the training size."""
+    if trainer is None:
+        return None, "no reference models could be trained without trainer"
+    pool = attacked
+    if population is not None and len(attacked) < 2 * size:
+        pool = concatenate(attacked, population.take(slice(0, 2 * size - len(attacked))))
+    if len(pool) < 2 * FEWEST_SHADOW:
+        return None, f"no reference models could be trained on half of {len(pool)} samples"
+    pool = pool.take(torch.argsort(pool.ids))
+    note = ""
+    if len(pool) // 2 < size:
+        note = (
+            f"Reference models were trained on {len(pool) // 2} samples each, the target on {size}: "
+            "more population would make them alike."
+        )
+    inside = shadows.pairs(count, len(pool), seed=seed)
+    return ReferencePlan(pool=pool, inside=inside, trainer=trainer, seed=seed, alike=alike, note=note), None
+
+
+def crafting_plan(
+    population: Samples | None, classes: int, size: int, *, seed: int, device: torch.device, store: Store | None
+) -> tuple[CraftingPlan | None, str | None]:
+    """Two networks of our own on the two halves of the population, whatever the target is, or why there are none."""
+    if population is None:
+        return None, "no networks could be trained without population"
+    half = min(len(population) // 2, size)
+    if half < FEWEST_SHADOW:
+        return None, f"no networks could be trained on half of {len(population)} population samples"
+    recipe = Recipe(architecture=usual_architecture(population.domain), max_epochs=CRAFTER_EPOCHS)
+    return CraftingPlan(
+        trainer=RecipeTrainer(recipe=recipe, classes=max(2, classes), device=device, store=store),
+        sets=tuple(
+            (population.take(slice(part * half, (part + 1) * half)), randomness.derive(seed, "crafter", part))
+            for part in range(2)
+        ),
+    ), None

@@ -1,6 +1,9 @@
 """How a long run tells what it is doing; the command line draws it, a library call stays silent by default."""
 
+from collections.abc import Callable
 from typing import Protocol
+
+from hardlabel.models.train import EpochReport
 
 
 class Watch(Protocol):
@@ -36,3 +39,13 @@ class Silent:
 
 
 SILENT = Silent()
+
+
+def told(watch: Watch) -> Callable[[EpochReport], None]:
+    """Tells `watch` of each epoch of a training."""
+
+    def tell(report: EpochReport) -> None:
+        watch.advance(1)
+        watch.detail(f"loss {report.loss:.3f}, accuracy {report.accuracy:.3f}")
+
+    return tell

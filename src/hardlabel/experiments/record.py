@@ -16,30 +16,32 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from hardlabel.checks import InvalidInput
 from hardlabel.metrics.estimate import Estimate
 
-FORMAT = 1  # Raised when results.json changes in a way that readers must know of.
+FORMAT = 2  # Raised when results.json changes in a way that readers must know of.
 CONFIG, SCORES, RESULTS, REPORT = "config.yaml", "scores.parquet", "results.json", "report.html"
 FPRS = (0.1, 0.01, 0.001)  # False-positive rates at which TPR is reported.
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A part of a record: frozen, without unknown fields."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Queries(_Part):
+class Queries(Part):
     """Queries per sample sent to the target: the mean, and the most any sample was charged."""
 
     mean: float
     max: int
 
 
-class Curve(_Part):
+class Curve(Part):
     """A ROC curve's corners, from (0, 0) to (1, 1)."""
 
     fpr: list[float]
     tpr: list[float]
 
 
-class Histogram(_Part):
+class Histogram(Part):
     """Shares of members and non-members per bin; `edges` has one entry more than either."""
 
     edges: list[float]
@@ -47,7 +49,7 @@ class Histogram(_Part):
     nonmembers: list[float]
 
 
-class ClassResult(_Part):
+class ClassResult(Part):
     """One class: how many were attacked, how often the target is right on them, and the attack's AUC there."""
 
     label: int
@@ -58,14 +60,14 @@ class ClassResult(_Part):
     auc: Estimate
 
 
-class Compute(_Part):
+class Compute(Part):
     """What the attacker computed on its own models: rows through a model, and seconds."""
 
     rows: int
     seconds: float
 
 
-class AttackResult(_Part):
+class AttackResult(Part):
     """One attack's cost and figures.
 
     Attributes:
@@ -86,6 +88,7 @@ class AttackResult(_Part):
         tpr_at_fpr: By false-positive rate, written "0.1", "0.01", "0.001".
         roc, histogram, classes: For the report.
         reference_compute: Spent on the attacker's own models (training apart).
+        references: How many reference models had a part in it.
         seconds: Spent asking the target.
     """
 
@@ -108,10 +111,11 @@ class AttackResult(_Part):
     histogram: Histogram
     classes: list[ClassResult]
     reference_compute: Compute
+    references: int = 0
     seconds: float
 
 
-class Difference(_Part):
+class Difference(Part):
     """A paired comparison on the same samples: AUC of `first` minus AUC of `second`."""
 
     first: str
@@ -119,14 +123,14 @@ class Difference(_Part):
     auc: Estimate
 
 
-class LeftOut(_Part):
+class LeftOut(Part):
     """An attack that was not run, and why."""
 
     name: str
     reason: str
 
 
-class Target(_Part):
+class Target(Part):
     """The audited model, as far as the audit knows it. `batch_size` is what a probe found fastest."""
 
     description: str
@@ -137,7 +141,7 @@ class Target(_Part):
     batch_size: int | None
 
 
-class Shadow(_Part):
+class Shadow(Part):
     """The attacker's own model; None in a record where there was none."""
 
     description: str
@@ -151,7 +155,36 @@ class Shadow(_Part):
     note: str = ""
 
 
-class Blind(_Part):
+class ReferenceModels(Part):
+    """The attacker's reference models, trained with and without the samples asked about.
+
+    `pool` is the number of samples they divide among themselves, `alike` whether they were trained as the target was;
+    training rows are None where nobody counted them.
+    """
+
+    count: int
+    description: str
+    train_size: int
+    pool: int
+    train_accuracy: float
+    test_accuracy: float
+    training_rows: int | None
+    training_seconds: float
+    crafters: int = 0
+    crafting_seconds: float = 0.0
+    alike: bool = True
+    note: str = ""
+
+
+class Choice(Part):
+    """The label-only attack that the ladder names for the budget and for what the attacker has, and why."""
+
+    attack: str
+    queries: int
+    why: str
+
+
+class Blind(Part):
     """The blind baseline: can members and non-members be told apart without any model?
 
     `differs` is true where the AUC's interval excludes .5: then the groups differ in distribution, and attack
@@ -163,7 +196,7 @@ class Blind(_Part):
     method: str
 
 
-class Environment(_Part):
+class Environment(Part):
     """How the figures came about."""
 
     command: str
@@ -174,7 +207,7 @@ class Environment(_Part):
     machine: str
 
 
-class Results(_Part):
+class Results(Part):
     """The content of results.json."""
 
     format: int = FORMAT
@@ -187,6 +220,8 @@ class Results(_Part):
     budget: int | None
     target: Target
     shadow: Shadow | None
+    references: ReferenceModels | None = None
+    choice: Choice | None = None
     blind: Blind
     attacks: list[AttackResult]
     differences: list[Difference]
@@ -268,9 +303,9 @@ class AuditRecord:
         folder = Path(folder)
         check_writable(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / CONFIG, yaml.safe_dump(self.config, sort_keys=False).encode())
-        _write(folder / SCORES, self.scores.to_parquet(index=False))
-        _write(folder / RESULTS, self.results.model_dump_json(indent=1).encode())
+        write_whole(folder / CONFIG, yaml.safe_dump(self.config, sort_keys=False).encode())
+        write_whole(folder / SCORES, self.scores.to_parquet(index=False))
+        write_whole(folder / RESULTS, self.results.model_dump_json(indent=1).encode())
         return replace(self, folder=folder)
 
 
@@ -343,7 +378,8 @@ def _config(folder: Path) -> dict[str, object]:
     return found
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes beside and renames: the file is there whole or not at all."""
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     beside.write_bytes(content)
     beside.replace(path)

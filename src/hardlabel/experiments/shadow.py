@@ -8,75 +8,88 @@ import torch
 from torch import Tensor
 
 from hardlabel import randomness
-from hardlabel.data.samples import Samples, concatenate
+from hardlabel.data.samples import Samples
+from hardlabel.experiments.asking import Side
 from hardlabel.experiments.case import Case, Oracles, ShadowPlan
-from hardlabel.experiments.game import Side
-from hardlabel.experiments.progress import Watch
+from hardlabel.experiments.progress import Watch, told
 from hardlabel.experiments.record import Shadow
 from hardlabel.models.kept import content_hash
 from hardlabel.oracles.budget import Account, ChargedLabels
+from hardlabel.signals.base import Knowledge
 from hardlabel.store import JSON, Store
 
 LABELLING = "labelling the shadow data"
 
 
 def shadow_of(
-    case: Case, attacker: Account, *, seed: int, device: torch.device, store: Store | None, watch: Watch
-) -> tuple[Shadow, Side] | None:
-    """Trains the case's shadow model; its facts and its side of the game, or None where there is no plan.
-
-    Where the target labels the shadow data, those queries go to `attacker`'s overhead.
-    """
-    plan = case.shadow
-    if plan is None:
-        return None
-    if plan.labels == "target":
-        plan = _labelled(plan, case.target, attacker, device=device, store=store, watch=watch)
-    made, seconds = plan.fit(plan.members, randomness.derive(seed, "shadow model"))
-    model = Oracles.of(made, device, role="trainer's model")
+    plan: ShadowPlan, *, knowledge: Knowledge, seed: int, device: torch.device, watch: Watch
+) -> tuple[Shadow, Side]:
+    """Trains the shadow model; its facts and its side of the game."""
+    watch.stage("training the shadow model", plan.trainer.epochs or 1, "epochs")
+    made = plan.trainer.fit(plan.members, randomness.derive(seed, "shadow model"), told(watch))
+    model = Oracles.of(made.model, device, role="trainer's model")
     attacked = plan.members.take(slice(0, plan.attacked))
-    side = Side.mixed(model, attacked.to(device), plan.nonmembers.to(device), seed=seed)
+    side = Side.mixed(model, attacked.to(device), plan.nonmembers.to(device), seed=seed, knowledge=knowledge)
     right = (model.labels.ask(side.samples.inputs, side.samples.ids) == side.samples.labels).cpu()
     facts = Shadow(
-        description=plan.description,
+        description=plan.trainer.description,
         train_size=len(plan.members),
         members=len(attacked),
         nonmembers=len(plan.nonmembers),
         train_accuracy=float(right[side.inside].float().mean()),
         test_accuracy=float(right[~side.inside].float().mean()),
         labels=plan.labels,
-        training_seconds=seconds,
+        training_seconds=made.seconds,
         note=plan.note,
     )
     return facts, side
 
 
-def _labelled(
-    plan: ShadowPlan, target: Oracles, attacker: Account, *, device: torch.device, store: Store | None, watch: Watch
-) -> ShadowPlan:
-    """The plan with the target's labels; answers that the store keeps are charged as they were, not asked again."""
-    everyone = concatenate(plan.members, plan.nonmembers)
+def labelled_by_target(
+    case: Case, attacker: Account, *, device: torch.device, store: Store | None, watch: Watch
+) -> Case:
+    """The case with the target's labels on the attacker's own data, where its shadow plan says so.
+
+    Each sample is asked about once, at `attacker`'s overhead; answers that the store keeps are charged as they were,
+    not asked again.
+    """
+    plan, crafting = case.shadow, case.crafting
+    if plan is None or plan.labels != "target":
+        return case
+    sets = [plan.members, plan.nonmembers, *(samples for samples, _ in (crafting.sets if crafting else ()))]
+    labels: dict[int, int] = {}
+    for samples in sets:
+        new = torch.tensor([one not in labels for one in samples.ids.tolist()])
+        if bool(new.any()):
+            asked = samples.take(new)
+            answers = _labels(asked, case.target, attacker, device=device, store=store, watch=watch)
+            labels |= dict(zip(asked.ids.tolist(), answers.tolist(), strict=True))
+
+    def with_labels(samples: Samples) -> Samples:
+        return samples.relabelled(torch.tensor([labels[one] for one in samples.ids.tolist()]))
+
+    if crafting is not None:
+        crafting = replace(crafting, sets=tuple((with_labels(samples), seed) for samples, seed in crafting.sets))
+    shadow = replace(plan, members=with_labels(plan.members), nonmembers=with_labels(plan.nonmembers))
+    return replace(case, shadow=shadow, crafting=crafting)
+
+
+def _labels(
+    samples: Samples, target: Oracles, attacker: Account, *, device: torch.device, store: Store | None, watch: Watch
+) -> Tensor:
+    """The target's labels (n,), from the store if it has them."""
     spec: dict[str, JSON] | None = None
     if store is not None and target.identity is not None:
-        spec = {"kind": "labels", "model": target.identity, "samples": content_hash(everyone)}
+        spec = {"kind": "labels", "model": target.identity, "samples": content_hash(samples)}
     kept = store.load(spec) if store is not None and spec is not None else None
     if kept is not None:
-        attacker.charge_overhead(LABELLING, len(everyone))
-        labels = torch.from_numpy(np.load(io.BytesIO(kept), allow_pickle=False))
-    else:
-        watch.stage(LABELLING, len(everyone), "queries")
-        labels = _asked(ChargedLabels(target.labels, attacker, overhead=LABELLING), everyone, device)
-        if store is not None and spec is not None:
-            file = io.BytesIO()
-            np.save(file, labels.numpy())
-            store.save(spec, file.getvalue())
-    return replace(
-        plan,
-        members=plan.members.relabelled(labels[: len(plan.members)]),
-        nonmembers=plan.nonmembers.relabelled(labels[len(plan.members) :]),
-    )
-
-
-def _asked(teacher: ChargedLabels, samples: Samples, device: torch.device) -> Tensor:
+        attacker.charge_overhead(LABELLING, len(samples))
+        return torch.from_numpy(np.load(io.BytesIO(kept), allow_pickle=False))
+    watch.stage(LABELLING, len(samples), "queries")
     moved = samples.to(device)
-    return teacher.ask(moved.inputs, moved.ids).cpu()
+    labels = ChargedLabels(target.labels, attacker, overhead=LABELLING).ask(moved.inputs, moved.ids).cpu()
+    if store is not None and spec is not None:
+        file = io.BytesIO()
+        np.save(file, labels.numpy())
+        store.save(spec, file.getvalue())
+    return labels

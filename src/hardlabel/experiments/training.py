@@ -3,20 +3,31 @@
 import torch
 
 from hardlabel import checks, randomness
+from hardlabel.attacks import Need
 from hardlabel.checks import InvalidInput
 from hardlabel.data import sources
+from hardlabel.data.dataset import Dataset
 from hardlabel.data.domain import Domain
-from hardlabel.data.samples import Samples
-from hardlabel.data.split import equal_sizes, split
-from hardlabel.experiments.case import FEWEST_SHADOW, MOST_ATTACKED, MOST_SHADOW, Case, Oracles, ShadowPlan, Terms
+from hardlabel.data.samples import Samples, concatenate
+from hardlabel.data.split import Split, equal_sizes, split
+from hardlabel.experiments.case import (
+    FEWEST_SHADOW,
+    MOST_ATTACKED,
+    MOST_SHADOW,
+    Case,
+    CraftingPlan,
+    Oracles,
+    ReferencePlan,
+    ShadowPlan,
+    Terms,
+)
 from hardlabel.experiments.config import AuditConfig
-from hardlabel.experiments.progress import Watch
-from hardlabel.models.architectures import build
-from hardlabel.models.kept import trained
-from hardlabel.models.train import EpochReport, Recipe, Trained
+from hardlabel.experiments.progress import Watch, told
+from hardlabel.models import shadows
+from hardlabel.models.architectures import build, usual_architecture
+from hardlabel.models.train import Recipe
+from hardlabel.models.trainers import RecipeTrainer
 from hardlabel.store import Store
-
-SMALLEST_CNN_SIDE = 16  # Smaller pictures get the fully connected network by default.
 
 
 def case_of_config(
@@ -27,66 +38,55 @@ def case_of_config(
     Raises:
         InvalidInput: A setting breaks a rule; raised before the training.
     """
-    watch.stage(f"loading {config.data}", 1, "files")
-    data = sources.load(
-        config.data,
-        folder=config.folder,
-        label=config.label,
-        missing=config.missing,
-        categorical=config.categorical or None,
-    )
-    recipe = _recipe(config, data.samples.domain)
+    data = loaded(config, watch)
+    recipe = recipe_of(config, data.samples.domain)
     build(recipe.architecture, shape=data.samples.domain.shape, classes=data.classes, seed=0)  # Fits the shape?
     parts = split(data.samples, equal_sizes(len(data.samples), config.size), seed=config.seed)
-    attacked = _at_most("samples", config.samples, len(parts.members), MOST_ATTACKED)
+    attacked = at_most("samples", config.samples, len(parts.members), MOST_ATTACKED)
     if config.shadow_samples is not None:
         checks.at_least(FEWEST_SHADOW, shadow_samples=config.shadow_samples)
-    why_no_shadow = None
+    shadows.check_count(config.shadows)
+    missing = {}
     if len(parts.shadow_members) < FEWEST_SHADOW:
-        why_no_shadow = f"its training set would have fewer than {FEWEST_SHADOW} samples"
-    terms.chosen(data.samples.domain, scores=True, no_shadow=why_no_shadow)  # Can those asked for be run?
-    shadow_attacked = _at_most("shadow_samples", config.shadow_samples, len(parts.shadow_members), MOST_SHADOW)
+        too_few = f"its training set would have fewer than {FEWEST_SHADOW} samples"
+        missing = {need: too_few for need in (Need.SHADOW, Need.REFERENCES, Need.CRAFTERS, Need.GRADIENTS)}
+    # Can those asked for be run?
+    terms.chosen(data.samples.domain, missing=missing, attacked=2 * attacked)
+    shadow_attacked = at_most("shadow_samples", config.shadow_samples, len(parts.shadow_members), MOST_SHADOW)
 
-    classes = data.classes  # Apart from `data`, which need not stay in memory as long as the shadow's recipe.
-
-    def fit(samples: Samples, seed: int, title: str) -> Trained:
-        watch.stage(title, recipe.max_epochs, "epochs")
-        return trained(
-            recipe,
-            samples,
-            classes=classes,
-            seed=seed,
-            device=device,
-            store=store,
-            on_epoch=lambda report: _tell(watch, report),
-        )
-
-    def fit_shadow(samples: Samples, seed: int) -> tuple[object, float]:
-        made = fit(samples, seed, "training the shadow model")
-        return made.model, made.seconds
-
-    target_seed = randomness.derive(config.seed, "target")
-    target = fit(parts.members, target_seed, "training the target")
-    shadow = None
-    if why_no_shadow is None:
+    trainer = RecipeTrainer(recipe=recipe, classes=data.classes, device=device, store=store)
+    watch.stage("training the target", recipe.max_epochs, "epochs")
+    target = trainer.fit(parts.members, randomness.derive(config.seed, "target"), told(watch))
+    shadow = references = crafting = None
+    if not missing:
         shadow = ShadowPlan(
             members=parts.shadow_members,
             nonmembers=parts.shadow_nonmembers.take(slice(0, shadow_attacked)),
             attacked=shadow_attacked,
-            fit=fit_shadow,
+            trainer=trainer,
             labels=config.shadow_labels,
-            description=_described(recipe),
         )
+        pool = pool_of(parts)
+        references = ReferencePlan(
+            pool=pool,
+            inside=shadows.pairs(config.shadows, len(pool), seed=config.seed),
+            trainer=trainer,
+            seed=config.seed,
+        )
+        crafting = crafting_of(parts, trainer, seed=config.seed)
     return Case(
         data=data.name,
         target=Oracles.of(target.model, device, role="target"),
-        target_description=f"{_described(recipe)}, {len(parts.members)} training samples, {target.epochs} epochs",
-        classes=classes,
+        target_description=f"{trainer.description}, {len(parts.members)} training samples, {target.told}",
+        classes=data.classes,
         members=parts.members.take(slice(0, attacked)),
         nonmembers=parts.nonmembers.take(slice(0, attacked)),
         population=parts.population if len(parts.population) else None,
         shadow=shadow,
-        why_no_shadow=why_no_shadow,
+        references=references,
+        crafting=crafting,
+        own=concatenate(parts.shadow_members, parts.shadow_nonmembers) if shadow else None,
+        missing=missing,
         settings={
             "arch": recipe.architecture,
             "size": len(parts.members),
@@ -97,10 +97,22 @@ def case_of_config(
     )
 
 
-def _recipe(config: AuditConfig, domain: Domain) -> Recipe:
-    large = domain.kind == "image" and min(domain.shape[1:]) >= SMALLEST_CNN_SIDE
+def loaded(config: AuditConfig, watch: Watch) -> Dataset:
+    """The data a configuration names."""
+    watch.stage(f"loading {config.data}", 1, "files")
+    return sources.load(
+        config.data,
+        folder=config.folder,
+        label=config.label,
+        missing=config.missing,
+        categorical=config.categorical or None,
+    )
+
+
+def recipe_of(config: AuditConfig, domain: Domain) -> Recipe:
+    """How the configuration trains."""
     return Recipe(
-        architecture=config.arch or ("cnn" if large else "fc"),
+        architecture=config.arch or usual_architecture(domain),
         optimizer=config.optimizer,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
@@ -111,21 +123,29 @@ def _recipe(config: AuditConfig, domain: Domain) -> Recipe:
     )
 
 
-def _described(recipe: Recipe) -> str:
-    words = f"{recipe.architecture}, {recipe.optimizer} {recipe.learning_rate:g}"
-    if recipe.weight_decay:
-        words += f", weight decay {recipe.weight_decay:g}"
-    if recipe.augment:
-        words += f", {len(recipe.augment)} augmentations"
-    return words
+def pool_of(parts: Split) -> Samples:
+    """Members and non-members in the order of their ids, which says nothing of who is who."""
+    pool = concatenate(parts.members, parts.nonmembers)
+    return pool.take(torch.argsort(pool.ids))
 
 
-def _at_most(name: str, asked: int | None, there: int, usual: int) -> int:
+def crafting_of(parts: Split, trainer: RecipeTrainer, *, seed: int) -> CraftingPlan:
+    """Two crafters, on the two halves of the shadow's data; the first one is the shadow model itself."""
+    return CraftingPlan(
+        trainer=trainer,
+        sets=(
+            (parts.shadow_members, randomness.derive(seed, "shadow model")),
+            (parts.shadow_nonmembers, randomness.derive(seed, "crafter", 1)),
+        ),
+    )
+
+
+def at_most(name: str, asked: int | None, there: int, usual: int) -> int:
+    """What was asked for, or the usual number where nobody said; no more than there is.
+
+    Raises:
+        InvalidInput: More was asked for.
+    """
     if asked is not None and asked > there:
         raise InvalidInput(f"{name} must be at most {there}, the size of the group, got {asked}")
     return min(there, usual) if asked is None else asked
-
-
-def _tell(watch: Watch, report: EpochReport) -> None:
-    watch.advance(1)
-    watch.detail(f"loss {report.loss:.3f}, accuracy {report.accuracy:.3f}")

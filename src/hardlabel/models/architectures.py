@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
+from hardlabel.data.domain import Domain
 from hardlabel.randomness import derive
 
 ARCHITECTURES = {
@@ -20,6 +21,7 @@ ARCHITECTURES = {
     "logistic": "logistic regression: one linear layer",
 }
 
+SMALLEST_CNN_SIDE = 16  # Smaller pictures get the fully connected network by default.
 _SMALLEST_SIDE = {"cnn": 10, "resnet18": 8}  # Below, a pooling or a stage would have no pixel left.
 _HIDDEN_UNITS = 128
 _FC = re.compile(r"fc-([1-9]\d?)")
@@ -48,6 +50,12 @@ def build(name: str, *, shape: tuple[int, ...], classes: int, seed: int) -> nn.S
         if name == "resnet18":
             return _resnet18(shape[0], classes)
         return _fully_connected(_hidden_layers(name), int(torch.Size(shape).numel()), classes)
+
+
+def usual_architecture(domain: Domain) -> str:
+    """ "cnn" for images of SMALLEST_CNN_SIDE pixels and more, "fc" for all else."""
+    large = domain.kind == "image" and min(domain.shape[1:]) >= SMALLEST_CNN_SIDE
+    return "cnn" if large else "fc"
 
 
 def check_name(name: str) -> None:

@@ -33,14 +33,22 @@ def trained(
     version; not by device or threads, which change its rounding only. `on_epoch` is not called for a model
     that was found. Errors: see `train`.
     """
-    if store is None:
-        return train(recipe, samples, classes=classes, seed=seed, device=device, on_epoch=on_epoch)
-    spec = _spec(recipe, samples, classes, seed)
-    kept = store.load(spec)
+    found = None if store is None else find(recipe, samples, classes=classes, seed=seed, device=device, store=store)
+    if found is not None:
+        return found
+    made = train(recipe, samples, classes=classes, seed=seed, device=device, on_epoch=on_epoch)
+    if store is not None:
+        store.save(_spec(recipe, samples, classes, seed), _packed(made))
+    return made
+
+
+def find(
+    recipe: Recipe, samples: Samples, *, classes: int, seed: int, device: torch.device | str = "cpu", store: Store
+) -> Trained | None:
+    """The model `train` would give if `store` has it, else None."""
+    kept = store.load(_spec(recipe, samples, classes, seed))
     if kept is None:
-        made = train(recipe, samples, classes=classes, seed=seed, device=device, on_epoch=on_epoch)
-        store.save(spec, _packed(made))
-        return made
+        return None
     model = build(recipe.architecture, shape=samples.domain.shape, classes=classes, seed=seed)
     return _unpacked(kept, model, samples.domain, torch.device(device))
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -125,6 +125,29 @@ class Plateau:
         return self._waited >= self._patience
 
 
+class Ending:
+    """The rule that ends one model's training; see `Recipe`."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._plateau = Plateau(min_delta=recipe.min_delta, patience=recipe.patience)
+
+    def reached(self, *, epoch: int, loss: float, accuracy: float) -> bool:
+        """Takes one epoch's figures; True if it was the last epoch.
+
+        Raises:
+            RuntimeError: The loss is infinite or NaN.
+        """
+        recipe = self._recipe
+        if not math.isfinite(loss):
+            raise RuntimeError(
+                f"the training loss became {loss} in epoch {epoch}: "
+                f"learning_rate {recipe.learning_rate:g} is too high for {recipe.architecture} on these data"
+            )
+        enough = recipe.stop_at_accuracy is not None and accuracy >= recipe.stop_at_accuracy
+        return self._plateau.reached(loss) or enough or epoch >= recipe.max_epochs
+
+
 def train(
     recipe: Recipe,
     samples: Samples,
@@ -145,31 +168,25 @@ def train(
         RuntimeError: The loss became infinite or NaN.
     """
     model = build(recipe.architecture, shape=samples.domain.shape, classes=classes, seed=seed)
-    _check(recipe, samples, model, classes)
+    check(recipe, samples, model, classes)
     device = torch.device(device)
     place(model, samples.domain, device)
-    inputs, labels = _laid_out(samples.inputs.to(device)), samples.labels.to(device)
-    optimizer = _optimizer(recipe, model, device)
-    plateau = Plateau(min_delta=recipe.min_delta, patience=recipe.patience)
+    inputs, labels = laid_out(samples.inputs.to(device)), samples.labels.to(device)
+    optimizer = optimizer_of(recipe, model.parameters(), device)
+    ending, ended = Ending(recipe), False
     start, epoch = time.perf_counter(), 0
     with torch.backends.cudnn.flags(enabled=True, deterministic=True):
-        for epoch in range(1, recipe.max_epochs + 1):
-            shown = _augmented(recipe, inputs, samples.domain, generator(seed, "augmentation", epoch))
+        while not ended:
+            epoch += 1
+            shown = augmented(recipe, inputs, samples.domain, generator(seed, "augmentation", epoch))
             order = torch.randperm(len(samples), generator=generator(seed, "order", epoch)).to(device)
-            loss, share = _one_epoch(model, optimizer, shown, labels, _batches(order, recipe.batch_size))
-            if not math.isfinite(loss):
-                raise RuntimeError(
-                    f"the training loss became {loss} in epoch {epoch}: "
-                    f"learning_rate {recipe.learning_rate:g} is too high for {recipe.architecture} on these data"
-                )
+            loss, share = one_epoch(model, optimizer, shown, labels, _batches(order, recipe.batch_size))
+            ended = ending.reached(epoch=epoch, loss=loss, accuracy=share)
             seconds = time.perf_counter() - start
             if on_epoch:
                 on_epoch(EpochReport(epoch=epoch, loss=loss, accuracy=share, seconds=seconds))
-            enough = recipe.stop_at_accuracy is not None and share >= recipe.stop_at_accuracy
-            if plateau.reached(loss) or enough:
-                break
     seconds = time.perf_counter() - start
-    train_loss, train_accuracy = _measured(model, inputs, labels, batch_size=1000)
+    train_loss, train_accuracy = measured(model, inputs, labels, batch_size=1000)
     return Trained(
         model=model,
         epochs=epoch,
@@ -188,7 +205,8 @@ def place(model: nn.Module, domain: Domain, device: torch.device) -> None:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _check(recipe: Recipe, samples: Samples, model: nn.Module, classes: int) -> None:
+def check(recipe: Recipe, samples: Samples, model: nn.Module, classes: int) -> None:
+    """Refuses what cannot be trained; see `train`."""
     checks.at_least(1, samples=len(samples))
     if int(samples.labels.max()) >= classes:
         raise InvalidInput(f"labels must be below classes = {classes}, got {int(samples.labels.max())}")
@@ -205,20 +223,22 @@ def _check(recipe: Recipe, samples: Samples, model: nn.Module, classes: int) -> 
             raise InvalidInput(f"augment must leave a part of {width} x {height} pixels in view, got {move}")
 
 
-def _laid_out(inputs: Tensor) -> Tensor:
+def laid_out(inputs: Tensor) -> Tensor:
+    """The same inputs, in the memory layout that `place` gives a model on their device."""
     channels_last = inputs.ndim == 4 and inputs.device.type == "cpu"
     return inputs.contiguous(memory_format=torch.channels_last) if channels_last else inputs
 
 
-def _optimizer(recipe: Recipe, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
+def optimizer_of(recipe: Recipe, weights: Iterable[Tensor], device: torch.device) -> torch.optim.Optimizer:
+    """The recipe's optimizer of `weights`, with nothing remembered yet."""
     rate, decay = recipe.learning_rate, recipe.weight_decay
     fused = device.type in ("cpu", "cuda")
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), lr=rate, weight_decay=decay, fused=fused)
-    return torch.optim.SGD(model.parameters(), lr=rate, momentum=recipe.momentum, weight_decay=decay, fused=fused)
+        return torch.optim.Adam(weights, lr=rate, weight_decay=decay, fused=fused)
+    return torch.optim.SGD(weights, lr=rate, momentum=recipe.momentum, weight_decay=decay, fused=fused)
 
 
-def _augmented(recipe: Recipe, inputs: Tensor, domain: Domain, draws: torch.Generator) -> Tensor:
+def augmented(recipe: Recipe, inputs: Tensor, domain: Domain, draws: torch.Generator) -> Tensor:
     """A copy of `inputs` in which each image has made one of the recipe's moves, drawn with equal chances."""
     if not recipe.augment:
         return inputs
@@ -232,17 +252,21 @@ def _augmented(recipe: Recipe, inputs: Tensor, domain: Domain, draws: torch.Gene
     return shown
 
 
-def _batches(order: Tensor, size: int) -> Iterator[Tensor]:
-    # A last batch of one row would be noise, and batch normalisation cannot learn from it.
-    lonely = size > 1 and len(order) > size and len(order) % size == 1
-    end = len(order) - size - 1 if lonely else len(order)
-    yield from torch.split(order[:end], size) if end else ()
-    if lonely:
-        yield order[end:]
+def batch_lengths(rows: int, size: int) -> list[int]:
+    """How many rows each batch of an epoch holds."""
+    whole, rest = divmod(rows, size)
+    if rest == 1 and whole and size > 1:
+        # A last batch of one row would be noise, and batch normalisation cannot learn from it.
+        return [size] * (whole - 1) + [size + 1]
+    return [size] * whole + [rest] * (rest > 0)
 
 
-def _one_epoch(
-    model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor, batches: Iterator[Tensor]
+def _batches(order: Tensor, size: int) -> tuple[Tensor, ...]:
+    return torch.split(order, batch_lengths(len(order), size))
+
+
+def one_epoch(
+    model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor, batches: Iterable[Tensor]
 ) -> tuple[float, float]:
     """Mean loss and share of right answers over the batches; both are read once, at the end."""
     model.train()
@@ -260,7 +284,7 @@ def _one_epoch(
     return float(loss_sum) / len(inputs), int(right) / len(inputs)
 
 
-def _measured(model: nn.Module, inputs: Tensor, labels: Tensor, batch_size: int) -> tuple[float, float]:
+def measured(model: nn.Module, inputs: Tensor, labels: Tensor, batch_size: int) -> tuple[float, float]:
     """Mean cross-entropy and share of right answers in evaluation mode, in which the model stays."""
     model.eval()
     loss_sum = torch.zeros((), device=inputs.device)

@@ -1,0 +1,126 @@
+"""What a row of the table of attacks is: one or several signals, a calibration, and what both need."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hardlabel.calibrations.base import Calibration
+from hardlabel.calibrations.threshold import RandomThreshold
+from hardlabel.checks import InvalidInput
+from hardlabel.data.domain import Domain
+from hardlabel.signals.base import Access, LabelSignal, ScoreSignal
+
+
+class Need(StrEnum):
+    """What an attack may need besides the target's labels."""
+
+    SCORES = "the target's confidence vectors"
+    SHADOW = "a shadow model"
+    REFERENCES = "reference models trained with and without the samples asked about"
+    REFERENCE_SCORES = "the reference models' confidence vectors"
+    GRADIENTS = "reference models with gradients"
+    CRAFTERS = "crafter networks"
+    SURROGATE = "data of its own to train a surrogate on"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Attack:
+    """What every row of the table has.
+
+    Attributes:
+        name: How users ask for it.
+        summary: What it does, in one line.
+        calibration: How the signal becomes a score.
+        needs: What the user must provide, in words.
+        source: Paper and section.
+        fewest: Fewest queries per sample it can work with.
+        usual: Most queries per sample where no budget says otherwise.
+        grows: Whether a budget above `usual` is used; else more queries would gain nothing.
+        data: Which domains it suits: "any", "images", "continuous" ones, or "no tables" (all but mixed tables).
+        uses: What it needs besides labels, and models to be fitted on. One that crafts its queries never learns from
+            the shadow model, which may be one of the crafters, but from the reference models.
+    """
+
+    name: str
+    summary: str
+    calibration: Calibration
+    needs: str
+    source: str
+    fewest: int = 1
+    usual: int = 1
+    grows: bool = False
+    data: str = "any"
+    uses: tuple[Need, ...] = ()
+
+    @property
+    def required(self) -> tuple[Need, ...]:
+        """What it cannot do without."""
+        needs = list(self.uses)
+        if self.calibration.per_sample:
+            needs.append(Need.REFERENCES)
+        elif self.calibration.requires_references:
+            needs.append(Need.REFERENCES if self.crafted else Need.SHADOW)
+        return tuple(needs)
+
+    @property
+    def crafted(self) -> bool:
+        """Whether its queries are made with models of the attacker's, of which the shadow model may be one."""
+        return bool({Need.CRAFTERS, Need.GRADIENTS, Need.SURROGATE} & set(self.uses))
+
+    @property
+    def learns_on_shadow(self) -> bool:
+        """Whether a shadow model, where there is one, tells it anything: a threshold at the least."""
+        alone = isinstance(self.calibration, RandomThreshold)
+        return not (alone or self.crafted or self.calibration.per_sample)
+
+    def lacks(self, missing: Mapping[Need, str]) -> str | None:
+        """Why it cannot be run where something is missing (and for which reason), or None where it can."""
+        for need in self.required:
+            if need in missing:
+                return missing[need] if need is Need.SCORES else f"it needs {need}: {missing[need]}"
+        return None
+
+    def unsuited(self, domain: Domain) -> str | None:
+        """Why the attack does not suit a domain, or None where it does."""
+        if self.data == "images" and domain.kind != "image":
+            return f"needs images, got a {domain.kind} domain: nothing else can be shifted, rotated or mirrored"
+        if self.data == "continuous" and not domain.continuous:
+            return (
+                f"needs a continuous domain, got a {domain.kind} one: its search asks points between samples, "
+                "which do not exist where values are discrete"
+            )
+        if self.data == "no tables" and domain.kind == "mixed table":
+            return "needs a continuous or binary domain, got a mixed table one: its steps would leave the categories"
+        return None
+
+    def allowed(self, budget: int | None) -> int:
+        """Queries per sample the attack will use at most under `budget`.
+
+        Raises:
+            InvalidInput: The budget is below `fewest`.
+        """
+        if budget is None:
+            return self.usual
+        if budget < self.fewest:
+            raise InvalidInput(f"budget must be at least {self.fewest} for attack {self.name!r}, got {budget}")
+        return budget if self.grows else min(budget, self.usual)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelAttack(_Attack):
+    """An attack that sees labels only. `signals(domain, queries)` lists its candidates within `queries`."""
+
+    signals: Callable[[Domain, int], tuple[LabelSignal, ...]]
+    access = Access.LABEL
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreAttack(_Attack):
+    """A baseline that sees confidence vectors; always one query."""
+
+    signal: ScoreSignal
+    uses: tuple[Need, ...] = (Need.SCORES,)
+    access = Access.SCORES
+
+
+Attack = LabelAttack | ScoreAttack

@@ -1,0 +1,66 @@
+"""The ladder: which label-only attack is the strongest for a number of queries and for what the attacker has.
+
+The order was measured on other targets (`make study`, docs/study.md) and never looks at the model under audit: its
+own membership decides nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hardlabel import checks
+from hardlabel.attacks.base import Need
+from hardlabel.attacks.table import TABLE
+from hardlabel.data.domain import Domain
+
+USUAL = 10  # Queries per sample where nobody sets a budget.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """A label-only attack, and why it is the one to take.
+
+    Attributes:
+        attack: Its name.
+        queries: Most queries per sample it will ask.
+        why: In words, with what was measured.
+    """
+
+    attack: str
+    queries: int
+    why: str
+
+
+# From strong to weak. An attack is taken from `fewest` queries on; `why` says what its place rests on.
+_ORDER: tuple[tuple[str, int, str], ...] = (
+    ("path-estimate", 9, "estimates each sample's confidence from where two paths cross"),
+    ("path", 1, "asks where a path made on the attacker's own networks leaves the class"),
+    ("boundary", 2500, "no reference models: at so many queries the distance to the boundary tells most"),
+    ("augmentation", 9, "no reference models: which shifted and rotated copies keep the label tells most per query"),
+    ("noise", 2, "no reference models: how much noise the label survives tells most per query"),
+    ("gap", 1, "one query and no model of the attacker's: only whether the label is right"),
+)
+
+
+def best(domain: Domain, budget: int, missing: Mapping[Need, str]) -> Rung:
+    """The strongest label-only attack within `budget` queries per sample.
+
+    Args:
+        domain: Of the samples asked about.
+        budget: Most queries per sample, 1 or more.
+        missing: What the attacker does not have, with the reason.
+
+    Raises:
+        InvalidInput: The budget is below 1.
+    """
+    checks.at_least(1, budget=budget)
+    passed: list[str] = []
+    for name, fewest, why in _ORDER:
+        row = TABLE[name]
+        reason = row.unsuited(domain) or row.lacks(missing)
+        if reason is None and budget < max(fewest, row.fewest):
+            reason = f"needs {max(fewest, row.fewest)} queries"
+        if reason is None:
+            told = f"; {passed[0]}" if passed else ""
+            return Rung(attack=name, queries=row.allowed(budget), why=why + told)
+        passed.append(f"{name} would be stronger but {reason}")
+    raise AssertionError("the gap attack suits every domain and budget")

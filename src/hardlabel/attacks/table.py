@@ -1,0 +1,362 @@
+"""The table of attacks: each is a signal (or several to choose from) and a calibration.
+
+An attack with several candidate signals lets the shadow model choose: all are measured there, and only the one
+that tells the shadow's members best is asked of the target.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hardlabel import checks
+from hardlabel.attacks.base import Attack, LabelAttack, Need, ScoreAttack
+from hardlabel.calibrations.base import Calibration
+from hardlabel.calibrations.estimate import EstimatedConfidence
+from hardlabel.calibrations.network import AttackNetwork
+from hardlabel.calibrations.ratio import LikelihoodRatio
+from hardlabel.calibrations.rmia import RMIA
+from hardlabel.calibrations.shrunken import ShrunkenRatio
+from hardlabel.calibrations.threshold import RandomThreshold, Threshold
+from hardlabel.checks import InvalidInput
+from hardlabel.data import augment
+from hardlabel.data.domain import Domain
+from hardlabel.signals.augmentation import Augmentation
+from hardlabel.signals.base import LabelSignal
+from hardlabel.signals.boundary import MINIMUM_QUERIES, Boundary
+from hardlabel.signals.confidence import Confidence, Statistic
+from hardlabel.signals.features import ONE_PATH, TWO_PATHS, Features, parts_for
+from hardlabel.signals.fixed_point import FixedPoint
+from hardlabel.signals.gap import Gap
+from hardlabel.signals.noise import Noise
+from hardlabel.signals.oslo import TAUS, Oslo
+from hardlabel.signals.path import Path
+from hardlabel.signals.routes import Toward
+from hardlabel.signals.sampling import Sampling
+from hardlabel.signals.transfer import Transfer
+from hardlabel.signals.yoqo import Yoqo
+
+PAPER = "Choquette-Choo et al. 2021"
+
+
+def _augmentations(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
+    del domain
+    near, two, three = (augment.translations(d) for d in (1, 2, 3))
+    small, wide = augment.rotations(4), augment.rotations(8)
+    sets = (
+        Augmentation(name="mirror", moves=augment.flips()),
+        Augmentation(name="rotations by 4 degrees", moves=small),
+        Augmentation(name="rotations by 8 degrees", moves=wide),
+        Augmentation(name="rotations by every degree to 9", moves=augment.rotations(9, every_degree=True)),
+        Augmentation(name="shifts by 1", moves=near),
+        Augmentation(name="shifts by 2", moves=two),
+        Augmentation(name="shifts by 1, rotations, mirror", moves=augment.union(near, small, augment.flips())),
+        Augmentation(
+            name="shifts by 1 to 3, rotations, mirror",
+            moves=augment.union(near, two, three, small, wide, augment.flips()),
+        ),
+    )
+    return tuple(signal for signal in sets if len(signal.moves) <= queries)
+
+
+def _noises(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
+    return tuple(Noise(level=level, draws=queries - 1) for level in domain.noise_levels)
+
+
+def _paths(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
+    del domain
+    routes = (Toward.OTHERS.value,), (Toward.OTHERS.value, Toward.RUNNER_UP.value)
+    if queries >= TWO_PATHS:
+        return (Path(queries=TWO_PATHS, routes=routes[1], informed=False),)
+    return tuple(Path(queries=queries, routes=one) for one in routes)
+
+
+def _features(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
+    return (Features(parts=parts_for(domain, queries)),)
+
+
+def _samplings(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
+    return tuple(Sampling(level=level, draws=queries) for level in domain.noise_levels)
+
+
+_THRESHOLD = "a shadow model for its threshold (without one: no threshold, AUC and ROC only)"
+
+
+def _score_attack(name: str, statistic: Statistic, source: str) -> ScoreAttack:
+    return ScoreAttack(
+        name=name,
+        summary=f"threshold on the {statistic}",
+        signal=Confidence(statistic=statistic),
+        calibration=Threshold(),
+        needs=_THRESHOLD,
+        source=source,
+    )
+
+
+_REFERENCES = "a trainer, for reference models with and without the samples asked about"
+_CRAFTED = f"{_REFERENCES}; data of its own for two crafter networks"
+_RATIO = "research of this project (docs/study.md)"
+
+
+def _calibrated(name: str, calibration: Calibration, summary: str, source: str) -> ScoreAttack:
+    return ScoreAttack(
+        name=name,
+        summary=summary,
+        signal=Confidence(statistic=Statistic.LOGIT),
+        calibration=calibration,
+        needs=_REFERENCES,
+        source=source,
+    )
+
+
+_ROWS: tuple[Attack, ...] = (
+    LabelAttack(
+        name="gap",
+        summary="member if the label is right: the baseline to beat",
+        signals=lambda domain, queries: (Gap(),),
+        calibration=Threshold(fixed=0.5),
+        needs="nothing",
+        source=f"Yeom et al. 2018; {PAPER}, section 3.1",
+    ),
+    LabelAttack(
+        name="augmentation",
+        summary="which shifted, rotated or mirrored copies keep the label",
+        signals=_augmentations,
+        calibration=AttackNetwork(),
+        needs="a shadow model",
+        source=f"{PAPER}, section 3.3",
+        fewest=2,
+        usual=30,
+        data="images",
+    ),
+    LabelAttack(
+        name="noise",
+        summary="share of noisy copies that keep the label",
+        signals=_noises,
+        calibration=Threshold(),
+        needs="a shadow model for its noise level and threshold (without one: a middling level, AUC and ROC only)",
+        source=f"{PAPER}, section 3.4",
+        fewest=2,
+        usual=51,
+    ),
+    LabelAttack(
+        name="boundary",
+        summary="distance to the nearest point with another label, by HopSkipJump",
+        signals=lambda domain, queries: (Boundary(queries=queries),),
+        calibration=Threshold(),
+        needs=_THRESHOLD,
+        source=f"{PAPER}, section 3.4; Chen et al. 2020",
+        fewest=MINIMUM_QUERIES,
+        usual=2500,
+        grows=True,
+        data="continuous",
+    ),
+    LabelAttack(
+        name="combined",
+        summary="boundary distances of the image and its copies shifted by 1",
+        signals=lambda domain, queries: (Boundary(queries=queries, copies=augment.translations(1)),),
+        calibration=AttackNetwork(),
+        needs="a shadow model",
+        source=f"{PAPER}, section 3.5",
+        fewest=MINIMUM_QUERIES * 5,
+        usual=2500,
+        grows=True,
+        data="images",
+    ),
+    LabelAttack(
+        name="gap-ratio",
+        summary="whether the label is right, against how often it is on models with and without the sample",
+        signals=lambda domain, queries: (Gap(),),
+        calibration=ShrunkenRatio(),
+        needs=_REFERENCES,
+        source=_RATIO,
+    ),
+    LabelAttack(
+        name="noise-ratio",
+        summary="noise robustness, against that of models with and without the sample",
+        signals=lambda domain, queries: _noises(domain, queries)[1::3],
+        calibration=ShrunkenRatio(),
+        needs=_REFERENCES,
+        source=_RATIO,
+        fewest=2,
+        usual=31,
+    ),
+    LabelAttack(
+        name="path",
+        summary="where a route made on own networks leaves the class, against models with and without the sample",
+        signals=_paths,
+        calibration=ShrunkenRatio(),
+        needs=_CRAFTED,
+        source=_RATIO,
+        usual=5,
+        grows=True,
+        uses=(Need.CRAFTERS,),
+    ),
+    LabelAttack(
+        name="path-offline",
+        summary="the same against models without the sample only",
+        signals=_paths,
+        calibration=ShrunkenRatio(online=False),
+        needs=_CRAFTED,
+        source=_RATIO,
+        usual=5,
+        grows=True,
+        uses=(Need.CRAFTERS,),
+    ),
+    LabelAttack(
+        name="path-estimate",
+        summary="the confidence estimated from paths, noise and moves, against models with and without the sample",
+        signals=_features,
+        calibration=EstimatedConfidence(inner=ShrunkenRatio()),
+        needs=_CRAFTED,
+        source=_RATIO,
+        fewest=ONE_PATH,
+        usual=10,
+        grows=True,
+        uses=(Need.CRAFTERS, Need.REFERENCE_SCORES),
+    ),
+    LabelAttack(
+        name="yoqo",
+        summary="one query, optimised on models with and without the sample",
+        signals=lambda domain, queries: (Yoqo(),),
+        calibration=Threshold(fixed=0.5),
+        needs="a trainer of networks, for reference models with and without the samples asked about",
+        source="Wu et al. 2024",
+        data="no tables",
+        uses=(Need.REFERENCES, Need.GRADIENTS),
+    ),
+    LabelAttack(
+        name="oslo",
+        summary="one query, an adversarial example just strong enough for models without the sample",
+        signals=lambda domain, queries: tuple(Oslo(tau=tau) for tau in TAUS),
+        calibration=Threshold(),
+        needs="data of its own for two crafter networks; a trainer, to choose its strength",
+        source="Peng et al. 2024",
+        data="no tables",
+        uses=(Need.CRAFTERS,),
+    ),
+    LabelAttack(
+        name="dhattack",
+        summary="how far toward a fixed point the label holds, against models without the sample",
+        signals=lambda domain, queries: (FixedPoint(queries=queries),),
+        calibration=LikelihoodRatio(online=False),
+        needs=_REFERENCES,
+        source="Li et al. 2025",
+        fewest=2,
+        usual=30,
+        grows=True,
+        data="no tables",
+    ),
+    LabelAttack(
+        name="sampling",
+        summary="label frequencies under noise, read like a confidence vector by an attack network",
+        signals=_samplings,
+        calibration=AttackNetwork(hidden=(64,)),
+        needs="a shadow model",
+        source="Rahimian et al. 2020",
+        fewest=2,
+        usual=50,
+    ),
+    LabelAttack(
+        name="transfer",
+        summary="the loss of a surrogate trained on the target's answers; no query about the sample",
+        signals=lambda domain, queries: (Transfer(),),
+        calibration=Threshold(),
+        needs="data of its own, which the target labels (overhead queries)",
+        source="Li & Zhang 2021, section 4",
+        uses=(Need.SURROGATE,),
+    ),
+    LabelAttack(
+        name="boundary-random",
+        summary="the boundary distance, with a threshold from random inputs instead of a shadow model",
+        signals=lambda domain, queries: (Boundary(queries=queries),),
+        calibration=RandomThreshold(),
+        needs="nothing (the random inputs' queries are overhead)",
+        source="Li & Zhang 2021, section 5",
+        fewest=MINIMUM_QUERIES,
+        usual=2500,
+        grows=True,
+        data="continuous",
+    ),
+    _score_attack("confidence", Statistic.CONFIDENCE, "Salem et al. 2019"),
+    _score_attack("loss", Statistic.LOSS, "Yeom et al. 2018"),
+    _score_attack("entropy", Statistic.ENTROPY, "Salem et al. 2019"),
+    _score_attack("modified-entropy", Statistic.MODIFIED_ENTROPY, "Song & Mittal 2021"),
+    ScoreAttack(
+        name="shadow-network",
+        summary="attack network on the whole confidence vector",
+        signal=Confidence(statistic=Statistic.VECTOR),
+        calibration=AttackNetwork(hidden=(64,)),
+        needs="a shadow model",
+        source="Shokri et al. 2017",
+    ),
+    _calibrated("lira", LikelihoodRatio(), "likelihood ratio of the logit confidence", "Carlini et al. 2022"),
+    _calibrated(
+        "lira-offline", LikelihoodRatio(online=False), "the same, from models without the sample", "Carlini et al. 2022"
+    ),
+    _calibrated("lira-shrunken", ShrunkenRatio(), "the ratio shrunken to neighbours of like difficulty", _RATIO),
+    _calibrated(
+        "rmia",
+        RMIA(logits=True),
+        "how often the confidence rises more than that of other samples",
+        "Zarifzadeh et al. 2024",
+    ),
+    _calibrated(
+        "rmia-offline",
+        RMIA(online=False, logits=True),
+        "the same, from models without the sample",
+        "Zarifzadeh et al. 2024",
+    ),
+)
+
+TABLE: dict[str, Attack] = {row.name: row for row in _ROWS}
+
+
+def with_networks_per_class(attack: Attack) -> Attack:
+    """The attack with one attack network per class instead of one for all; any other attack as it is."""
+    if not isinstance(attack.calibration, AttackNetwork):
+        return attack
+    return replace(attack, calibration=replace(attack.calibration, per_class=True))
+
+
+def chosen(
+    asked: Sequence[str | Attack] | None, domain: Domain, budget: int | None
+) -> tuple[list[Attack], dict[str, str]]:
+    """The attacks to run, and the ones left out with the reason.
+
+    An attack asked for, by name or as an object of one's own, must be possible; of the whole table (`asked` None)
+    what is not is left out.
+
+    Raises:
+        InvalidInput: An attack asked for is unknown, does not suit the domain, or needs more than `budget`.
+    """
+    if budget is not None:
+        checks.at_least(1, budget=budget)
+    if asked is not None:
+        rows = [_possible(_row(attack), domain, budget) for attack in dict.fromkeys(asked)]
+        if not rows:
+            raise InvalidInput("attacks must name at least one attack, got none")
+        return rows, {}
+    taken: list[Attack] = []
+    left_out: dict[str, str] = {}
+    for row in TABLE.values():
+        reason = row.unsuited(domain)
+        if reason is None and budget is not None and budget < row.fewest:
+            reason = f"needs at least {row.fewest} queries per sample, the budget is {budget}"
+        if reason is None:
+            taken.append(row)
+        else:
+            left_out[row.name] = reason
+    return taken, left_out
+
+
+def _row(attack: str | Attack) -> Attack:
+    if isinstance(attack, LabelAttack | ScoreAttack):
+        return attack
+    checks.one_of(TABLE, attack=attack)
+    return TABLE[attack]
+
+
+def _possible(row: Attack, domain: Domain, budget: int | None) -> Attack:
+    if reason := row.unsuited(domain):
+        raise InvalidInput(f"attack {row.name!r} {reason}")
+    row.allowed(budget)
+    return row

@@ -1,0 +1,244 @@
+"""What trains a model for the attacker: a recipe of ours, a scikit-learn estimator, or a function of the user's.
+
+A trainer fits one model on samples with a seed. What it has fitted is found again in the store where it can be told
+apart from others: a recipe by its settings, an estimator by its class and parameters, a function by the name its
+user gives.
+"""
+
+import inspect
+import io
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Protocol
+
+import joblib
+import torch
+from sklearn.base import BaseEstimator, clone
+
+from hardlabel.checks import InvalidInput
+from hardlabel.data.samples import Samples
+from hardlabel.models.kept import content_hash, find, trained
+from hardlabel.models.train import EpochReport, Recipe, Trained
+from hardlabel.store import Spec, Store
+
+FORMAT = 1  # Raised when the same trainer, data and seed come to mean another model: old ones are not found then.
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Made:
+    """A fitted model and what it took.
+
+    Attributes:
+        model: A torch module, an estimator, or whatever the user's function returns.
+        seconds: Wall time of the training, wherever and whenever it was done.
+        rows: Rows that went through the model in training, or None where nobody counted.
+        told: How the training ended, in words; may be empty.
+    """
+
+    model: object
+    seconds: float
+    rows: int | None = None
+    told: str = ""
+
+
+class Trainer(Protocol):
+    """Fits models, each from its own seed."""
+
+    @property
+    def description(self) -> str:
+        """The recipe, in words."""
+        ...
+
+    @property
+    def epochs(self) -> int | None:
+        """Most epochs of a training that reports them, else None."""
+        ...
+
+    def fit(self, samples: Samples, seed: int, on_epoch: Callable[[EpochReport], None] | None = None) -> Made:
+        """A model fitted on `samples`, or the one the store kept."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RecipeTrainer:
+    """Trains our networks by a recipe.
+
+    Attributes:
+        recipe: How.
+        classes: Number of logits.
+        device: Where the models run.
+        store: Keeps them; None keeps nothing.
+    """
+
+    recipe: Recipe
+    classes: int
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    store: Store | None = None
+
+    @property
+    def description(self) -> str:
+        words = f"{self.recipe.architecture}, {self.recipe.optimizer} {self.recipe.learning_rate:g}"
+        if self.recipe.weight_decay:
+            words += f", weight decay {self.recipe.weight_decay:g}"
+        if self.recipe.augment:
+            words += f", {len(self.recipe.augment)} augmentations"
+        if self.recipe.stop_at_accuracy is not None:
+            words += f", stopped at accuracy {self.recipe.stop_at_accuracy:g}"
+        return words
+
+    @property
+    def epochs(self) -> int:
+        return self.recipe.max_epochs
+
+    def fit(self, samples: Samples, seed: int, on_epoch: Callable[[EpochReport], None] | None = None) -> Made:
+        made = trained(
+            self.recipe,
+            samples,
+            classes=self.classes,
+            seed=seed,
+            device=self.device,
+            store=self.store,
+            on_epoch=on_epoch,
+        )
+        return _of_recipe(made)
+
+    def find(self, samples: Samples, seed: int) -> Made | None:
+        """The model `fit` would give if the store has it, else None."""
+        if self.store is None:
+            return None
+        found = find(self.recipe, samples, classes=self.classes, seed=seed, device=self.device, store=self.store)
+        return None if found is None else _of_recipe(found)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EstimatorTrainer:
+    """Fits clones of a scikit-learn classifier; `random_state`, where it has one, is set to the seed.
+
+    Attributes:
+        estimator: The classifier to clone; never fitted itself.
+        store: Keeps the fitted clones, as pickles: load a store only if you trust who wrote it.
+
+    Raises:
+        InvalidInput: It is no scikit-learn estimator.
+    """
+
+    estimator: BaseEstimator
+    store: Store | None = None
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.estimator, BaseEstimator) and hasattr(self.estimator, "predict")):
+            raise InvalidInput(f"estimator must be a scikit-learn classifier, got {type(self.estimator).__name__}")
+
+    @property
+    def description(self) -> str:
+        return " ".join(str(self.estimator).split())
+
+    @property
+    def epochs(self) -> None:
+        return None
+
+    def fit(self, samples: Samples, seed: int, on_epoch: Callable[[EpochReport], None] | None = None) -> Made:
+        del on_epoch  # It has none.
+        spec: Spec = {
+            "kind": "estimator",
+            "format": FORMAT,
+            "class": f"{type(self.estimator).__module__}.{type(self.estimator).__qualname__}",
+            "parameters": joblib.hash(self.estimator.get_params()),
+            "samples": content_hash(samples),
+            "seed": seed,
+            "sklearn": metadata.version("scikit-learn"),
+        }
+        return _kept(spec, self.store, lambda: self._fitted(samples, seed))
+
+    def _fitted(self, samples: Samples, seed: int) -> object:
+        fresh = clone(self.estimator)
+        if "random_state" in fresh.get_params():
+            fresh.set_params(random_state=seed % 2**32)
+        return fresh.fit(samples.inputs.flatten(1).cpu().numpy(), samples.labels.cpu().numpy())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FunctionTrainer:
+    """Calls the user's `function(inputs, labels, *, seed)`.
+
+    Attributes:
+        function: Trains a model and returns it.
+        arrays: Whether it is handed NumPy arrays instead of tensors.
+        name: What tells this way of training from others, so that the store can keep its models (as pickles); None
+            keeps nothing. The function's own text is part of the key, what it reads besides is not: change the name
+            with it.
+        store: Keeps the models.
+
+    Raises:
+        InvalidInput: The function does not take a seed.
+    """
+
+    function: Callable[..., object]
+    arrays: bool = True
+    name: str | None = None
+    store: Store | None = None
+
+    def __post_init__(self) -> None:
+        parameters = inspect.signature(self.function).parameters
+        if "seed" not in parameters and not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+            raise InvalidInput("trainer must take (inputs, labels, *, seed), got one without seed")
+
+    @property
+    def description(self) -> str:
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+    @property
+    def epochs(self) -> None:
+        return None
+
+    def fit(self, samples: Samples, seed: int, on_epoch: Callable[[EpochReport], None] | None = None) -> Made:
+        del on_epoch  # Nobody tells of them.
+        if self.name is None or self.store is None:
+            return _kept({}, None, lambda: self._called(samples, seed))
+        try:
+            text = inspect.getsource(self.function)
+        except (OSError, TypeError):
+            text = ""  # Typed in a console, or a callable object.
+        spec: Spec = {
+            "kind": "function",
+            "format": FORMAT,
+            "name": self.name,
+            "function": self.description,
+            "text": text,
+            "samples": content_hash(samples),
+            "seed": seed,
+        }
+        return _kept(spec, self.store, lambda: self._called(samples, seed))
+
+    def _called(self, samples: Samples, seed: int) -> object:
+        inputs, labels = samples.inputs.cpu(), samples.labels.cpu()
+        # Below 2**32, so that NumPy's and scikit-learn's generators take it.
+        if self.arrays:
+            return self.function(inputs.numpy(), labels.numpy(), seed=seed % 2**32)
+        return self.function(inputs, labels, seed=seed % 2**32)
+
+
+def _of_recipe(made: Trained) -> Made:
+    told = f"{made.epochs} epochs, train accuracy {made.train_accuracy:.3f}"
+    return Made(model=made.model, seconds=made.seconds, rows=made.rows, told=told)
+
+
+def _kept(spec: Spec, store: Store | None, make: Callable[[], object]) -> Made:
+    """The model of `spec` from the store, or made and saved there where it can be pickled."""
+    kept = None if store is None else store.load(spec)
+    if kept is not None:
+        content = torch.load(io.BytesIO(kept), map_location="cpu", weights_only=False)
+        return Made(model=content["model"], seconds=content["seconds"])
+    started = time.perf_counter()
+    made = Made(model=make(), seconds=time.perf_counter() - started)
+    if store is not None:
+        file = io.BytesIO()
+        try:
+            torch.save({"model": made.model, "seconds": made.seconds}, file)
+        except (pickle.PicklingError, AttributeError, TypeError):
+            return made  # A model that cannot be written is trained again another time.
+        store.save(spec, file.getvalue())
+    return made

@@ -1,0 +1,201 @@
+"""Features: several label signals of the same samples side by side, the sample itself asked once for all."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hardlabel import checks
+from hardlabel.checks import InvalidInput
+from hardlabel.data import augment
+from hardlabel.data.augment import STILL, Move
+from hardlabel.data.domain import Domain, NoiseLevel
+from hardlabel.data.samples import Samples
+from hardlabel.oracles.base import LabelOracle, PaidLabels
+from hardlabel.signals.augmentation import Augmentation
+from hardlabel.signals.base import Access, Knowledge, LabelPlan, LabelSignal, Measurement
+from hardlabel.signals.gap import Gap
+from hardlabel.signals.noise import Noise
+from hardlabel.signals.path import Path
+from hardlabel.signals.shares import Shares
+
+ONE_PATH, TWO_PATHS = 5, 9  # Queries of an exact bisection; both paths start at the sample, which is asked once.
+FEWEST_DRAWS = 2  # Noisy copies per level below which a share is not worth its queries.
+LEVELS = {"image": 3}  # Noise levels asked about; images have moves besides.
+LEVELS_ELSEWHERE = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """What several label signals see, one after another, their columns side by side.
+
+    The sample itself is asked once: the first part that asks pays, each later one is told the answer it got. All
+    else costs what the parts cost alone. Every part gets the same seed, so that two noise levels see the same draws.
+    No column is censored: an interval without end is cut 1 beyond its finite edge, both edges stay as columns.
+    Points are clipped into a continuous domain first (Samples allow a rounding error), so that parts which clip and
+    parts which do not ask about the same point.
+
+    Attributes:
+        parts: The signals, in the order they are asked.
+    """
+
+    access: ClassVar[Access] = Access.LABEL
+    parts: tuple[LabelSignal, ...]
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise InvalidInput("parts must name at least one signal, got none")
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.parts))
+
+    def prepare(self, samples: Samples, knowledge: Knowledge, seed: int) -> "FeaturesPlan":
+        if samples.domain.continuous:
+            samples = Samples(
+                ids=samples.ids,
+                inputs=samples.domain.clip(samples.inputs),
+                labels=samples.labels,
+                domain=samples.domain,
+            )
+        return FeaturesPlan(self, samples, tuple(part.prepare(samples, knowledge, seed) for part in self.parts))
+
+
+def parts_for(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
+    """What to ask within `queries` queries per sample: one path, two paths, then shares of moved and noisy copies.
+
+    One path takes 5 queries, two take 9; what a budget leaves beyond goes to shares where it pays for at least
+    FEWEST_DRAWS noisy copies per level. With 50 queries that is all of 50 on images and 49 elsewhere.
+
+    Raises:
+        InvalidInput: Fewer than 5 queries.
+    """
+    checks.at_least(ONE_PATH, queries=queries)
+    if queries < TWO_PATHS:
+        return (Path(queries=ONE_PATH, routes=("others",), informed=False),)
+    paths = Path(queries=TWO_PATHS, routes=("others", "runner-up"), informed=False)
+    moves = _groups() if domain.kind == "image" else ()
+    levels = _spread(domain, LEVELS.get(domain.kind, LEVELS_ELSEWHERE))
+    draws = (queries - TWO_PATHS - sum(map(len, moves))) // len(levels)
+    return (paths, Shares(moves=moves, levels=levels, draws=draws)) if draws >= FEWEST_DRAWS else (paths,)
+
+
+@dataclass(frozen=True, eq=False)
+class FeaturesPlan:
+    """See `LabelPlan`."""
+
+    signal: Features
+    samples: Samples
+    plans: tuple[LabelPlan, ...]
+
+    @property
+    def queries(self) -> tuple[int, int]:
+        asking = [_asks_the_sample(part) for part in self.signal.parts]
+        fewest, most = (sum(plan.queries[end] for plan in self.plans) for end in (0, 1))
+        # A part of unknown kind may ask about the sample or not: it lowers the fewest and not the most.
+        return fewest - max(0, len(asking) - asking.count(False) - 1), most - max(0, asking.count(True) - 1)
+
+    def measure(self, oracle: PaidLabels) -> Measurement:
+        answers = _Answers(self.samples)
+        found, spared = [], torch.zeros(len(self.samples), dtype=torch.int64)
+        for part, plan in zip(self.signal.parts, self.plans, strict=True):
+            if _asks_the_sample(part) is False:
+                found.append(plan.measure(oracle))
+                continue
+            telling = _Remembering(oracle, answers)
+            found.append(plan.measure(telling))
+            spared += telling.spared.long().cpu()
+        columns = [
+            _finite(one.values) if getattr(part, "censored", False) else one.values
+            for part, one in zip(self.signal.parts, found, strict=True)
+        ]
+        return Measurement(
+            torch.cat(columns, 1),
+            torch.stack([one.queries.cpu() for one in found]).sum(0) - spared,
+            torch.stack([one.complete.cpu() for one in found]).all(0),
+        )
+
+
+class _Answers:
+    """What is known of the samples themselves: labels (n,), -1 where none was asked for yet."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.labels = torch.full_like(samples.labels, -1)
+        self._samples = samples
+        self._ids, self._order = samples.ids.sort()
+
+    def places(self, inputs: Tensor, ids: Tensor) -> Tensor:
+        """The row of the sample that each input is, (q,); -1 where the input is but a copy."""
+        found = torch.searchsorted(self._ids, ids).clamp_max(len(self._ids) - 1)
+        places = self._order[found]
+        same = (self._samples.ids[places] == ids) & (inputs == self._samples.inputs[places]).flatten(1).all(1)
+        return torch.where(same, places, -1)
+
+
+class _Remembering:
+    """PaidLabels for one part: the answer about a sample itself is told where an earlier part has paid for it.
+
+    Once per sample: a part that asks about the same point again, by a copy that noise left alone, pays as it would
+    alone. Its cost alone less one is then its cost here, whatever the points.
+    """
+
+    def __init__(self, inner: PaidLabels, answers: _Answers) -> None:
+        self._inner, self._answers = inner, answers
+        self._asked = torch.zeros_like(answers.labels, dtype=torch.bool)
+        self.spared = torch.zeros_like(self._asked)
+
+    def aside(self, purpose: str) -> LabelOracle:
+        return self._inner.aside(purpose)
+
+    def ask(self, inputs: Tensor, ids: Tensor) -> Tensor:
+        places = self._answers.places(inputs, ids)
+        first = self._first(places)
+        told = first & (self._answers.labels[places] >= 0)
+        labels = torch.empty(len(inputs), dtype=torch.int64, device=inputs.device)
+        labels[told] = self._answers.labels[places[told]]
+        if not bool(told.all()):
+            labels[~told] = self._inner.ask(inputs[~told], ids[~told])
+        self._answers.labels[places[first]] = labels[first]
+        self._asked[places[first]] = True
+        self.spared[places[told]] = True
+        return labels
+
+    def _first(self, places: Tensor) -> Tensor:
+        """Which questions are this part's first about a sample itself, bool (q,)."""
+        rows = torch.arange(len(places), device=places.device)
+        new = (places >= 0) & ~self._asked[places]
+        first = torch.full_like(self._answers.labels, len(places))
+        first = first.scatter_reduce(0, places[new], rows[new], "amin")
+        return new & (first[places] == rows)
+
+
+def _asks_the_sample(part: LabelSignal) -> bool | None:
+    """Whether a signal asks each sample itself, which later parts need not pay; None where nobody knows."""
+    if isinstance(part, Path | Gap | Noise):
+        return True
+    if isinstance(part, Augmentation):
+        return STILL in part.moves
+    return False if isinstance(part, Shares) else None
+
+
+def _finite(values: Tensor) -> Tensor:
+    """Pairs of edges (n, 2c) with infinite ones 1 beyond their finite partners; NaN where both are infinite."""
+    lower, upper = values[:, 0::2], values[:, 1::2]
+    ends = torch.where(lower.isinf(), upper - 1, lower), torch.where(upper.isinf(), lower + 1, upper)
+    pairs = torch.stack(ends, 2).flatten(1)
+    return pairs.where(pairs.isfinite(), torch.nan)
+
+
+def _groups() -> tuple[tuple[Move, ...], ...]:
+    """Moves that are one feature each: shifts by 1 and by 2, rotations, the mirror image; 17 copies."""
+    turned = augment.union(augment.rotations(4), augment.rotations(8))
+    sets = (augment.translations(1), augment.translations(2), turned, augment.flips())
+    return tuple(tuple(move for move in moves if move != STILL) for moves in sets)
+
+
+def _spread(domain: Domain, count: int) -> tuple[NoiseLevel, ...]:
+    """`count` of the domain's noise levels, evenly spread over its ladder; all where it has no more."""
+    ladder = domain.noise_levels
+    if len(ladder) <= count:
+        return ladder
+    return tuple(ladder[(2 * i + 1) * len(ladder) // (2 * count)] for i in range(count))
