@@ -1,2 +1,149 @@
-def write(folder, path):
-    pass
+"""Writes RESULTS.md from the parts of a study."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from settings import SETTINGS
+
+NULL_LIMIT = 4.0  # Standard errors of the null that the worst of all targets and attacks may reach.
+
+HEAD = """# Leakage per query
+Made by `make study` (studies/win_per_query.py): every attack on the same targets and samples. Each target is one of a pool's
+complementary pairs, its partner left out; reference models are the others. AUC: mean over targets, with a 95 % interval over
+targets and samples; TPR at 1 % FPR with one threshold for all targets. Differences are paired, against plain online LiRA, which
+sees confidences. Reference compute: rows through the attacker's own models per target, training apart, and seconds on one core.
+Attacks that see scores are marked *.
+"""
+
+
+def write(folder: Path, path: Path) -> None:
+    """Puts the parts that are there, in the settings' order, into one file."""
+    text = [HEAD]
+    for setting in SETTINGS.values():
+        part = folder / f"{setting.name}.json"
+        if part.exists():
+            text += _setting(setting, json.loads(part.read_text()))
+    path.write_text("\n".join(text).rstrip() + "\n")
+
+
+def _setting(setting, part: dict) -> Iterable[str]:
+    train, test = part["accuracy"]
+    made = part["environment"]
+    yield f"\n## {setting.title}"
+    yield (
+        f"{len(part['attacks'][0]['aucs'])} targets, {setting.attacked} samples, train/test accuracy "
+        f"{train:.3f}/{test:.3f}; training of all models {part['training_seconds']:.0f} s, the study "
+        f"{made['seconds']:.0f} s; seed {made['seed']}; {_versions(made)}.\n"
+    )
+    yield "| attack | queries, mean (most) | AUC | TPR@1%FPR | AUC minus LiRA | TPR / LiRA's | own rows | s |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for one in part["attacks"]:
+        overhead = f" + {one['overhead']:,} in all" if one["overhead"] else ""
+        yield (
+            f"| {_name(one['attack'])} | {one['queries']:.1f} ({one['most']}){overhead} | {_interval(one['auc'])} "
+            f"| {_interval(one['tpr'])} | {_signed(one['difference'])} | {_interval(one['ratio'], 2)} "
+            f"| {one['rows']:,} | {one['seconds']:.0f} |"
+        )
+    yield ""
+    yield from _claims(setting, part)
+    yield from _hopskipjump(part["hopskipjump"])
+    yield from _null(part["null"])
+    yield from _counts(part["counts"])
+    yield from _mismatched(part["mismatched"])
+
+
+def _claims(setting, part: dict) -> Iterable[str]:
+    found = {one["attack"]: one for one in part["attacks"]}
+    yield "Declared beforehand:"
+    for name, budget, margin in setting.claims:
+        one = found[f"{name}@{budget}"]
+        low = one["difference"][1]
+        verdict = "not worse" if low > -margin else "NOT shown"
+        equal = ", and better than LiRA itself" if low > 0 else ""
+        yield (
+            f"- `{name}` at {budget} queries or fewer, by more than {margin:.3f} AUC: **{verdict}** "
+            f"({_signed(one['difference'])}{equal}); TPR ratio {_interval(one['ratio'], 2)}."
+        )
+    yield ""
+
+
+def _hopskipjump(rows: list[dict]) -> Iterable[str]:
+    if not rows:
+        return
+    yield "| ours | theirs | samples | AUC, ours | AUC, theirs | difference | TPR@1%FPR, ratio |"
+    yield "|---|---|---|---|---|---|---|"
+    for one in rows:
+        yield (
+            f"| {one['first']} | {one['second']} | {one['samples']} | {_interval(one['ours'])} | "
+            f"{_interval(one['theirs'])} | {_signed(one['difference'])} | {_interval(one['ratio'], 2)} |"
+        )
+    yield ""
+
+
+def _null(rows: list[dict]) -> Iterable[str]:
+    every = np.array([one["z"] for one in rows])
+    worst = max(rows, key=lambda one: max(map(abs, one["z"])))
+    verdict = "passed" if np.abs(every).max() < NULL_LIMIT else "FAILED"
+    yield (
+        f"Null test (answers from a model that saw none of the pool, membership as the design has it), judged per target "
+        f"over {len(rows)} attacks: **{verdict}**; largest |z| {np.abs(every).max():.2f} ({worst['attack']}), "
+        f"standard deviation of z {every.std():.2f} where 1 is expected.\n"
+    )
+
+
+def _counts(rows: list[dict]) -> Iterable[str]:
+    if not rows:
+        return
+    names = list(dict.fromkeys(one["attack"] for one in rows))
+    yield "AUC / TPR@1%FPR by the number of reference models (half of them trained on a sample):\n"
+    yield "| models | " + " | ".join(map(_name, names)) + " |"
+    yield "|---|" + "---|" * len(names)
+    for models in dict.fromkeys(one["models"] for one in rows):
+        here = {one["attack"]: one for one in rows if one["models"] == models}
+        cells = (f"{here[n]['auc'][0]:.3f} / {_number(here[n]['tpr'][0])}" if n in here else "-" for n in names)
+        yield f"| {models} | " + " | ".join(cells) + " |"
+    yield ""
+
+
+def _mismatched(rows: list[dict]) -> Iterable[str]:
+    if not rows:
+        return
+    names = list(dict.fromkeys(one["attack"] for one in rows))
+    yield "AUC / TPR@1%FPR where references and crafters were trained otherwise than the target:\n"
+    yield "| references and crafters | signals | " + " | ".join(map(_name, names)) + " |"
+    yield "|---|---|" + "---|" * len(names)
+    for kind in dict.fromkeys((one["models"], one["standardized"]) for one in rows):
+        here = {one["attack"]: one for one in rows if (one["models"], one["standardized"]) == kind}
+        cells = (f"{here[n]['auc'][0]:.3f} / {_number(here[n]['tpr'][0])}" for n in names)
+        yield f"| {kind[0]} | {'standardised' if kind[1] else 'as they are'} | " + " | ".join(cells) + " |"
+    yield ""
+
+
+def _name(attack: str) -> str:
+    scores = {"loss", "lira", "lira-offline", "lira-shrunken", "rmia", "rmia-offline"}
+    return f"{attack} *" if attack in scores else attack
+
+
+def _versions(made: dict) -> str:
+    return ", ".join(f"{name} {version}" for name, version in made["versions"].items()) + f"; {made['machine']}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _interval(estimate: list, digits: int = 3) -> str:
+    value, low, high = estimate
+    if value is None:
+        return "-"
+    ends = "" if low is None or high is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{value:.{digits}f}{ends}"
+
+
+def _signed(estimate: list) -> str:
+    value, low, high = estimate
+    if value is None:
+        return "-"
+    return f"{value:+.3f}" + ("" if low is None or high is None else f" [{low:+.3f}, {high:+.3f}]")

@@ -325,6 +325,9 @@ def test_a_denominator_that_few_draws_find_leaves_no_upper_end():
     assert found.value > 1
     assert found.high is None
     assert "second" in found.note
+    # Against itself it is 1 where the member is drawn, and anything elsewhere.
+    itself = tpr_ratio(second, second, inside, 0.05, seed=0, resamples=100)
+    assert (itself.value, itself.low, itself.high) == (1, 0, None)
 
 
 def test_a_pool_too_small_for_the_rate_gives_no_figure():

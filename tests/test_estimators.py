@@ -341,7 +341,7 @@ def test_probabilities_of_another_form_are_refused():
         LogisticRegression(),
         RandomForestClassifier(5, random_state=0),
         make_pipeline(StandardScaler(), GaussianNB()),
-        HistGradientBoostingClassifier(max_iter=2),
+        HistGradientBoostingClassifier(max_iter=2, random_state=0),
     ],
     ids=lambda model: type(model).__name__,
 )

@@ -61,11 +61,11 @@ class Foreign:
     access: ClassVar = Access.LABEL
     censored: ClassVar = True
 
-    def __init__(self, *, twice=False, edges=(-math.inf, math.inf), complete=True):
-        self.twice, self.edges, self.complete = twice, edges, complete
+    def __init__(self, *, plan=None, twice=False, edges=(-math.inf, math.inf), complete=True):
+        self.plan, self.twice, self.edges, self.complete = plan or ForeignPlan, twice, edges, complete
 
     def prepare(self, samples, knowledge, seed):
-        return ForeignPlan(self, samples)
+        return self.plan(self, samples)
 
 
 class ForeignPlan:
@@ -197,13 +197,9 @@ def test_a_question_under_another_id_is_never_told():
             oracle.ask(self.samples.inputs, self.samples.ids + 100)
             return super().measure(oracle)
 
-    class Signal(Foreign):
-        def prepare(self, samples, knowledge, seed):
-            return Asking(self, samples)
-
     samples = random_samples(VECTORS, 4, classes=2)
     oracle, account = charged(half_space(VECTORS), 2)
-    Features(parts=(Gap(), Signal(), Signal())).prepare(samples, NOTHING, 0).measure(oracle)
+    Features(parts=(Gap(), Foreign(plan=Asking), Foreign(plan=Asking))).prepare(samples, NOTHING, 0).measure(oracle)
     assert account.spent(samples.ids + 100).tolist() == [2] * 4
 
 
@@ -220,13 +216,9 @@ def test_overheads_go_past_the_memory():
             oracle.aside("probe").ask(self.samples.inputs, self.samples.ids)
             return super().measure(oracle)
 
-    class Signal(Foreign):
-        def prepare(self, samples, knowledge, seed):
-            return Asking(self, samples)
-
     samples = random_samples(VECTORS, 4, classes=2)
     oracle, account = charged(half_space(VECTORS), 1)
-    Features(parts=(Gap(), Signal())).prepare(samples, NOTHING, 0).measure(oracle)
+    Features(parts=(Gap(), Foreign(plan=Asking))).prepare(samples, NOTHING, 0).measure(oracle)
     assert dict(account.overhead) == {"probe": 4}
 
 

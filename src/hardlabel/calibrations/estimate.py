@@ -47,6 +47,7 @@ class EstimatedConfidence:
 
     per_sample: ClassVar[bool] = True
     requires_references: ClassVar[bool] = True
+    wants_logits: ClassVar[bool] = True
     inner: Calibration
     folds: int = 4
     rounds: int = 120

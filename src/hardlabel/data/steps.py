@@ -101,9 +101,8 @@ def _categories(layout: Layout, inputs: Tensor, slope: Tensor) -> Moves:
     cells[layout.group, layout.place] = layout.hot
     old = layout.per_group(inputs[:, layout.hot] * layout.place).long()[..., None]
     own = slopes.gather(2, old)
-    new = slopes.scatter(2, old, -torch.inf).argmax(2, keepdim=True) if wide else old
-    gains = slopes.gather(2, new) - own
-    gains = torch.where(new == old, 0.0, gains)[..., 0]
+    new = slopes.argmax(2, keepdim=True) if wide else old  # The one held, at no gain, where none is better.
+    gains = (slopes.gather(2, new) - own)[..., 0]
     cells = cells.expand(count, -1, -1)
     columns = torch.cat([cells.gather(2, old), cells.gather(2, new)], 2)
     return gains, columns, inputs.new_tensor([0.0, 1.0]).expand(count, groups, 2)

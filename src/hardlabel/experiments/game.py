@@ -225,7 +225,9 @@ class Game:
             plan = self.asking.prepared(question, self.target).plan
             beliefs: Beliefs | None = getattr(fitted, "beliefs", None)
             if beliefs is not None and isinstance(plan, SequentialPlan):
-                own = _replayed_scores(calibration, references, plan, seed=self.asking.seed)
+                # Choices are made once, on all references: made anew for each, they would cost hours and change little.
+                settled = getattr(fitted, "settled", calibration)
+                own = _replayed_scores(settled, references, plan, seed=self.asking.seed)
             else:
                 beliefs, own = None, fitted.reference_scores
             inside = references.inside[:, : references.scored]

@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 
 from hardlabel.experiments.record import AttackResult, Results
 from hardlabel.metrics.estimate import Estimate
+from hardlabel.reports.attacker import queries, who
+from hardlabel.reports.picking import resolved
 from hardlabel.reports.severity import FEWEST, SEVERE_AUC, Severity, beats_guessing, below_guessing, reached, wide
-from hardlabel.reports.wording import counted, decimal, figure, finely, interval, listed, number, odds, percent, times
+from hardlabel.reports.wording import counted, decimal, figure, finely, interval, listed, number, odds, percent
 from hardlabel.signals.base import Access
 
 FEWER_QUERIES = 5  # How many times fewer queries make a comparable attack worth naming.
@@ -47,13 +49,13 @@ def too_few(results: Results, labels: Sequence[AttackResult]) -> list[str]:
 def found(attack: AttackResult, fpr: str) -> str:
     rate = float(fpr)
     return (
-        f"{_attacker(attack)} finds, at {percent(rate)} false alarms, "
+        f"{who(attack)} finds, at {percent(rate)} false alarms, "
         f"{figure(attack.tpr_at_fpr[fpr], percent)} of the members; guessing would find {percent(rate)}."
     )
 
 
 def right_cases(attack: AttackResult) -> str:
-    start = _attacker(attack)
+    start = who(attack)
     if below_guessing([attack]):
         return (
             f"{start} ranks members measurably below non-members, with an AUC of {figure(attack.auc)}; guessing has "
@@ -100,7 +102,7 @@ def which(
 ) -> list[str]:
     """How the attack of the headline was picked, and what picking it does to its figures."""
     overhead = sum(attack.overhead.values())
-    besides = [f"“{attack.name}” also sent {_queries(overhead)} that belong to no record."] if overhead else []
+    besides = [f"“{attack.name}” also sent {queries(overhead)} that belong to no record."] if overhead else []
     if len(labels) == 1:
         return [f"“{attack.name}” is the only label-only attack run.", *besides]
     by = (
@@ -146,7 +148,7 @@ def others(attack: AttackResult, fpr: str | None, labels: Sequence[AttackResult]
     if cheaper:
         other, estimate = min(cheaper, key=lambda pair: pair[0].queries_per_sample.mean)
         told.append(
-            f"Far cheaper, “{other.name}” with {_queries(other.queries_per_sample.mean)} per record does comparably: "
+            f"Far cheaper, “{other.name}” with {queries(other.queries_per_sample.mean)} per record does comparably: "
             f"its {name} is {figure(estimate, write)}, and the intervals overlap."
         )
     return told
@@ -246,24 +248,6 @@ def beside_confidences(
     if compared and told:
         return [first, f"Paired on the same records, one who uses “{compared}” {told}."]
     return [first, "The record holds no paired comparison of the two."]
-
-
-def resolved(attacks: Sequence[AttackResult]) -> list[str]:
-    """The false-positive rates resolved for some attack, smallest first."""
-    known = {fpr for attack in attacks for fpr, estimate in attack.tpr_at_fpr.items() if estimate.value is not None}
-    return sorted(known, key=float)
-
-
-def _attacker(attack: AttackResult) -> str:
-    queries = attack.queries_per_sample
-    asks = f"asks {times(queries.mean)} per record"
-    if round(queries.mean, 1) != queries.max:
-        asks += f" on average (at most {number(queries.max)})"
-    return f"An attacker who sees only labels and {asks} (“{attack.name}”)"
-
-
-def _queries(count: float) -> str:
-    return f"{number(count)} {'query' if count == 1 else 'queries'}"
 
 
 def _quoted(attack: AttackResult, fpr: str | None) -> tuple[Estimate, Callable[[float], str]]:

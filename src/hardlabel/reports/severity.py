@@ -1,14 +1,38 @@
 """How bad a finding is, by a rule that the report prints."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from typing import Protocol, TypeVar
 
-from hardlabel.experiments.record import AttackResult
+from hardlabel.experiments.record import Queries
+from hardlabel.metrics.estimate import Estimate
 from hardlabel.reports.wording import percent
 
 SEVERE_AUC, SEVERE_GAIN, SEVERE_FPR = 0.75, 10, 0.01
 CLEAR_AUC, CLEAR_GAIN = 0.6, 3
 FEWEST = 20  # Members, and non-members, without whom finding nothing says nothing.
+
+
+class Graded(Protocol):
+    """What an attack's entry holds in the record of an audit and in that of a recipe's alike."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def access(self) -> str: ...
+
+    @property
+    def queries_per_sample(self) -> Queries: ...
+
+    @property
+    def auc(self) -> Estimate: ...
+
+    @property
+    def tpr_at_fpr(self) -> Mapping[str, Estimate]: ...
+
+
+A = TypeVar("A", bound=Graded)
 
 
 class Severity(StrEnum):
@@ -45,7 +69,7 @@ TITLES = {
 }
 
 
-def grade(attacks: Sequence[AttackResult], *, fewest: int) -> Severity:
+def grade(attacks: Sequence[Graded], *, fewest: int) -> Severity:
     """The severity of what label-only attacks found on groups of which the smaller has `fewest` records.
 
     Unknown where no attack has an AUC with an interval.
@@ -59,7 +83,7 @@ def grade(attacks: Sequence[AttackResult], *, fewest: int) -> Severity:
     return worst
 
 
-def reached(attack: AttackResult) -> dict[str | None, Severity]:
+def reached(attack: Graded) -> dict[str | None, Severity]:
     """The severity that each figure of an attack reaches by itself: by false-positive rate, and None for the AUC."""
     found: dict[str | None, Severity] = {None: _of_auc(attack)}
     for fpr, estimate in attack.tpr_at_fpr.items():
@@ -68,23 +92,23 @@ def reached(attack: AttackResult) -> dict[str | None, Severity]:
     return found
 
 
-def wide(attacks: Sequence[AttackResult]) -> list[AttackResult]:
+def wide(attacks: Sequence[A]) -> list[A]:
     """The attacks whose AUC interval does not exclude what is called severe."""
     return [attack for attack in attacks if attack.auc.high is not None and attack.auc.high >= SEVERE_AUC]
 
 
-def below_guessing(attacks: Sequence[AttackResult]) -> list[AttackResult]:
+def below_guessing(attacks: Sequence[A]) -> list[A]:
     """The attacks that rank members measurably below non-members."""
     return [attack for attack in attacks if attack.auc.high is not None and attack.auc.high < 0.5]
 
 
-def beats_guessing(attack: AttackResult, fpr: str) -> bool:
+def beats_guessing(attack: Graded, fpr: str) -> bool:
     """Whether the interval of the TPR at `fpr` lies above `fpr`, which guessing would find."""
     estimate = attack.tpr_at_fpr.get(fpr)
     return estimate is not None and estimate.low is not None and estimate.low > float(fpr)
 
 
-def _of_auc(attack: AttackResult) -> Severity:
+def _of_auc(attack: Graded) -> Severity:
     low = attack.auc.low
     if low is None:
         return Severity.NONE

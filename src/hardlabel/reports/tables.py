@@ -3,16 +3,31 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from hardlabel.experiments.record import AttackResult, AuditRecord, Difference, Results
+from hardlabel.experiments.record import AttackResult, AuditRecord, Difference
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.metrics.rates import rate_interval
+from hardlabel.reports.severity import A, Graded
 from hardlabel.signals.base import Access
 
 KINDS = {Access.LABEL: "Sees labels only", Access.SCORES: "Sees confidences too (for comparison)"}
+
+
+A_co = TypeVar("A_co", bound=Graded, covariant=True)
+
+
+class Attacked(Protocol[A_co]):
+    """The results of either kind of audit, as far as these tables go."""
+
+    @property
+    def attacks(self) -> Sequence[A_co]: ...
+
+    @property
+    def differences(self) -> Sequence[Difference]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +53,7 @@ class Exposed:
     false_alarms: Estimate
 
 
-def in_order(results: Results) -> list[AttackResult]:
+def in_order(results: Attacked[A]) -> list[A]:
     """The attacks as every table and figure shows them: labels only first, then by falling AUC, undefined last."""
     return sorted(
         results.attacks,
@@ -50,13 +65,13 @@ def in_order(results: Results) -> list[AttackResult]:
     )
 
 
-def by_access(results: Results) -> list[tuple[str, list[AttackResult]]]:
+def by_access(results: Attacked[A]) -> list[tuple[str, list[A]]]:
     """The same in groups with a title each; empty groups are left out."""
     groups = [(title, [a for a in in_order(results) if a.access == access]) for access, title in KINDS.items()]
     return [group for group in groups if group[1]]
 
 
-def rates(results: Results) -> list[str]:
+def rates(results: Attacked[Graded]) -> list[str]:
     """The false-positive rates reported, largest first."""
     return sorted({fpr for attack in results.attacks for fpr in attack.tpr_at_fpr}, key=float, reverse=True)
 
@@ -74,7 +89,7 @@ def lowest_rate(attack: AttackResult, fpr: float) -> float | None:
     return lowest if lowest > fpr else None
 
 
-def comparisons(results: Results) -> list[tuple[str, list[Difference]]]:
+def comparisons(results: Attacked[Graded]) -> list[tuple[str, list[Difference]]]:
     """The paired comparisons in groups with a title each; empty groups, and pairs told before, are left out."""
     sees = {attack.name: attack.access for attack in results.attacks}
     label, scores = str(Access.LABEL), str(Access.SCORES)

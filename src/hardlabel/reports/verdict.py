@@ -7,8 +7,8 @@ from hardlabel.experiments.record import AttackResult, AuditRecord, Results, Tar
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.metrics.intervals import operating_point
 from hardlabel.randomness import derive
-from hardlabel.reports import sentences
-from hardlabel.reports.severity import MEASURED, TITLES, Severity, beats_guessing, below_guessing, grade, reached
+from hardlabel.reports import attacker, picking, sentences
+from hardlabel.reports.severity import MEASURED, TITLES, Severity, grade
 from hardlabel.signals.base import Access
 
 
@@ -50,9 +50,9 @@ def verdict(record: AuditRecord) -> Verdict:
     results = record.results
     labels = _with_access(results, Access.LABEL)
     severity = _severity(results, labels)
-    earned = _earned(labels, severity)
-    strongest, fpr = _strongest(earned, low_fpr=severity in MEASURED)
-    scores = _best(_with_access(results, Access.SCORES), fpr)
+    earned = picking.earned(labels, severity)
+    strongest, fpr = picking.strongest(earned, low_fpr=severity in MEASURED)
+    scores = picking.best(_with_access(results, Access.SCORES), fpr)
     precision = Estimate.undefined("no false-positive rate was resolved")
     if strongest and fpr and severity in MEASURED:
         precision = _precision(record, strongest.name, fpr)
@@ -73,12 +73,14 @@ def verdict(record: AuditRecord) -> Verdict:
         if severity in MEASURED:
             told += sentences.why_this_grade(strongest, severity, fpr)
             told += sentences.which(strongest, fpr, labels, earned)
+            told += attacker.models_used(strongest, results.references)
             told += sentences.others(strongest, fpr, labels)
         if severity is Severity.SLIGHT:
             told.append(sentences.perhaps_chance(results, labels))
         told += sentences.low_rates(labels, results, fpr, found=severity in MEASURED)
         told += sentences.wrong_way(labels, strongest)
         told += sentences.beside_confidences(results, strongest, scores, fpr)
+    told += attacker.named(results.choice, results.budget, labels, spoken_of=strongest)
     return Verdict(
         severity=severity,
         title=TITLES[severity],
@@ -108,15 +110,6 @@ def _mismatched(target: Target) -> bool:
     return accuracy.value <= guessing or (accuracy.high is not None and accuracy.high <= hardly)
 
 
-def _earned(labels: Sequence[AttackResult], severity: Severity) -> list[AttackResult]:
-    """The attacks that reach the severity, all of them without measured leakage; the wrong way round only alone."""
-    if severity not in MEASURED:
-        return list(labels)
-    reaching = [attack for attack in labels if severity in reached(attack).values()]
-    wrong = below_guessing(reaching)
-    return [attack for attack in reaching if attack not in wrong] or reaching
-
-
 def _precision(record: AuditRecord, attack: str, fpr: str) -> Estimate:
     """How often an accusation is right at the operating point of the headline."""
     rows = record.scores[record.scores["attack"] == attack]
@@ -135,22 +128,3 @@ def _precision(record: AuditRecord, attack: str, fpr: str) -> Estimate:
 
 def _with_access(results: Results, access: Access) -> list[AttackResult]:
     return [attack for attack in results.attacks if attack.access == access]
-
-
-def _strongest(attacks: Sequence[AttackResult], *, low_fpr: bool) -> tuple[AttackResult | None, str | None]:
-    for fpr in sentences.resolved(attacks) if low_fpr else ():
-        better = [attack for attack in attacks if beats_guessing(attack, fpr)]
-        if better:
-            return _best(better, fpr), fpr
-    return _best(attacks, None), None
-
-
-def _best(attacks: Sequence[AttackResult], fpr: str | None) -> AttackResult | None:
-    """The attack that finds most members at `fpr`; by AUC where `fpr` is None or not resolved."""
-    found = {attack.name: attack.tpr_at_fpr.get(fpr or "", Estimate.undefined("")).value for attack in attacks}
-    known = [attack for attack in attacks if attack.auc.value is not None]
-    return max(known, key=lambda attack: (_or_nothing(found[attack.name]), _or_nothing(attack.auc.value)), default=None)
-
-
-def _or_nothing(value: float | None) -> float:
-    return -1.0 if value is None else value

@@ -213,8 +213,7 @@ def _evaluating(models: Sequence[nn.Module]) -> Iterator[None]:
 
 def _unit(directions: Tensor) -> Tensor:
     flat = directions.flatten(1)
-    # The largest entry first, so that the square of a tiny gradient does not vanish.
-    flat = flat / flat.abs().max(1, keepdim=True).values
+    assert flat.dtype == torch.float64, "the square of a tiny float32 gradient would vanish"
     return (flat / flat.square().sum(1, keepdim=True).sqrt()).reshape(directions.shape)
 
 

@@ -48,7 +48,7 @@ class Shares:
 
     def __str__(self) -> str:
         moved = [f"{' + '.join(str(len(group)) for group in self.moves)} moved copies"] if self.moves else []
-        levels = "; ".join(map(str, self.levels))
+        levels = " / ".join(map(str, self.levels))
         noisy = [f"{self.draws} noisy copies at each of {levels}"] if self.levels else []
         return f"shares of {' and of '.join(moved + noisy)}"
 

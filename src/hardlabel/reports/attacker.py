@@ -1,0 +1,123 @@
+"""What the attacker spends and has: queries, models of its own, and the attack that the ladder names for it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from hardlabel.attacks.ladder import USUAL
+from hardlabel.experiments.record import Choice, Compute, ReferenceModels
+from hardlabel.reports.severity import Graded
+from hardlabel.reports.wording import counted, duration, figure, number, percent, times
+
+
+class Costed(Graded, Protocol):
+    """An attack's entry in either record, with what it cost on the attacker's own models."""
+
+    @property
+    def references(self) -> int: ...
+
+    @property
+    def reference_compute(self) -> Compute: ...
+
+
+def who(attack: Costed) -> str:
+    """The attacker as a sentence's subject: what it sees, asks and trains."""
+    asked = attack.queries_per_sample
+    asks = f"asks {times(asked.mean)} per record"
+    if round(asked.mean, 1) != asked.max:
+        asks += f" on average (at most {number(asked.max)})"
+    if attack.references:
+        told = f", {asks} and trains {counted(attack.references, 'model')} of its own"
+    else:
+        told = f" and {asks}"
+    return f"An attacker who sees only labels{told} (“{attack.name}”)"
+
+
+def queries(count: float) -> str:
+    """A number of queries with its noun."""
+    return f"{number(count)} {'query' if count == 1 else 'queries'}"
+
+
+def rows_and_time(attack: Costed) -> str:
+    """What was computed on the attacker's own models, training apart: "12,400 rows, 3.1 s"; empty for nothing."""
+    spent = attack.reference_compute
+    if spent.rows == 0:
+        return ""
+    return f"{counted(spent.rows, 'row')}, {duration(spent.seconds)}"
+
+
+def own_models(attack: Costed) -> str:
+    """All that an attack has of its own, to stand beside its queries: "12 models; 12,400 rows, 3.1 s"."""
+    models = counted(attack.references, "model") if attack.references else ""
+    return "; ".join(part for part in (models, rows_and_time(attack)) if part) or "none"
+
+
+def models_used(attack: Costed, references: ReferenceModels | None) -> list[str]:
+    """What the reference models behind an attack cost; nothing where it has none."""
+    if not attack.references:
+        return []
+    told = f"“{attack.name}” compares the answers with those of {counted(attack.references, 'reference model')}"
+    if references is not None:
+        told += f", whose training took {training(references.training_seconds, references.training_rows)}"
+    spent = rows_and_time(attack)
+    return [f"{told}; asking and fitting them took {spent}." if spent else f"{told}."]
+
+
+def training(seconds: float, rows: int | None) -> str:
+    """The time of a training, and its rows where somebody counted them."""
+    return duration(seconds) if rows is None else f"{duration(seconds)} ({counted(rows, 'row')} through the models)"
+
+
+def reference_models(references: ReferenceModels) -> list[str]:
+    """Paragraphs on the attacker's reference models and crafters."""
+    there = references
+    told = (
+        f"{counted(there.count, 'reference model')} of its own: {there.description}. Each was trained on "
+        f"{number(there.train_size)} points, a random half of {number(there.pool)} that hold the records asked about, "
+        "so that every record is inside half of them and outside the others. They classify "
+        f"{percent(there.train_accuracy)} of the records inside and {percent(there.test_accuracy)} of the others "
+        f"rightly. Training took {training(there.training_seconds, there.training_rows)}."
+    )
+    alike = (
+        "They were trained as the target was."
+        if there.alike
+        else "They were not trained as the target was: each model's answers are standardised before they are compared."
+    )
+    paragraphs = [f"{told} {alike}"]
+    if there.crafters:
+        paragraphs.append(
+            f"{counted(there.crafters, 'network')} trained on data of its own to choose its queries with; their "
+            f"training took {duration(there.crafting_seconds)}."
+        )
+    return paragraphs + ([there.note] if there.note else [])
+
+
+def named(
+    choice: Choice | None, budget: int | None, labels: Sequence[Graded], *, spoken_of: Graded | None
+) -> list[str]:
+    """Which label-only attack the ladder names and why, and how it did here if it was run."""
+    if choice is None:
+        return []
+    within = f"Within {queries(USUAL)} per record, as no budget was set," if budget is None else None
+    within = within or f"Within {queries(budget or USUAL)} per record"
+    told = (
+        f"{within} and with what this attacker has, the attack to choose is “{choice.attack}”, by an order measured "
+        f"on other models: {choice.why}."
+    )
+    run = next((attack for attack in labels if attack.name == choice.attack), None)
+    if run is None:
+        return [f"{told} It was not run here."]
+    asked = f"asking {times(run.queries_per_sample.mean)} per record"
+    if spoken_of is not None and run.name == spoken_of.name:
+        return [f"{told} It is the attack quoted above."]
+    return [f"{told} Here, {asked}, its AUC is {figure(run.auc)}. It was not picked on this target."]
+
+
+def choice_line(choice: Choice | None, attacks: Sequence[str]) -> str:
+    """The same in one line, for a terminal; empty where the record names none."""
+    if choice is None:
+        return ""
+    run = "" if choice.attack in attacks else "; it was not run: ask for it with --attacks"
+    return (
+        f"strongest label-only attack by the ladder: {choice.attack}, at most {queries(choice.queries)} per record: "
+        f"{choice.why}{run}"
+    )
