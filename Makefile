@@ -1,5 +1,6 @@
 # audit: audit a small model on bundled data · test: every test · quick: without the slow ones
 # check: ruff, mypy, layers · paper: the README's tables on real data (HARDLABEL_DATA; an hour)
+# study: leakage per query, ours against LiRA and the field, into studies/RESULTS.md (HARDLABEL_DATA; hours, resumable)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +14,7 @@ $(VENV)/.extras: $(BIN)/hardlabel
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,check]'
 	@touch $@
 
-.PHONY: audit paper test quick check clean
+.PHONY: audit paper study test quick check clean
 audit: $(BIN)/hardlabel
 	$(BIN)/hardlabel audit --size 150
 
@@ -22,6 +23,9 @@ paper: $(BIN)/hardlabel
 	$(BIN)/hardlabel audit examples/cifar10.yaml --out runs/paper-cifar10
 	$(BIN)/hardlabel show runs/paper-location
 	$(BIN)/hardlabel show runs/paper-cifar10
+
+study: $(BIN)/hardlabel
+	$(BIN)/python studies/win_per_query.py
 
 test: $(VENV)/.extras
 	$(BIN)/pytest --numprocesses auto

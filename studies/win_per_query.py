@@ -3,10 +3,12 @@
     python studies/win_per_query.py SETTING...     plays the settings (all by default), each into its own part
     python studies/win_per_query.py --table        writes RESULTS.md from the parts
 
-Models and measurements are kept in the store, so that a study that broke off goes on where it was.
+Models and measurements are kept in the store, finished steps in runs/study/SETTING.json, so that a study that broke off
+goes on where it was; remove a part to make it anew.
 """
 
 import argparse
+import functools
 import json
 import time
 from dataclasses import replace
@@ -14,10 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from settings import SETTINGS, Setting
+from settings import FIELD_TARGETS, SETTINGS, Setting
 from write import write
 
-from hardlabel.store import default_store
 from hardlabel.attacks import TABLE, Attack, Need
 from hardlabel.experiments.asking import Asking
 from hardlabel.experiments.environment import environment_of
@@ -26,9 +27,11 @@ from hardlabel.experiments.progress import SILENT
 from hardlabel.experiments.recipe import Table, case_of_recipe, seated, turns
 from hardlabel.experiments.references import trained_references
 from hardlabel.metrics import crossed
+from hardlabel.store import default_store
 
 FPR = 0.01
-BASELINE, HOPSKIPJUMP = "lira", "boundary@250"
+BASELINES = ("lira-published", "lira")
+OURS = (("path", 5), ("path-estimate", 10))
 
 
 class Study:
@@ -50,7 +53,9 @@ class Study:
         self.targets = turns(len(self.table.sides))[: setting.targets]
         self.inside = torch.stack([self.table.sides[one].inside for one in self.targets]).numpy()
 
-    def play(self, name: str, budget: int | None, *, table: Table | None = None, models: int | None = None) -> list[Played]:
+    def play(
+        self, name: str, budget: int | None, *, table: Table | None = None, models: int | None = None
+    ) -> list[Played]:
         """One attack on every target, with at most `models` references."""
         attack = TABLE[name]
         found = []
@@ -63,7 +68,7 @@ class Study:
             found.append(game.play(attack))
         return found
 
-    def figures(self, name: str, played: list[Played], base: np.ndarray | None, inside: np.ndarray) -> dict:
+    def figures(self, name: str, played: list[Played], bases: dict[str, np.ndarray], inside: np.ndarray) -> dict:
         """What the tables show of one attack."""
         scores = scores_of(played)
         queries = np.stack([one.measurement.queries.numpy() for one in played])
@@ -80,9 +85,9 @@ class Study:
             "rows": max(one.reference_rows for one in played),
             "seconds": max(one.reference_seconds for one in played),
         }
-        if base is not None:
-            told["difference"] = estimate(crossed.auc_difference(scores, base, inside))
-            told["ratio"] = estimate(crossed.tpr_ratio(scores, base, inside, FPR, seed=0))
+        for other, base in bases.items():
+            told[f"difference {other}"] = estimate(crossed.auc_difference(scores, base, inside))
+            told[f"ratio {other}"] = estimate(crossed.tpr_ratio(scores, base, inside, FPR, seed=0))
         return told
 
 
@@ -112,69 +117,59 @@ def label(name: str, budget: int | None) -> str:
 
 def compare(study: Study) -> list[dict]:
     """Every attack of the setting against plain online LiRA."""
-    base = scores_of(study.play(BASELINE, None))
+    bases = {name: scores_of(study.play(name, None)) for name in BASELINES}
     found = []
     for name, budget in study.setting.attacks:
         started = time.perf_counter()
-        found.append(study.figures(label(name, budget), study.play(name, budget), base, study.inside))
+        found.append(study.figures(label(name, budget), study.play(name, budget), bases, study.inside))
         print(f"  {found[-1]['attack']}: {found[-1]['auc'][0]:.3f}, {time.perf_counter() - started:.0f} s", flush=True)
     return found
 
 
-def against_hopskipjump(study: Study) -> list[dict]:
-    """Paths of 5 queries against HopSkipJump, on the same samples."""
+def against_field(study: Study) -> list[dict]:
+    """The paper's attacks and the field's, and ours on the same targets and samples."""
     found = []
-    for name, budget in study.setting.attacks:
-        if label(name, budget) != HOPSKIPJUMP:
-            continue
-        theirs = scores_of(study.play(name, budget))
-        for ours in (("path", 5), ("path-estimate", 5)):
-            scores = scores_of(study.play(*ours))
-            found.append(versus(label(*ours), HOPSKIPJUMP, scores, theirs, study.inside, study.inside.shape[1]))
-    for name, budget in study.setting.subset:
-        count = study.setting.subset_samples
-        part = replace(
-            study.table,
-            sides=tuple(cut(side, count) for side in study.table.sides),
-            shadow=cut(study.table.shadow, 2),
-        )
-        alone = replace(TABLE[name], calibration=TABLE[name].calibration)
-        theirs = []
-        for target in study.targets:
-            game = part.game(target, budget=budget, asking=study.asking)
-            theirs.append(replace(game, shadow=None).play(alone))
-        inside = study.inside[:, :count]
-        for ours in (("path", 5), ("path-estimate", 5)):
-            scores = scores_of(study.play(*ours))[:, :count]
-            found.append(versus(label(*ours), label(name, budget), scores, scores_of(theirs), inside, count))
-        print(f"  {label(name, budget)} on {count} samples: {found[-1]['theirs'][0]:.3f}", flush=True)
+    for name, budget, count in study.setting.field:
+        started = time.perf_counter()
+        targets = study.targets[:FIELD_TARGETS]
+        inside = study.inside[: len(targets), :count]
+        part = replace(study.table, sides=tuple(cut(side, count) for side in study.table.sides))
+        attack = TABLE[name]
+        # One draw of samples and one knowledge for all sides, so that a plan is made once.
+        games = [
+            part.game(one, budget=budget, asking=study.asking, crafted=Need.GRADIENTS in attack.uses) for one in targets
+        ]
+        theirs = study.figures(label(name, budget), [game.play(attack) for game in games], {}, inside)
+        second = scores_of([game.play(attack) for game in games])
+        for ours in OURS:
+            first = scores_of(study.play(*ours))[: len(targets), :count]
+            theirs[label(*ours)] = {
+                "auc": estimate(crossed.mean_auc(first, inside)),
+                "difference": estimate(crossed.auc_difference(first, second, inside)),
+                "ratio": estimate(crossed.tpr_ratio(first, second, inside, FPR, seed=0)),
+            }
+        found.append({**theirs, "samples": count})
+        print(f"  {theirs['attack']}: {theirs['auc'][0]:.3f}, {time.perf_counter() - started:.0f} s", flush=True)
     return found
 
 
-def versus(ours: str, theirs: str, first: np.ndarray, second: np.ndarray, inside: np.ndarray, samples: int) -> dict:
-    return {
-        "first": ours,
-        "second": theirs,
-        "samples": samples,
-        "ours": estimate(crossed.mean_auc(first, inside)),
-        "theirs": estimate(crossed.mean_auc(second, inside)),
-        "difference": estimate(crossed.auc_difference(first, second, inside)),
-        "ratio": estimate(crossed.tpr_ratio(first, second, inside, FPR, seed=0)),
-    }
+@functools.cache
+def part_of(samples, count: int):
+    return samples.take(slice(0, count))
 
 
 def cut(side, count: int):
-    return replace(side, samples=side.samples.take(slice(0, count)), inside=side.inside[:count])
+    return replace(side, samples=part_of(side.samples, count), inside=side.inside[:count])
 
 
 def by_count(study: Study) -> list[dict]:
     """How strength depends on the number of reference models."""
     found = []
     for models in study.setting.counts:
-        for name, budget in (("path", 5), ("path-offline", 5), ("path-estimate", 10), ("lira", None)):
+        for name, budget in (("path", 5), ("path-offline", 9), ("path-estimate", 10), ("lira", None)):
             if name == "path-estimate" and models < 4:
                 continue  # It learns from pairs other than the one it estimates.
-            told = study.figures(label(name, budget), study.play(name, budget, models=models), None, study.inside)
+            told = study.figures(label(name, budget), study.play(name, budget, models=models), {}, study.inside)
             found.append({**told, "models": models})
     return found
 
@@ -198,10 +193,12 @@ def mismatched(study: Study) -> list[dict]:
         plan = replace(study.table.case.plan, trainer=other.plan.trainer, inside=inside)
         made = trained_references(plan, SILENT)
         for alike in (True, False):
-            table = mixed(study, replace(other, plan=replace(plan, alike=alike), attacked=study.table.case.attacked), made)
-            for name, budget in (("path", 5), ("path-estimate", 10), ("lira", None)):
+            table = mixed(
+                study, replace(other, plan=replace(plan, alike=alike), attacked=study.table.case.attacked), made
+            )
+            for name, budget in (("path", 9), ("path-estimate", 10), ("lira", None)):
                 played = study.play(name, budget, table=table)
-                told = study.figures(label(name, budget), played, None, study.inside)
+                told = study.figures(label(name, budget), played, {}, study.inside)
                 found.append({**told, "models": title, "standardized": not alike})
     return found
 
@@ -222,9 +219,7 @@ def mixed(study: Study, case, made) -> Table:
         shadow=None,
         made=made,
         case=case,
-        targets=tuple(
-            replace(side, knowledge=knowledge, samples=there.sides[0].samples) for side in study.table.sides
-        ),
+        targets=tuple(replace(side, knowledge=knowledge, samples=there.sides[0].samples) for side in study.table.sides),
     )
 
 
@@ -255,15 +250,13 @@ def null(study: Study) -> list[dict]:
     made = case.plan.trainer.fit(rest, randomness.derive(study.setting.config.seed, "null", 0))
     model = Oracles.of(made.model, study.device, role="null model")
     found = []
-    for name, budget in (*study.setting.attacks,):
+    for name, budget in study.setting.attacks:
         attack: Attack = TABLE[name]
-        if name in ("boundary", "transfer") or not (attack.calibration.per_sample or attack.crafted):
+        if not (attack.calibration.per_sample or attack.crafted):
             continue  # What knows nothing of the design cannot leak it.
         scores = []
         for target in study.targets:
-            game = study.table.game(
-                target, budget=budget, asking=study.asking, crafted=Need.GRADIENTS in attack.uses
-            )
+            game = study.table.game(target, budget=budget, asking=study.asking, crafted=Need.GRADIENTS in attack.uses)
             scores.append(replace(game, target=replace(game.target, model=model)).play(attack).scores)
         z = crossed.null_z(torch.stack(scores).numpy(), study.inside)
         found.append({"attack": label(name, budget), "z": z.tolist()})
@@ -279,24 +272,23 @@ def main() -> None:
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     for name in () if asked.table else asked.settings or SETTINGS:
-        started = time.perf_counter()
         print(name, flush=True)
         study = Study(SETTINGS[name], asked.device)
-        part = {"setting": name, "accuracy": accuracy(study)}
-        steps = {
-            "attacks": compare,
-            "hopskipjump": against_hopskipjump,
-            "null": null,
-            "counts": by_count,
-            "mismatched": mismatched,
-        }
-        for step, make in steps.items():
-            part[step] = make(study)
-            print(f" {step}: {time.perf_counter() - started:.0f} s", flush=True)
+        path = asked.out / f"{name}.json"
+        part = json.loads(path.read_text()) if path.exists() else {"seconds": 0.0}
+        part |= {"setting": name, "accuracy": accuracy(study)}
         part["training_seconds"] = sum(one.seconds for one in study.table.made)
-        environment = environment_of(study.setting.config.seed, time.perf_counter() - started, study.device)
-        part["environment"] = json.loads(environment.model_dump_json())
-        (asked.out / f"{name}.json").write_text(json.dumps(part, indent=1))
+        steps = {"attacks": compare, "null": null, "counts": by_count, "mismatched": mismatched, "field": against_field}
+        for step, make in steps.items():
+            if step in part:
+                continue  # Made by an earlier run; remove the part to make it anew.
+            started = time.perf_counter()
+            part[step] = make(study)
+            part["seconds"] += time.perf_counter() - started
+            print(f" {step}: {time.perf_counter() - started:.0f} s", flush=True)
+            environment = environment_of(study.setting.config.seed, part["seconds"], study.device)
+            part["environment"] = json.loads(environment.model_dump_json())
+            path.write_text(json.dumps(part, indent=1))
     write(asked.out, Path(__file__).parent / "RESULTS.md")
 
 

@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from hardlabel.experiments.recipe_record import RecipeAttack, RecipeRecord, RecipeResults, TargetModel
 from hardlabel.experiments.record import (
     AttackResult,
     AuditRecord,
     Blind,
+    Choice,
     ClassResult,
     Compute,
     Curve,
@@ -20,6 +22,7 @@ from hardlabel.experiments.record import (
     Histogram,
     LeftOut,
     Queries,
+    ReferenceModels,
     Results,
     Shadow,
     Target,
@@ -42,6 +45,7 @@ class Recipe:
     most: int = 1
     steps: int | None = None
     overhead: Mapping[str, int] | None = None
+    references: int = 0
 
 
 SIX = (
@@ -60,6 +64,15 @@ SIX = (
     ),
     Recipe(name="loss", shift=1.9, access="scores", signal="loss of the true class"),
     Recipe(name="shadow-network", shift=2.2, access="scores", signal="confidence vector"),
+)
+
+
+CALIBRATED = (
+    *SIX,
+    Recipe(
+        name="path-estimate", shift=2.0, signal="crossing on two paths, 10 queries", mean=8.9, most=10, references=12
+    ),
+    Recipe(name="lira", shift=2.4, access="scores", signal="logit confidence", references=12),
 )
 
 
@@ -115,6 +128,7 @@ def attack_result(recipe: Recipe, scores: np.ndarray, member: np.ndarray, labels
         ),
         classes=classes,
         reference_compute=Compute(rows=int(recipe.mean * 500), seconds=recipe.mean / 20),
+        references=recipe.references,
         seconds=recipe.mean / 9,
     )
 
@@ -145,6 +159,27 @@ def shadow_model() -> Shadow:
         training_seconds=83.0,
         note="",
     )
+
+
+def reference_models(*, alike: bool = True) -> ReferenceModels:
+    return ReferenceModels(
+        count=12,
+        description="the paper's CNN",
+        train_size=2500,
+        pool=5000,
+        train_accuracy=1.0,
+        test_accuracy=0.6,
+        training_rows=1_750_000,
+        training_seconds=960.0,
+        crafters=2,
+        crafting_seconds=160.0,
+        alike=alike,
+        note="" if alike else "The training size was guessed.",
+    )
+
+
+def choice(attack: str = "path-estimate", queries: int = 10) -> Choice:
+    return Choice(attack=attack, queries=queries, why="estimates each sample's confidence")
 
 
 def make_record(
@@ -243,3 +278,85 @@ def changed(record: AuditRecord, name: str | None = None, **figures: object) -> 
         attack.model_copy(update=figures) if attack.name == name else attack for attack in record.results.attacks
     ]
     return replace(record, results=record.results.model_copy(update={"attacks": attacks}))
+
+
+def make_recipe_record(
+    recipes: Sequence[Recipe] = CALIBRATED, *, targets: int = 4, samples: int = 300, named: str = "path-estimate"
+) -> RecipeRecord:
+    """A record as the audit of a recipe on so many targets would leave it; intervals are rough."""
+    rng = np.random.default_rng(0)
+    inside = rng.permuted(np.tile(np.arange(samples) < samples // 2, (targets, 1)), axis=1)
+    attacks, frames = [], []
+    for recipe in recipes:
+        scores = rng.normal(size=inside.shape) + recipe.shift * inside
+        aucs = [float(roc_auc_score(who, own)) for who, own in zip(inside, scores, strict=True)]
+        fpr, tpr, _ = roc_curve(inside.ravel(), scores.ravel())
+        outside = int((~inside).sum())
+        tprs = {
+            f"{at:g}": rough(float(tpr[fpr <= at].max()), samples)
+            if outside * at >= 10
+            else Estimate.undefined(f"needs {round(10 / at)} non-members over all targets, got {outside}")
+            for at in FPRS
+        }
+        attacks.append(
+            RecipeAttack(
+                name=recipe.name,
+                access=recipe.access,
+                signals=[recipe.signal],
+                calibration="shrunken likelihood ratio",
+                source="docs/study.md",
+                queries_per_sample=Queries(mean=recipe.mean, max=recipe.most),
+                overhead=dict(recipe.overhead or {}),
+                auc=rough(float(np.mean(aucs)), samples * targets),
+                aucs=aucs,
+                spread=Estimate(float(np.std(aucs, ddof=1))),
+                balanced_accuracy=[None] * targets,
+                tpr_at_fpr=tprs,
+                references=recipe.references,
+                reference_compute=Compute(rows=int(recipe.mean * 500), seconds=recipe.mean / 20),
+                seconds=recipe.mean / 9,
+            )
+        )
+        frames += [
+            pd.DataFrame(
+                {
+                    "target": target,
+                    "id": np.arange(samples),
+                    "member": who,
+                    "label": 0,
+                    "attack": recipe.name,
+                    "score": own,
+                    "queries": recipe.most,
+                }
+            )
+            for target, (who, own) in enumerate(zip(inside, scores, strict=True))
+        ]
+    known = {attack.name: attack for attack in attacks}
+    pairs = [(name, "gap") for name in known if name != "gap" and "gap" in known]
+    pairs += [(name, "lira") for name, one in known.items() if one.access == "label" and "lira" in known]
+    environment = make_record(()).results.environment
+    return RecipeRecord(
+        results=RecipeResults(
+            data="CIFAR-10",
+            domain="image",
+            samples=samples,
+            train_size=2500,
+            description="the paper's CNN, adam 0.001",
+            budget=10,
+            references=12,
+            training_seconds=1120.0,
+            targets=[
+                TargetModel(model=2 * one, train_accuracy=1.0, test_accuracy=0.6 + one / 100) for one in range(targets)
+            ],
+            choice=choice(named),
+            attacks=attacks,
+            differences=[
+                Difference(first=one, second=two, auc=difference(known[one].auc, known[two].auc)) for one, two in pairs
+            ],
+            left_out=[LeftOut(name="boundary", reason="needs at least 25 queries per sample, the budget is 10")],
+            notes=["Data: CIFAR-10, 60,000 rows."],
+            environment=environment.model_copy(update={"command": "hardlabel audit --data cifar10 --repeats 4"}),
+        ),
+        scores=pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(),
+        config={"data": "cifar10", "repeats": targets},
+    )

@@ -62,6 +62,13 @@ def test_a_non_member_beats_its_own_share_of_points():
     assert abs(float(scores.mean()) - 0.5) < 4 / math.sqrt(12 * len(scores)) + 0.01
 
 
+def test_equal_points_count_by_halves():
+    """Every value of every model is the same, so every ratio is: the score is 1/2."""
+    references, values, _ = hierarchy(10, pairs=2)
+    same = replace(references, values=torch.ones_like(references.values))
+    assert scores_of(RMIA(), same, torch.ones_like(values)).tolist() == pytest.approx([0.5] * 10, abs=1e-8)
+
+
 def test_without_anyone_to_play_target_the_order_is_still_the_ratios():
     references, values, _ = hierarchy(100, pairs=1)
     fitted = RMIA().fit(references, seed=0)
@@ -101,6 +108,14 @@ def test_standardizing_undoes_each_models_own_location_and_stretch():
     odd = replace(references, values=references.values * stretch + shift)
     # All references share one location and spread afterwards, and a log ratio does not change with either.
     torch.testing.assert_close(scores_of(calibration, odd, 3 * values - 7), plain, rtol=1e-3, atol=1e-3)
+
+
+def test_standardizing_looks_at_the_samples_scored_alone():
+    references, values, _ = hierarchy(60, pool=60)
+    calibration = Standardized(inner=LikelihoodRatio())
+    before = scores_of(calibration, references, values)
+    references.values[:, 60:] *= 9
+    assert torch.equal(before, scores_of(calibration, references, values))
 
 
 def test_standardizing_helps_where_the_target_is_unlike_the_references():

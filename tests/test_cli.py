@@ -1,5 +1,6 @@
 """The command line: exit codes, streams, one clear line for bad usage, and nothing asked twice."""
 
+import io
 import json
 import os
 import signal
@@ -11,10 +12,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from rich.console import Console
 
 import hardlabel
 from hardlabel import cli
-from hardlabel.attacks import TABLE
+from hardlabel.attacks import TABLE, ladder
+from hardlabel.checks import InvalidInput
+from hardlabel.experiments.recipe_record import load_recipe
+from hardlabel.reports import catalogue
+from hardlabel.reports.html import render
+from hardlabel.reports.summary import summary
+from hardlabel.reports.text import markdown
+from records import CALIBRATED, make_recipe_record, make_record
 
 SMALL = ["--size", "60", "--max-epochs", "20", "--attacks", "gap,noise,loss", "--device", "cpu"]
 
@@ -118,6 +127,14 @@ def test_a_configuration_file_is_read_and_options_take_precedence(tmp_path, monk
         (["--networks", "many"], "networks: Input should be 'all' or 'class'"),
         (["--prior", "1"], "prior: Input should be less than 1, got 1"),
         (["--budget", "0"], "budget: Input should be greater than or equal to 1, got 0"),
+        (["--shadows", "3", "--size", "60"], "shadows must be an even number from 2 to 256, got 3"),
+        (["--shadows", "1"], "shadows: Input should be greater than or equal to 2, got 1"),
+        (["--shadows", "258"], "shadows: Input should be less than or equal to 256, got 258"),
+        (["--repeats", "1"], "repeats must lie in [2, shadows + 2 = 14], got 1"),
+        (["--shadows", "4", "--repeats", "7"], "repeats must lie in [2, shadows + 2 = 6], got 7"),
+        (["--shadows", "5", "--repeats", "2"], "shadows must be an even number from 2 to 256, got 5"),
+        (["--repeats", "two"], "Invalid value for '--repeats'"),
+        (["--attacks", "all,gap"], "attack 'all' is unknown"),
         (["--augment", "spin"], 'augment must be "mirror", "shift:PIXELS" or "rotate:DEGREES", got \'spin\''),
         (["--device", "abacus"], "device 'abacus' cannot be used here"),
         (["--seed", "-1"], "seed: Input should be greater than or equal to 0"),
@@ -134,7 +151,7 @@ def test_bad_usage_is_one_line_and_exit_code_2_before_any_training(arguments, ru
     def refuse(*args, **kwargs):
         raise AssertionError("trained")
 
-    monkeypatch.setattr("hardlabel.experiments.training.trained", refuse)
+    monkeypatch.setattr("hardlabel.models.trainers.RecipeTrainer.fit", refuse)
     code, stdout, stderr = called("audit", *arguments, monkeypatch=monkeypatch, capsys=capsys)
     assert (code, stdout) == (2, "")
     assert not (tmp_path / "runs").exists()
@@ -212,6 +229,145 @@ def test_the_table_of_attacks_names_them_all(monkeypatch, capsys):
         assert name in stdout
         assert row.access in stdout
     assert "Choquette-Choo" in stdout
+
+
+def test_without_a_budget_the_list_hints_at_it_aside(monkeypatch, capsys):
+    _, stdout, stderr = called("attacks", monkeypatch=monkeypatch, capsys=capsys)
+    assert "hardlabel attacks --budget 10" in stderr
+    assert "hardlabel attacks --budget" not in stdout
+    assert stdout.startswith("| name | sees | queries |")
+
+
+def listed(stdout):
+    """The Markdown tables of the output, each as rows of cells by the first cell."""
+    tables = [part.splitlines() for part in stdout.split("\n\n") if part.startswith("|")]
+    return [{cells[1].strip(): cells[2:] for cells in (line.split("|") for line in lines[2:])} for lines in tables]
+
+
+def test_with_a_budget_the_list_names_the_strongest_attack_and_what_lies_beyond(monkeypatch, capsys):
+    code, stdout, stderr = called("attacks", "--budget", 10, monkeypatch=monkeypatch, capsys=capsys)
+    assert (code, stderr) == (0, "")
+    assert stdout.startswith("The strongest label-only attack within 10 queries per sample:")
+    best, every = listed(stdout)
+    for kinds, cells in best.items():
+        for kind in kinds.split(", "):
+            rung = ladder.best(catalogue.KINDS[kind], 10, {})
+            assert [cell.strip() for cell in cells[:3]] == [rung.attack, str(rung.queries), rung.why]
+    assert sorted(kind for kinds in best for kind in kinds.split(", ")) == sorted(catalogue.KINDS)
+    assert set(every) == set(TABLE)
+    for name, row in TABLE.items():
+        told = "within" if row.fewest <= 10 else f"beyond: needs {row.fewest} queries"
+        assert every[name][0].strip() == told
+
+
+def test_what_nobody_can_provide_changes_the_strongest_attack(monkeypatch, capsys):
+    def asked(*arguments):
+        code, stdout, stderr = called("attacks", *arguments, monkeypatch=monkeypatch, capsys=capsys)
+        assert code == 0, stderr
+        return listed(stdout)
+
+    best, every = asked("--budget", 30, "--no-trainer", "--domain", "image")
+    assert list(best) == ["image"]
+    missing = catalogue.Means(trainer=False).missing
+    assert best["image"][0].strip() == ladder.best(catalogue.KINDS["image"], 30, missing).attack
+    assert "no trainer" in every["path-estimate"][0]
+    assert every["noise"][0].strip() == "within"
+    best, every = asked("--budget", 10, "--no-data", "--data", "mixed table")
+    missing = catalogue.Means(data=False).missing
+    assert best["mixed table"][0].strip() == ladder.best(catalogue.KINDS["mixed table"], 10, missing).attack
+    assert "no data of one's own" in every["path"][0]
+    assert every["gap-ratio"][0].strip() == "within"
+    assert "needs images" in every["augmentation"][0]
+    # Without a budget, what an audit supposes where none is set.
+    assert asked("--no-trainer") == asked("--no-trainer", "--budget", ladder.USUAL)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        (["--budget", "0"], "budget must be at least 1, got 0"),
+        (["--domain", "mixed"], "domain 'mixed' is unknown: did you mean 'mixed table'"),
+        (["--budget", "ten"], "Invalid value for '--budget'"),
+    ],
+)
+def test_a_bad_question_about_the_attacks_is_one_line(arguments, rule, monkeypatch, capsys):
+    code, stdout, stderr = called("attacks", *arguments, monkeypatch=monkeypatch, capsys=capsys)
+    assert (code, stdout) == (2, "")
+    assert rule in stderr
+    assert len(stderr.strip().splitlines()) == 1
+
+
+def test_every_kind_of_domain_is_what_it_is_called():
+    assert {kind: domain.kind for kind, domain in catalogue.KINDS.items()} == {kind: kind for kind in catalogue.KINDS}
+
+
+def test_an_audit_trains_the_reference_models_asked_for_and_says_what_the_ladder_names(tmp_path, monkeypatch, capsys):
+    small = ["--size", "60", "--max-epochs", "10", "--device", "cpu", "--shadows", "2", "--attacks", "gap,gap-ratio"]
+    out = tmp_path / "run"
+    code, _, stderr = called("audit", *small, "--out", out, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 0, stderr
+    results = hardlabel.load(out).results
+    assert (results.references.count, results.attacks[1].references) == (2, 2)
+    [line] = [line for line in stderr.splitlines() if line.startswith("strongest label-only attack")]
+    assert f"{results.choice.attack}, at most {results.choice.queries} queries per record: " in line
+    assert results.choice.why in line
+    assert line.endswith("it was not run: ask for it with --attacks")
+
+
+def test_an_audit_of_a_recipe_leaves_its_record_and_report(tmp_path, monkeypatch, capsys):
+    small = ["--size", "60", "--max-epochs", "10", "--device", "cpu", "--shadows", "2", "--attacks", "gap,gap-ratio"]
+    out = tmp_path / "run"
+    code, stdout, stderr = called(
+        "audit", *small, "--repeats", "2", "--out", out, monkeypatch=monkeypatch, capsys=capsys
+    )
+    assert code == 0, stderr
+    assert stdout.strip() == str(out / "report.html")
+    assert {path.name for path in out.iterdir()} == {"config.yaml", "scores.parquet", "recipe.json", "report.html"}
+    record = load_recipe(out)
+    assert [len(attack.aucs) for attack in record.results.attacks] == [2, 2]
+    assert str(record.attack("gap-ratio").auc) in stderr
+    assert "strongest label-only attack by the ladder" in stderr
+    assert (out / "report.html").read_text() == render(record)
+    assert called("show", out, monkeypatch=monkeypatch, capsys=capsys)[:2] == (0, markdown(record) + "\n")
+    # The same folder never holds both kinds.
+    code, _, stderr = called("audit", *small, "--out", out, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 2
+    assert "holds the audit of a recipe" in stderr
+
+
+def test_options_reach_the_audit_as_given(tmp_path, monkeypatch, capsys):
+    seen = []
+
+    def note(config, **others):
+        seen.append((config.shadows, config.attacks, config.budget, others.get("repeats")))
+        raise InvalidInput("enough")
+
+    monkeypatch.setattr(cli, "audit_config", note)
+    monkeypatch.setattr(cli, "audit_recipe_config", note)
+    for arguments in (
+        [],
+        ["--attacks", "all", "--shadows", "16", "--budget", "10"],
+        ["--repeats", "3", "--attacks", "gap, noise"],
+    ):
+        assert called("audit", "--quiet", *arguments, monkeypatch=monkeypatch, capsys=capsys)[0] == 2
+    assert seen == [(12, None, None, None), (16, ["all"], 10, None), (12, ["gap", "noise"], None, 3)]
+
+
+@pytest.mark.parametrize("record", [make_record(CALIBRATED), make_recipe_record()], ids=["model", "recipe"])
+def test_a_wide_terminal_also_shows_what_own_models_cost(record):
+    def shown(width):
+        console = Console(width=width, file=io.StringIO())
+        console.print(summary(record, wide=width >= cli.WIDE_SUMMARY))
+        return console.file.getvalue()
+
+    for width in (80, cli.WIDE_SUMMARY):
+        lines = shown(width).splitlines()
+        assert len(lines) == 1 + len(record.results.attacks)  # Nothing wrapped, nothing cut.
+        assert "…" not in shown(width)
+        for attack in record.results.attacks:
+            assert any(attack.name in line and str(attack.auc) in line for line in lines)
+    assert "4,450 rows, 0.4 s" in shown(cli.WIDE_SUMMARY)
+    assert "rows" not in shown(80)
 
 
 def test_the_version_is_printed(monkeypatch, capsys):

@@ -157,16 +157,22 @@ def test_targets_that_differ_by_chance_only_are_covered():
     assert_covers(found, true_auc(vary=0, peculiar=0), conservative=True)
 
 
-def test_complementary_pairs_are_covered_without_being_counted_as_independent():
+def test_complementary_pairs_get_the_interval_of_their_means():
+    scores, inside = play(np.random.default_rng(2), 10, 60, pairs=True)
+    values, influence = aucs(scores, inside), naive_influence(scores, inside)
+    values, influence = (values[:5] + values[5:]) / 2, (influence[:5] + influence[5:]) / 2
+    reach = naive_half_width(values, influence) / (values.mean() * (1 - values.mean()))
+    odds = values.mean() / (1 - values.mean())
+    found = mean_auc(scores, inside)
+    assert found.high / (1 - found.high) == pytest.approx(odds * np.exp(reach))
+    assert found.low / (1 - found.low) == pytest.approx(odds * np.exp(-reach))
+
+
+def test_complementary_pairs_are_covered():
     # A sample that helps one half harms the other, so that pairs agree more than targets do.
-    rng = np.random.default_rng(2)
-    games = [play(rng, 14, 80, vary=0.0, peculiar=0.0, pairs=True) for _ in range(200)]
-    found = [mean_auc(*game) for game in games]
-    assert_covers(found, true_auc(vary=0, peculiar=0), conservative=True)
-    # At most a tenth wider than Student's interval of seven pair means whose spread is known.
-    width = np.mean([e.high - e.low for e in found])
-    exact = 2 * t.ppf(0.975, 6) * np.std([e.value for e in found])
-    assert width < 1.1 * exact
+    rng = np.random.default_rng(3)
+    found = [mean_auc(*play(rng, 14, 80, pairs=True)) for _ in range(150)]
+    assert_covers(found, true_auc(), conservative=True)
 
 
 def test_both_halves_of_one_split_are_one_draw():

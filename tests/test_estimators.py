@@ -120,7 +120,7 @@ def test_labels_come_from_predict_even_where_another_class_is_likelier():
     [
         ({"logs": [[-0.5, 1e-9, -np.inf]]}, [-0.5, 0.0, LOWEST]),
         ({"logs": [[-60.0, -1.0, -49.0]]}, [LOWEST, -1.0, -49.0]),
-        ({"proba": [[1.0 + 1e-12, 0.0, 0.0]]}, [0.0, LOWEST, LOWEST]),
+        ({"proba": [[1.0 + 1e-12, 0.0, -1e-12]]}, [0.0, LOWEST, LOWEST]),
         ({"proba": [[0.25, 0.5, 0.25]], "logs": [[-9.0, -9.0, -9.0]]}, np.log([0.25, 0.5, 0.25])),
     ],
 )
@@ -128,6 +128,7 @@ def test_scores_lie_between_the_floor_and_zero(shown, expected):
     oracle = of_estimator(Shown([0, 1, 2], **shown))
     scores = ChargedScores(oracle, Account()).ask_scores(torch.zeros(1, 2), torch.zeros(1))
     torch.testing.assert_close(scores[0], torch.tensor(expected).float())
+    assert LOWEST <= float(scores.min()) <= float(scores.max()) <= 0
 
 
 def test_a_class_that_was_missed_has_a_column_and_no_chance():
@@ -271,6 +272,7 @@ def test_a_classifier_with_probabilities_is_both(model):
         (Shown([0, 1]), True),
         (LogisticRegression, False),
         (Shown, False),
+        (GridSearchCV, False),
         (LinearRegression(), False),
         (KMeans(), False),
         (StandardScaler(), False),

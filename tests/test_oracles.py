@@ -79,6 +79,19 @@ def test_overhead_is_charged_to_no_sample():
     assert account.total == account.overhead["labelling"] == 5
 
 
+def test_a_plan_may_ask_aside_on_the_same_account():
+    """The same model, the same limit in all; no sample pays, whatever the ids."""
+    account, oracle = Account(per_sample=1, in_all=6), HalfSpace(Box((2,)), torch.ones(2), -1.0)
+    charged, ids = ChargedLabels(oracle, account), torch.zeros(3, dtype=torch.int64)
+    assert charged.aside("surrogate").ask(torch.ones(3, 2), ids).tolist() == [1, 1, 1]
+    charged.ask(torch.zeros(1, 2), ids[:1])
+    assert dict(account.overhead) == {"surrogate": 3}
+    assert account.spent(ids[:1]).tolist() == [1]
+    with pytest.raises(BudgetExceeded):
+        charged.aside("more").ask(torch.ones(3, 2), ids)
+    assert oracle.calls == [3, 1]
+
+
 @pytest.mark.parametrize(
     "answers", [torch.zeros(3), torch.zeros(2, dtype=torch.int64), torch.zeros(3, 1, dtype=torch.int64), [0, 0], "abc"]
 )

@@ -10,7 +10,7 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from hardlabel.calibrations.base import References, scalars
-from hardlabel.calibrations.normals import Moments, Neighbours, NormalBeliefs, completed
+from hardlabel.calibrations.normals import Moments, Neighbours, NormalBeliefs, completed, ranges
 from hardlabel.calibrations.ratio import LikelihoodRatio
 from hardlabel.checks import InvalidInput
 
@@ -123,6 +123,34 @@ def test_an_offline_score_never_reads_members_values():
         assert torch.equal(before, scores_of(calibration, changed, values))
 
 
+def test_offline_a_constant_signal_is_measured_by_non_members_alone():
+    """Non-members' values are all equal: not even the scale of members' values may stand in for their spread."""
+    references, values, _ = hierarchy(50)
+    references.values[~references.inside] = 0.0
+    before = scores_of(LikelihoodRatio(online=False), references, values)
+    references.values[references.inside] *= 100
+    assert torch.equal(before, scores_of(LikelihoodRatio(online=False), references, values))
+
+
+def test_offline_a_sample_without_non_members_gets_the_mean_and_spread_of_all():
+    references, values, _ = hierarchy(50)
+    references.inside[:, 3] = True
+    rest = [i for i in range(50) if i != 3]
+    known, outside = references.values[:, :, 0].double().numpy(), ~references.inside.numpy()
+    own = [known[outside[:, i], i] for i in rest]
+    means = np.array([one.mean() for one in own])
+    variance = np.mean([one.var(ddof=1) for one in own]) + means.var()
+    found = scores_of(LikelihoodRatio(online=False), references, values)
+    wanted = -norm(means.mean(), math.sqrt(variance)).logsf(float(values[3, 0]))
+    assert float(found[3]) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_offline_a_value_of_which_nothing_is_known_counts_like_the_mean():
+    references, values, _ = hierarchy(5)
+    values[2] = torch.nan
+    assert float(scores_of(LikelihoodRatio(online=False), references, values)[2]) == pytest.approx(math.log(2))
+
+
 def test_an_offline_score_stays_strict_far_above_non_members():
     """At 10 and 11 deviations both normal distribution functions round to 1."""
     references = hierarchy(2, pairs=50, gap_spread=0)[0]
@@ -135,11 +163,13 @@ def test_an_offline_score_stays_strict_far_above_non_members():
 
 
 @pytest.mark.parametrize(
-    ("lower", "upper"), [(0.0, 1.0), (-math.inf, 0.5), (2.5, math.inf), (20.0, 21.0), (-6.0, 10.0)]
+    ("lower", "upper"), [(0.0, 1.0), (-math.inf, 0.5), (2.5, math.inf), (9.0, math.inf), (20.0, 21.0), (-6.0, 10.0)]
 )
 def test_an_interval_counts_by_its_probability(lower, upper):
     """.98 normal + .02 uniform over [-3, 7], 1 at most; open ends reach to the range, or .5 beyond the other edge."""
-    width = min(1, (min(upper, max(7.0, lower + 0.5)) - max(lower, min(-3.0, upper - 0.5))) / 10)
+    left = min(-3.0, upper - 0.5) if lower == -math.inf else lower
+    right = max(7.0, lower + 0.5) if upper == math.inf else upper
+    width = min(1, (right - left) / 10)
     inside, outside = (
         0.98 * (norm(mean, deviation).cdf(upper) - norm(mean, deviation).cdf(lower)) + 0.02 * width
         for mean, deviation in ((1.0, 4.0), (0.0, 1.0))
@@ -198,6 +228,8 @@ def test_equal_reference_values_prove_no_certainty():
         assert bool(scores_of(LikelihoodRatio(variance=variance), coarse, (values > 0).float()).isfinite().all())
     constant = References(values=torch.ones_like(right), inside=references.inside, labels=references.labels)
     assert scores_of(LikelihoodRatio(), constant, torch.ones_like(values)).tolist() == [0] * 60
+    low, high = ranges(constant.values.double())
+    assert (low.tolist(), high.tolist()) == ([0.5], [1.5])
 
 
 def test_moments_and_neighbours_are_those_of_naive_loops():

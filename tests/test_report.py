@@ -1,5 +1,6 @@
 """The report as text: what it shows, in which order, and that it shows something for every kind of record."""
 
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -10,17 +11,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardlabel.checks import InvalidInput
+from hardlabel.experiments.recipe_record import load_recipe
 from hardlabel.experiments.record import AuditRecord, Curve, Difference, LeftOut
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.metrics.roc import tpr_at
-from hardlabel.reports.figures import auc_figure, histogram_figure, queries_figure, roc_figure, styles
+from hardlabel.reports.figures import auc_range, histogram_figure, queries_figure, roc_figure, styles
 from hardlabel.reports.html import render, write_report
+from hardlabel.reports.strips import STRIP_WIDTH, auc_figure, strip
 from hardlabel.reports.svg import Scale, element
-from hardlabel.reports.tables import comparisons, in_order, lowest_rate, most_exposed
+from hardlabel.reports.tables import comparisons, featured, in_order, lowest_rate, most_exposed
 from hardlabel.reports.text import markdown
-from records import SIX, Recipe, changed, make_record, shadow_model
+from records import (
+    CALIBRATED,
+    SIX,
+    Recipe,
+    changed,
+    choice,
+    make_recipe_record,
+    make_record,
+    reference_models,
+    shadow_model,
+)
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
+# One row of a table as text, and the exact figures in its cells.
+ROW = re.compile(r"<tr.*?</tr>", re.DOTALL)
 SECTIONS = ["verdict", "blind", "threat", "attacks", "figures", "classes", "exposed", "limits", "reproduce"]
 
 
@@ -81,6 +96,10 @@ RECORDS = {
     "tiny groups": make_record(SIX, members=4, nonmembers=3),
     "no attack at all": make_record(()),
     "no scores kept": replace(make_record(SIX), scores=make_record(()).scores),
+    "reference models": changed(make_record(CALIBRATED), references=reference_models(), choice=choice()),
+    "a recipe": make_recipe_record(),
+    "a recipe that shows nothing": make_recipe_record([Recipe(name="gap", shift=0.0)]),
+    "a recipe without attacks": make_recipe_record(()),
     "twenty attacks": make_record([Recipe(name=f"an-attack-with-a-long-name-{i}", shift=i / 9) for i in range(20)]),
 }
 
@@ -350,3 +369,133 @@ def test_the_markdown_table_has_a_row_per_attack_and_says_what_is_missing():
     for out in record.results.left_out:
         assert out.reason in rows[out.name]
     assert len({line.count("|") for line in rows.values()}) == 1
+
+
+@pytest.mark.parametrize("name", ["reference models", "a recipe"])
+def test_wherever_queries_stand_the_reference_models_and_their_rows_stand_beside(name):
+    record = RECORDS[name]
+    asked = [row for row in ROW.findall(render(record)) if 'data-figure="queries"' in row]
+    assert len(asked) == 3 * len(record.results.attacks)  # Costs, figures, rates.
+    for row in asked:
+        attack = record.attack(re.search(r'data-attack="([^"]+)"', row)[1])
+        assert f'data-figure="references" data-value="{attack.references}"' in row
+        assert f"{attack.reference_compute.rows:,}" in row
+
+
+def test_the_reference_models_are_described_where_there_are_any():
+    words = " ".join(" ".join(Page(render(RECORDS["reference models"])).words).split())
+    assert "12 reference models of its own: the paper's CNN" in words
+    assert "a random half of 5,000 that hold the records asked about" in words
+    assert "100 % of the records inside and 60 % of the others" in words
+    assert "16 min 0 s (1,750,000 rows through the models). They were trained as the target was." in words
+    assert "2 networks trained on data of its own" in words
+    other = changed(RECORDS["reference models"], references=reference_models(alike=False))
+    words = " ".join(Page(render(other)).words)
+    assert "not trained as the target was" in words
+    assert "The training size was guessed." in words
+    assert "No reference models" in " ".join(Page(render(RECORDS["six attacks"])).words)
+
+
+def test_the_attack_that_the_ladder_names_is_marked_in_the_table():
+    text = render(RECORDS["reference models"])
+    [row] = [row for row in ROW.findall(text) if "named by the ladder" in row]
+    assert '<th scope="row">path-estimate' in row
+    assert "named by the ladder" not in render(RECORDS["six attacks"])
+
+
+def test_of_many_attacks_eight_curves_are_drawn_and_the_table_has_all():
+    record = changed(RECORDS["twenty attacks"], choice=choice("an-attack-with-a-long-name-0"))
+    attacks = in_order(record.results)
+    figure = roc_figure(record.results, attacks, "an-attack-with-a-long-name-3")
+    drawn = [name for _, name in figure.legend]
+    # The one quoted and the one the ladder names, and then the strongest.
+    kept = {f"an-attack-with-a-long-name-{i}" for i in (0, 3, 19, 18, 17)}
+    assert {name.removesuffix(" (quoted in the verdict)") for name in drawn} == kept
+    assert figure.svg.count('class="curve') == len(drawn)
+    assert len(figure.rows) == 20
+    mixed = in_order(make_record([*(Recipe(name=f"s{i}", shift=1, access="scores") for i in range(5)), *SIX]).results)
+    assert [attack.access for attack in featured(mixed, ["gap"])] == ["label"] * 4 + ["scores"] * 3
+
+
+def test_many_pairs_are_folded_away_and_none_is_lost():
+    record = make_record([Recipe(name=f"a{i}", shift=i / 9) for i in range(8)])
+    text = render(record)
+    assert "Labels only, compared with one another: 28 pairs" in text
+    assert text.count('data-figure="difference"') == len(record.results.differences) == 28
+
+
+def test_attacks_that_see_confidences_are_one_line_beside_the_queries():
+    attacks = in_order(RECORDS["reference models"].results)
+    figure = queries_figure(attacks)
+    assert [name for _, name in figure.legend][-1] == "lira, 12 models (sees confidences)"
+    assert "path-estimate, 12 models" in [name for _, name in figure.legend]
+    assert figure.svg.count('class="mark') == 5
+    [row] = [row for row in figure.rows if row[0] == "path-estimate"]
+    assert row[1:3] == ["8.9", "12 (4,450 rows, 0.4\u00a0s)"]
+
+
+def test_every_figure_of_a_recipes_report_is_that_of_recipe_json(tmp_path):
+    record = make_recipe_record().save(tmp_path)
+    kept = json.loads((tmp_path / "recipe.json").read_text())
+    cells = Page(render(load_recipe(tmp_path))).cells
+    assert render(load_recipe(tmp_path)) == render(record)
+    for attack in kept["attacks"]:
+        for name, estimate in {
+            "auc": attack["auc"],
+            "spread": attack["spread"],
+            **{f"tpr_at_{fpr}": one for fpr, one in attack["tpr_at_fpr"].items()},
+        }.items():
+            assert cells[attack["name"], name] == ("" if estimate["value"] is None else repr(estimate["value"]))
+        assert float(cells[attack["name"], "queries"]) == attack["queries_per_sample"]["mean"]
+        assert int(cells[attack["name"], "rows"]) == attack["reference_compute"]["rows"]
+    for pair in kept["differences"]:
+        if (pair["first"], pair["second"]) != ("gap", "lira"):  # Told as "lira" against gap.
+            assert float(cells[f"{pair['first']}-{pair['second']}", "difference"]) == pair["auc"]["value"]
+
+
+def test_a_recipes_report_draws_one_dot_per_model_on_one_scale():
+    record = make_recipe_record(targets=6)
+    text = render(record)
+    assert text.count('class="strip"') == len(record.results.attacks)
+    assert text.count("<circle") == 2 * 6 * len(record.results.attacks)  # In the table and in the figure.
+    ends = auc_range(record.results.attacks, *(auc for one in record.results.attacks for auc in one.aucs))
+    for one in record.results.attacks:
+        assert ends[0] <= min(one.aucs) <= max(one.aucs) <= ends[1]
+    places = re.findall(r'cx="([^"]+)"', str(strip([0.5, 0.75, 1.0], 0.5, 1.0)))
+    assert [float(place) for place in places] == [5.0, STRIP_WIDTH / 2, STRIP_WIDTH - 5.0]
+
+
+def test_a_recipes_report_speaks_of_the_recipe_and_not_of_one_model():
+    record = make_recipe_record()
+    words = " ".join(" ".join(Page(render(record)).words).split())
+    assert "Do models trained this way leak who was in their training data?" in words
+    assert "4 models, each trained on 2,500 records" in words
+    assert "Against each model 12 reference models trained alike" in words
+    assert "Training all 14 models took 18 min 40 s" in words
+    for target in record.results.targets:
+        assert f"{100 * target.test_accuracy:.0f} %" in words
+    assert "intervals over models and records both" in words
+    assert "needs at least 25 queries per sample, the budget is 10" in words
+    assert "this one model" not in words
+
+
+def test_a_recipes_markdown_has_costs_spread_and_the_ladders_choice():
+    record = make_recipe_record()
+    text = markdown(record)
+    for attack in record.results.attacks:
+        assert str(attack.auc) in text
+        assert f"AUCs {min(attack.aucs):.3f} to {max(attack.aucs):.3f}" in text
+    assert "| 8.9 (10) | 12 (4,450 rows, 0.4 s) |" in text
+    assert "the attack to choose is “path-estimate”" in text
+    assert "test 0.615 (0.600 to 0.630)" in text
+    assert "| boundary | | left out: needs at least 25 queries" in text
+    counts = [line.count("|") for line in text.splitlines() if line.startswith("|")]
+    assert len(set(counts)) == 2  # Two tables.
+
+
+def test_the_markdown_of_an_audit_tells_what_its_reference_models_cost():
+    text = markdown(RECORDS["reference models"])
+    assert "| 8.9 (10) | 12 (4,450 rows, 0.4 s) |" in text
+    assert "The attacker has: 12 reference models of its own" in text
+    assert "the attack to choose is “path-estimate”" in text
+    assert "The attacker has" not in markdown(RECORDS["six attacks"])

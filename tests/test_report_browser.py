@@ -7,7 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from hardlabel.reports.html import write_report
-from records import SIX, make_record, shadow_model
+from records import (
+    CALIBRATED,
+    SIX,
+    Recipe,
+    changed,
+    choice,
+    make_recipe_record,
+    make_record,
+    reference_models,
+    shadow_model,
+)
 from test_report import undefined_everywhere
 
 pytestmark = pytest.mark.browser
@@ -26,6 +36,13 @@ RECORDS = {
     "six": make_record(SIX, shadow=shadow_model(), differs=True),
     "undefined": undefined_everywhere(),
     "none": make_record(()),
+    "references": changed(
+        make_record([*CALIBRATED, *(Recipe(name=f"attack-{i}", shift=i / 9, mean=i + 1, most=30) for i in range(12))]),
+        references=reference_models(),
+        choice=choice(),
+    ),
+    "recipe": make_recipe_record(),
+    "recipe whose choice is another": make_recipe_record(named="augmentation"),
 }
 
 # WCAG 2.2: relative luminance and contrast of every visible text with the first opaque background behind it.
@@ -109,7 +126,7 @@ def test_it_shows_the_figures_of_results_json(opened):
         assert cell.get_attribute("data-value") == ("" if value is None else repr(value))
         shown = f"{value:.3f}" if value is not None else "undefined"
         assert shown in cell.inner_text()
-    assert page.title() == f"Membership audit: {results['data']}"
+    assert page.title() == ("Recipe" if "targets" in results else "Membership") + f" audit: {results['data']}"
     assert page.locator("main").count() == page.locator("h1").count() == 1
 
 

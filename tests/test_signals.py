@@ -107,6 +107,8 @@ def naive_statistic(name, p, y):
         return p[y]
     if name == Statistic.LOSS:
         return math.log(p[y])
+    if name == Statistic.LOGIT:
+        return math.log(p[y]) - math.log(sum(q for j, q in enumerate(p) if j != y))
     if name == Statistic.ENTROPY:
         return sum(q * math.log(q) for q in p)
     others = sum(q * math.log(1 - q) for j, q in enumerate(p) if j != y)
@@ -138,12 +140,19 @@ def test_loss_tells_apart_what_confidence_rounds_to_one():
             return logs
 
     samples = samples_of(Box((1,)), torch.zeros(2, 1), 0)
-    confidence, loss, entropy, modified = (
+    confidence, loss, logit, entropy, modified = (
         measured(Confidence(statistic=s), Shown(), samples).values[:, 0]
-        for s in (Statistic.CONFIDENCE, Statistic.LOSS, Statistic.ENTROPY, Statistic.MODIFIED_ENTROPY)
+        for s in (
+            Statistic.CONFIDENCE,
+            Statistic.LOSS,
+            Statistic.LOGIT,
+            Statistic.ENTROPY,
+            Statistic.MODIFIED_ENTROPY,
+        )
     )
     assert confidence[0] == confidence[1] == 1.0
     assert loss[0] < loss[1]
+    assert logit.tolist() == pytest.approx([21.0, 28.0])
     assert entropy[0] < entropy[1]
     assert modified[0] < modified[1]
 

@@ -13,7 +13,7 @@ from hardlabel.data.domain import BinaryFeatures, Box
 from hardlabel.data.samples import Samples
 from hardlabel.models import train as training
 from hardlabel.models.architectures import build
-from hardlabel.models.kept import content_hash, trained
+from hardlabel.models.kept import content_hash, find, trained, weights_hash
 from hardlabel.models.train import Plateau, Recipe, train
 from hardlabel.store import DamagedPiece, Store
 
@@ -368,6 +368,31 @@ def test_another_recipe_seed_or_data_means_another_model(tmp_path, change):
     assert len(reports) == before
     run(**(plan | change))
     assert len(reports) > before
+
+
+def test_a_model_is_looked_for_without_being_trained(tmp_path):
+    recipe, store = replace(LINEAR, max_epochs=2), Store(tmp_path)
+    assert find(recipe, vectors(), classes=2, seed=0, store=store) is None
+    assert list(tmp_path.iterdir()) == []
+    made = trained(recipe, vectors(), classes=2, seed=0, store=store)
+    found = find(recipe, vectors(), classes=2, seed=0, store=store)
+    assert weights_hash(found.model) == weights_hash(made.model)
+    assert found.rows == made.rows
+    assert find(recipe, vectors(), classes=2, seed=1, store=store) is None
+
+
+def test_the_hash_of_a_network_knows_structure_weights_and_buffers():
+    def net(**settings):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2, **settings))
+
+    told = weights_hash(net())
+    assert told == weights_hash(net()) == weights_hash(net().eval())
+    moved, counted, cast = net(), net(), net().to(torch.bfloat16)
+    moved[0].weight.data[0, 0] += 1e-7
+    counted[1].running_mean += 1
+    others = [moved, counted, cast, net(eps=1e-4), nn.Sequential(net()[0])]
+    assert len({told, *map(weights_hash, others)}) == 6
 
 
 def test_a_damaged_model_is_trained_again_and_kept(tmp_path):

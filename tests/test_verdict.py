@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hardlabel.experiments.recipe_record import RecipeRecord
 from hardlabel.experiments.record import AuditRecord, Difference, Queries
 from hardlabel.metrics.estimate import Estimate
+from hardlabel.reports.recipe import recipe_verdict
 from hardlabel.reports.severity import Severity, grade
 from hardlabel.reports.verdict import verdict
 from hardlabel.reports.wording import MINUS, decimal, duration, finely, listed, number, odds, percent, times
-from records import SIX, Recipe, changed, make_record
+from records import CALIBRATED, SIX, Recipe, changed, choice, make_recipe_record, make_record, reference_models
 
 UNKNOWN = Estimate.undefined("for the test")
 NOTHING = Estimate(0.5, 0.46, 0.54)
@@ -338,3 +340,58 @@ def test_an_interval_of_a_difference_shows_its_sign():
     record = changed(record, differences=[Difference(first="loss", second="noise", auc=gain)])
     assert "lower by 0.09000 [0.00004, 0.18000]" in told(record)
     assert finely(Estimate(0.1, 0.0, 0.2))(-0.00001) == "0.000"
+
+
+def test_a_headline_with_reference_models_says_how_many_and_what_they_cost():
+    record = changed(make_record(CALIBRATED), references=reference_models(), choice=choice())
+    found = verdict(record)
+    assert found.strongest == "path-estimate"
+    assert "sees only labels, asks 8.9 times per record on average (at most 10) and trains 12 models" in found.headline
+    words = told(record).replace("\u00a0", " ")
+    assert "with those of 12 reference models, whose training took 16 min 0 s (1,750,000 rows" in words
+    assert "asking and fitting them took 4,450 rows, 0.4 s." in words
+    assert "reference models" not in told(make_record(SIX))
+
+
+def test_the_verdict_says_which_attack_the_ladder_names_and_why_and_how_it_did():
+    record = changed(make_record(CALIBRATED), choice=choice(), budget=10)
+    assert "Within 10 queries per record and with what this attacker has" in told(record)
+    assert "“path-estimate”, by an order measured on other models: estimates each sample's confidence." in told(record)
+    assert "It is the attack quoted above." in told(record)
+    other = changed(record, choice=choice("noise", 101), budget=101)
+    auc = record.attack("noise").auc
+    assert f"Here, asking 101 times per record, its AUC is {auc.value:.3f} [" in told(other)
+    assert "It was not run here." in told(changed(record, choice=choice("yoqo", 1)))
+    assert "as no budget was set" in told(changed(record, budget=None))
+    assert "an order measured" not in told(changed(record, choice=None))
+
+
+def recipe_told(record: RecipeRecord) -> str:
+    found = recipe_verdict(record)
+    return " ".join([found.title, found.headline, *found.sentences]).replace("\u00a0", " ")
+
+
+def test_a_recipes_verdict_speaks_of_models_trained_this_way():
+    record = make_recipe_record()
+    found = recipe_verdict(record)
+    attack = record.attack("path-estimate")
+    assert (found.severity, found.strongest, found.strongest_scores) == (Severity.SEVERE, "path-estimate", "lira")
+    assert found.fpr == "0.1"  # 600 non-members over all targets: too few for 1 %.
+    share = attack.tpr_at_fpr["0.1"].value
+    words = recipe_told(record)
+    assert f"at 10 % false alarms, {100 * share:.0f} % [" in words
+    assert "of the members of a model trained this way; guessing would find 10 %." in words
+    assert f"the mean AUC of “path-estimate” is {attack.auc.value:.3f}" in words
+    assert f"single models lie between {min(attack.aucs):.3f} and {max(attack.aucs):.3f}" in words
+    assert f"with a standard deviation of {attack.spread.value:.3f}" in words
+    assert "with those of 12 reference models; asking and fitting" in words
+    assert "“lira”" in words
+    assert "It is the attack quoted above." in words
+
+
+def test_a_recipe_that_shows_nothing_is_no_proof():
+    words = recipe_told(make_recipe_record([Recipe(name="gap", shift=0.0), Recipe(name="noise", shift=0.0)]))
+    assert words.startswith("No leakage was measured None of the 2 label-only attacks run tells members of models")
+    assert "no proof that a stronger attack would find nothing" in words
+    assert "It was not run here." in words
+    assert "Nothing can be said" in recipe_told(make_recipe_record(CALIBRATED[-1:]))

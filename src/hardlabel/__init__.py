@@ -2,8 +2,9 @@
 
     split -> target + shadow models -> oracle -> signal -> calibration -> scores -> metrics -> record -> report
 
-`audit` runs the line from the oracle to the record for a model you have; `hardlabel audit` on the command line
-runs all of it. An attack is a signal and a calibration: `hardlabel.attacks.TABLE` lists them.
+`audit` runs the line from the oracle to the record for a model you have, `audit_recipe` audits a way of training on
+several models; `hardlabel audit` on the command line runs all of it. An attack is a signal and a calibration:
+`hardlabel.attacks.TABLE` lists them, `hardlabel.attacks.ladder.best` names the strongest for a budget.
 """
 
 from hardlabel.checks import InvalidInput
@@ -12,7 +13,10 @@ from hardlabel.data.domain import BinaryFeatures, Box
 from hardlabel.data.samples import Samples
 from hardlabel.data.table import MixedTable
 from hardlabel.experiments.audit import audit
+from hardlabel.experiments.recipe import audit_recipe
+from hardlabel.experiments.recipe_record import RecipeRecord
 from hardlabel.experiments.record import AuditRecord, load
+from hardlabel.models.train import Recipe
 from hardlabel.oracles.base import LabelOracle, ScoreOracle
 from hardlabel.reports.html import write_report
 from hardlabel.store import Store
@@ -28,10 +32,13 @@ __all__ = [
     "LabelOracle",
     "MixedTable",
     "Numeric",
+    "Recipe",
+    "RecipeRecord",
     "Samples",
     "ScoreOracle",
     "Store",
     "audit",
+    "audit_recipe",
     "load",
     "write_report",
 ]

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage (one line says which argument, value a
 
 import datetime
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated
@@ -16,22 +17,27 @@ from rich.table import Table
 from rich.text import Text
 
 import hardlabel
-from hardlabel.attacks import TABLE
 from hardlabel.checks import InvalidInput
 from hardlabel.data.sources import SOURCES
 from hardlabel.experiments.audit import audit_config
-from hardlabel.experiments.config import read
-from hardlabel.experiments.progress import Watch
+from hardlabel.experiments.config import AuditConfig, read
+from hardlabel.experiments.progress import SILENT, Watch
+from hardlabel.experiments.recipe import audit_recipe_config
+from hardlabel.experiments.recipe_record import RECIPE, RecipeRecord, load_recipe
 from hardlabel.experiments.record import REPORT, AuditRecord, load
 from hardlabel.models.architectures import ARCHITECTURES
+from hardlabel.reports import catalogue
+from hardlabel.reports.attacker import choice_line, queries
 from hardlabel.reports.html import write_report
-from hardlabel.reports.text import markdown
+from hardlabel.reports.summary import summary
+from hardlabel.reports.text import markdown, table_of
 from hardlabel.store import default_store
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 errors = Console(stderr=True)
 INTERRUPTED = 130
 WIDE = 140  # Columns of a terminal that has room for the whole table of attacks.
+WIDE_SUMMARY = 112  # And for what an audit's attacks cost on the attacker's own models.
 
 
 @app.callback(invoke_without_command=True)
@@ -71,11 +77,25 @@ def audit(
     shadow_labels: Annotated[
         str | None, typer.Option(help="Labels of the shadow data: true, or target (overhead queries).")
     ] = None,
+    shadows: Annotated[
+        int | None, typer.Option(help="Reference models, even, 2 to 256; each costs one training. [default: 12]")
+    ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(help="Audit the recipe instead: so many models play target in turn, 2 to shadows + 2."),
+    ] = None,
     attacks: Annotated[
-        str | None, typer.Option(help="Comma-separated names from `hardlabel attacks`. [default: all that suit]")
+        str | None,
+        typer.Option(
+            help="Comma-separated names from `hardlabel attacks`, or all, whatever they cost. [default: all that suit; "
+            "under a budget the strongest]"
+        ),
     ] = None,
     networks: Annotated[str | None, typer.Option(help="Attack networks: all (one for all classes) or class.")] = None,
-    budget: Annotated[int | None, typer.Option(help="Most queries per sample and attack.")] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(help="Picks the strongest label-only attack within N queries and says why.", metavar="N"),
+    ] = None,
     prior: Annotated[
         float | None, typer.Option(help="Share of members among those asked about. [default: 0.01]")
     ] = None,
@@ -84,9 +104,10 @@ def audit(
     out: Annotated[Path | None, typer.Option(help="Run folder. [default: a new one under runs/]")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress; errors only.")] = False,
 ) -> None:
-    """Train a model and a shadow model, audit the model, write a report.
+    """Train a model and the attacker's own models, audit the model, write a report.
 
-    Without arguments it audits a small network on scikit-learn's digits.
+    Without arguments it audits a small network on scikit-learn's digits. With --repeats it audits the way of training:
+    several models trained alike are attacked in turn.
     """
     options = {
         "data": data,
@@ -103,6 +124,7 @@ def audit(
         "samples": samples,
         "shadow_samples": shadow_samples,
         "shadow_labels": shadow_labels,
+        "shadows": shadows,
         "attacks": None if attacks is None else [name.strip() for name in attacks.split(",") if name.strip()],
         "networks": networks,
         "budget": budget,
@@ -113,56 +135,68 @@ def audit(
     }
     settings = read(config, {name: value for name, value in options.items() if value is not None})
     if settings.out is None:
-        settings = settings.model_copy(update={"out": _new_folder(settings.data)})
+        settings = settings.model_copy(update={"out": _new_folder(settings.data, recipe=repeats is not None)})
     assert settings.out is not None
+    if repeats is None and (settings.out / RECIPE).exists():
+        raise InvalidInput(f"out {str(settings.out)!r} holds the audit of a recipe; name a new folder")
     if quiet:
-        record = audit_config(settings, store=default_store())
+        record = _audited(settings, repeats, SILENT)
     else:
         with _Drawn() as watch:
-            record = audit_config(settings, store=default_store(), watch=watch)
-        for absent in record.results.left_out:
-            errors.print(f"left out: {absent.name}: {absent.reason}", highlight=False, markup=False)
-        errors.print(_summary(record))
+            record = _audited(settings, repeats, watch)
+        results = record.results
+        for absent in results.left_out:
+            _say(f"left out: {absent.name}: {absent.reason}")
+        errors.print(summary(record, wide=errors.width >= WIDE_SUMMARY))
+        _say(choice_line(results.choice, [attack.name for attack in results.attacks]))
     report = settings.out / REPORT
     write_report(record, report)
     typer.echo(report)
 
 
 @app.command(name="attacks")
-def list_attacks() -> None:
-    """List the attacks: what each sees, asks and needs, and where it comes from (Markdown when piped)."""
-    heads = ("name", "sees", "queries", "data", "what it does", "needs", "source")
-    rows = [
-        (
-            row.name,
-            str(row.access),
-            str(row.usual) if row.fewest == row.usual else f"{row.fewest} to {row.usual}{'+' if row.grows else ''}",
-            row.data,
-            row.summary,
-            row.needs,
-            row.source,
-        )
-        for row in TABLE.values()
-    ]
+def list_attacks(
+    budget: Annotated[
+        int | None,
+        typer.Option(help="Most queries per sample: names the strongest label-only attack within N.", metavar="N"),
+    ] = None,
+    domain: Annotated[
+        str | None, typer.Option("--domain", "--data", help=f"Kind of data: {', '.join(catalogue.KINDS)}.")
+    ] = None,
+    no_trainer: Annotated[bool, typer.Option("--no-trainer", help="Nobody can train models like the target.")] = False,
+    no_data: Annotated[bool, typer.Option("--no-data", help="There are no samples besides those asked about.")] = False,
+) -> None:
+    """List the attacks: what each sees, asks and needs, and where it comes from (Markdown when piped).
+
+    With --budget it first says which label-only attack is the strongest within so many queries per sample, and why.
+    """
+    means = None
+    if budget is not None or domain is not None or no_trainer or no_data:
+        usual = catalogue.Means().budget if budget is None else budget
+        means = catalogue.Means(budget=usual, kind=domain, trainer=not no_trainer, data=not no_data)
+    heads, rows = catalogue.heads(means), catalogue.rows(means)
+    if means is not None:
+        title = f"The strongest label-only attack within {queries(means.budget)} per sample"
+        if not sys.stdout.isatty():
+            typer.echo(f"{title}:\n\n{table_of(catalogue.RUNGS, catalogue.rung_rows(means))}\n")
+        else:
+            _print_table(title, catalogue.RUNGS, catalogue.rung_rows(means), whole=("attack", "queries"))
     if not sys.stdout.isatty():
-        for cells in (heads, ["---"] * len(heads), *rows):
-            typer.echo(f"| {' | '.join(cells)} |")
-        return
-    console = Console()
-    # What the names do and on which data is left to wide terminals; a name must always be readable whole.
-    shown = range(len(heads)) if console.width >= WIDE else (0, 1, 2, 5, 6)
-    table = Table(title="Attacks")
-    for place in shown:
-        table.add_column(heads[place], no_wrap=place in (0, 1), overflow="fold")
-    for cells in rows:
-        table.add_row(*(cells[place] for place in shown))
-    console.print(table)
+        typer.echo(table_of(heads, rows))
+    else:
+        # What the names do and on which data is left to wide terminals; a name must always be readable whole.
+        wide = Console().width >= WIDE
+        shown = [place for place, head in enumerate(heads) if wide or head not in ("data", "what it does")]
+        cells = [[row[place] for place in shown] for row in rows]
+        _print_table("Attacks", [heads[place] for place in shown], cells, whole=("name", "sees"))
+    if means is None:
+        _say("hint: `hardlabel attacks --budget 10` names the strongest label-only attack within 10 queries per sample")
 
 
 @app.command()
 def show(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
-    """Print the figures of a finished audit as a Markdown table."""
-    typer.echo(markdown(load(run)))
+    """Print the figures of a finished audit, of a model or of a recipe, as a Markdown table."""
+    typer.echo(markdown(load_recipe(run) if (run / RECIPE).exists() else load(run)))
 
 
 def main() -> None:
@@ -226,23 +260,35 @@ class _Rate(ProgressColumn):
     """Units done of at most how many, and per second."""
 
     def render(self, task: Task) -> Text:
-        speed = f", {task.speed:,.0f}/s" if task.speed else ""
+        speed = ""
+        if task.speed:  # Models take longer than a second each.
+            speed = f", {task.speed:,.0f}/s" if task.speed >= 1 else f", {1 / task.speed:,.0f} s each"
         return Text(f"{task.completed:,.0f} of {task.total:,.0f} {task.fields['unit']}{speed}")
 
 
-def _summary(record: AuditRecord) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))  # Narrow enough for 80 columns.
-    for head in ("attack", "sees", "queries", "AUC [95 %]", "balanced accuracy"):
-        table.add_column(head, no_wrap=True)
-    for attack in record.results.attacks:
-        queries = f"{attack.queries_per_sample.mean:.4g}"
-        table.add_row(attack.name, attack.access, queries, str(attack.auc), str(attack.balanced_accuracy))
-    return table
+def _audited(settings: AuditConfig, repeats: int | None, watch: Watch) -> AuditRecord | RecipeRecord:
+    if repeats is None:
+        return audit_config(settings, store=default_store(), watch=watch)
+    return audit_recipe_config(settings, repeats=repeats, store=default_store(), watch=watch)
 
 
-def _new_folder(data: str) -> Path:
+def _new_folder(data: str, *, recipe: bool) -> Path:
     stamp = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / f"{Path(data).stem}-{stamp}"
+    return Path("runs") / f"{Path(data).stem}{'-recipe' if recipe else ''}-{stamp}"
+
+
+def _print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequence[str]) -> None:
+    table = Table(title=title)
+    for head in heads:
+        table.add_column(head, no_wrap=head in whole, overflow="fold")
+    for cells in rows:
+        table.add_row(*cells)
+    Console().print(table)
+
+
+def _say(line: str) -> None:
+    if line:
+        errors.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _fail(message: str, code: int) -> None:

@@ -36,6 +36,8 @@ class _Attack:
         fewest: Fewest queries per sample it can work with.
         usual: Most queries per sample where no budget says otherwise.
         grows: Whether a budget above `usual` is used; else more queries would gain nothing.
+        standard: Whether it runs where nobody names attacks; the others are variants, or cost hours.
+        brief: Most queries per sample where it runs so, beside others; None for `usual`.
         data: Which domains it suits: "any", "images", "continuous" ones, or "no tables" (all but mixed tables).
         uses: What it needs besides labels, and models to be fitted on. One that crafts its queries never learns from
             the shadow model, which may be one of the crafters, but from the reference models.
@@ -49,6 +51,8 @@ class _Attack:
     fewest: int = 1
     usual: int = 1
     grows: bool = False
+    standard: bool = True
+    brief: int | None = None
     data: str = "any"
     uses: tuple[Need, ...] = ()
 

@@ -10,9 +10,11 @@ from dataclasses import replace
 from hardlabel import checks
 from hardlabel.attacks.base import Attack, LabelAttack, Need, ScoreAttack
 from hardlabel.calibrations.base import Calibration
+from hardlabel.calibrations.best import Best
 from hardlabel.calibrations.estimate import EstimatedConfidence
 from hardlabel.calibrations.network import AttackNetwork
 from hardlabel.calibrations.ratio import LikelihoodRatio
+from hardlabel.calibrations.rescaled import Rescaled
 from hardlabel.calibrations.rmia import RMIA
 from hardlabel.calibrations.shrunken import ShrunkenRatio
 from hardlabel.calibrations.threshold import RandomThreshold, Threshold
@@ -29,7 +31,6 @@ from hardlabel.signals.gap import Gap
 from hardlabel.signals.noise import Noise
 from hardlabel.signals.oslo import TAUS, Oslo
 from hardlabel.signals.path import Path
-from hardlabel.signals.routes import Toward
 from hardlabel.signals.sampling import Sampling
 from hardlabel.signals.transfer import Transfer
 from hardlabel.signals.yoqo import Yoqo
@@ -62,15 +63,21 @@ def _noises(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
 
 
 def _paths(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
+    """Two routes tell more than one for the same queries, but for a single one or two (studies/RESULTS.md)."""
     del domain
-    routes = (Toward.OTHERS.value,), (Toward.OTHERS.value, Toward.RUNNER_UP.value)
+    both = ("others", "second")
     if queries >= TWO_PATHS:
-        return (Path(queries=TWO_PATHS, routes=routes[1], informed=False),)
-    return tuple(Path(queries=queries, routes=one) for one in routes)
+        return (Path(queries=TWO_PATHS, routes=both, informed=False),)
+    return (Path(queries=queries, routes=both if queries > 2 else both[:1]),)
+
+
+_PATH = Best(of=(ShrunkenRatio(), Rescaled(inner=ShrunkenRatio())))
 
 
 def _features(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
-    return (Features(parts=parts_for(domain, queries)),)
+    parts = parts_for(domain, queries)
+    # A path alone stays as it is: what was measured for the attack of that name serves this one.
+    return parts if len(parts) == 1 else (Features(parts=parts),)
 
 
 def _samplings(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
@@ -93,10 +100,12 @@ def _score_attack(name: str, statistic: Statistic, source: str) -> ScoreAttack:
 
 _REFERENCES = "a trainer, for reference models with and without the samples asked about"
 _CRAFTED = f"{_REFERENCES}; data of its own for two crafter networks"
-_RATIO = "research of this project (docs/study.md)"
+_RATIO = "research of this project (studies/RESULTS.md)"
 
 
-def _calibrated(name: str, calibration: Calibration, summary: str, source: str) -> ScoreAttack:
+def _calibrated(
+    name: str, calibration: Calibration, summary: str, source: str, *, standard: bool = False
+) -> ScoreAttack:
     return ScoreAttack(
         name=name,
         summary=summary,
@@ -104,6 +113,7 @@ def _calibrated(name: str, calibration: Calibration, summary: str, source: str) 
         calibration=calibration,
         needs=_REFERENCES,
         source=source,
+        standard=standard,
     )
 
 
@@ -135,7 +145,8 @@ _ROWS: tuple[Attack, ...] = (
         needs="a shadow model for its noise level and threshold (without one: a middling level, AUC and ROC only)",
         source=f"{PAPER}, section 3.4",
         fewest=2,
-        usual=51,
+        usual=101,
+        brief=31,
     ),
     LabelAttack(
         name="boundary",
@@ -168,6 +179,7 @@ _ROWS: tuple[Attack, ...] = (
         calibration=ShrunkenRatio(),
         needs=_REFERENCES,
         source=_RATIO,
+        standard=False,
     ),
     LabelAttack(
         name="noise-ratio",
@@ -178,12 +190,13 @@ _ROWS: tuple[Attack, ...] = (
         source=_RATIO,
         fewest=2,
         usual=31,
+        standard=False,
     ),
     LabelAttack(
         name="path",
         summary="where a route made on own networks leaves the class, against models with and without the sample",
         signals=_paths,
-        calibration=ShrunkenRatio(),
+        calibration=_PATH,
         needs=_CRAFTED,
         source=_RATIO,
         usual=5,
@@ -194,12 +207,13 @@ _ROWS: tuple[Attack, ...] = (
         name="path-offline",
         summary="the same against models without the sample only",
         signals=_paths,
-        calibration=ShrunkenRatio(online=False),
+        calibration=Rescaled(inner=ShrunkenRatio(online=False)),
         needs=_CRAFTED,
         source=_RATIO,
         usual=5,
         grows=True,
         uses=(Need.CRAFTERS,),
+        standard=False,
     ),
     LabelAttack(
         name="path-estimate",
@@ -222,6 +236,7 @@ _ROWS: tuple[Attack, ...] = (
         source="Wu et al. 2024",
         data="no tables",
         uses=(Need.REFERENCES, Need.GRADIENTS),
+        standard=False,
     ),
     LabelAttack(
         name="oslo",
@@ -232,18 +247,20 @@ _ROWS: tuple[Attack, ...] = (
         source="Peng et al. 2024",
         data="no tables",
         uses=(Need.CRAFTERS,),
+        standard=False,
     ),
     LabelAttack(
         name="dhattack",
         summary="how far toward a fixed point the label holds, against models without the sample",
         signals=lambda domain, queries: (FixedPoint(queries=queries),),
-        calibration=LikelihoodRatio(online=False),
+        calibration=LikelihoodRatio(online=False, variance="sample"),
         needs=_REFERENCES,
         source="Li et al. 2025",
         fewest=2,
         usual=30,
         grows=True,
         data="no tables",
+        standard=False,
     ),
     LabelAttack(
         name="sampling",
@@ -254,6 +271,7 @@ _ROWS: tuple[Attack, ...] = (
         source="Rahimian et al. 2020",
         fewest=2,
         usual=50,
+        standard=False,
     ),
     LabelAttack(
         name="transfer",
@@ -263,6 +281,7 @@ _ROWS: tuple[Attack, ...] = (
         needs="data of its own, which the target labels (overhead queries)",
         source="Li & Zhang 2021, section 4",
         uses=(Need.SURROGATE,),
+        standard=False,
     ),
     LabelAttack(
         name="boundary-random",
@@ -275,6 +294,7 @@ _ROWS: tuple[Attack, ...] = (
         usual=2500,
         grows=True,
         data="continuous",
+        standard=False,
     ),
     _score_attack("confidence", Statistic.CONFIDENCE, "Salem et al. 2019"),
     _score_attack("loss", Statistic.LOSS, "Yeom et al. 2018"),
@@ -288,7 +308,19 @@ _ROWS: tuple[Attack, ...] = (
         needs="a shadow model",
         source="Shokri et al. 2017",
     ),
-    _calibrated("lira", LikelihoodRatio(), "likelihood ratio of the logit confidence", "Carlini et al. 2022"),
+    _calibrated(
+        "lira",
+        LikelihoodRatio(),
+        "likelihood ratio of the logit confidence",
+        "Carlini et al. 2022",
+        standard=True,
+    ),
+    _calibrated(
+        "lira-published",
+        LikelihoodRatio(variance="authors"),
+        "the same with the variance of the authors' code for few models",
+        "Carlini et al. 2022, published code",
+    ),
     _calibrated(
         "lira-offline", LikelihoodRatio(online=False), "the same, from models without the sample", "Carlini et al. 2022"
     ),
@@ -298,6 +330,7 @@ _ROWS: tuple[Attack, ...] = (
         RMIA(logits=True),
         "how often the confidence rises more than that of other samples",
         "Zarifzadeh et al. 2024",
+        standard=True,
     ),
     _calibrated(
         "rmia-offline",

@@ -211,7 +211,7 @@ def completed(inside: Moments, outside: Moments, *, count: int) -> tuple[Tensor,
 
 
 def ranges(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Lowest and highest of values (K, n, c), each (c,); 0.5 further apart where all are equal."""
+    """Lowest and highest of values (K, n, c), each (c,); 0.5 to both sides of it where all are equal."""
     flat = values.flatten(0, 1)
     low = torch.where(flat.isnan(), torch.inf, flat).amin(0)
     high = torch.where(flat.isnan(), -torch.inf, flat).amax(0)

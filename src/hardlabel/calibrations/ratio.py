@@ -47,7 +47,8 @@ class LikelihoodRatio:
     where the paper fits one normal distribution with covariances. An interval counts by its probability,
     .98 normal + .02 uniform (offline by its middle). A sample that references know from one side only gets the other
     side's mean from the 100 samples nearest in the known one, or from that sample's rank where no sample has both.
-    A sample without a value of a non-member gets, offline, the mean and the spread of all.
+    Offline, a sample without a value of a non-member gets the mean and the spread of all, and a value of which nothing
+    is known (NaN) counts like the mean.
 
     Attributes:
         online: Whether members' values on references are used.

@@ -229,7 +229,7 @@ class Asking:
             "domain": repr(side.samples.domain),
             "samples": _content(side.samples),
             "population": None if population is None else _content(population),
-            "crafters": [_weights(one) for one in side.knowledge.crafters],
+            "crafters": [_weights(one) for one in (*side.knowledge.crafters, *side.knowledge.second)],
             "shadows": None if shadows is None else [_weights(one) for one in shadows.models],
         }
 
@@ -243,7 +243,7 @@ def _rows_counted(knowledge: Knowledge) -> Iterator[Callable[[], int]]:
         nonlocal count
         count += len(inputs[0])
 
-    models = (*knowledge.crafters, *(knowledge.shadows.models if knowledge.shadows else ()))
+    models = (*knowledge.crafters, *knowledge.second, *(knowledge.shadows.models if knowledge.shadows else ()))
     hooks = [model.register_forward_hook(tell) for model in models]
     try:
         yield lambda: count

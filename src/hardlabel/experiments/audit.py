@@ -195,7 +195,7 @@ def run(
     classes = count_classes(case, device)
     attacker = Account(on_spent=watch.advance)  # What the attacker asks about no sample under attack.
     case = labelled_by_target(case, attacker, device=device, store=store, watch=watch)
-    owned = owned_by(case, rows, terms, device=device, watch=watch)
+    owned = owned_by(case, rows, terms, classes=classes, device=device, watch=watch)
     target = owned.target
     game = Game(
         target=target,

@@ -1,7 +1,7 @@
 """A case: everything an audit works on, checked before any training or query."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from hardlabel.data.samples import Samples
 from hardlabel.models.kept import weights_hash
 from hardlabel.models.trainers import RecipeTrainer, Trainer
 from hardlabel.oracles.base import LabelOracle, LabelsOfScores, ScoreOracle
+from hardlabel.oracles.estimators import EstimatorScores, estimator_hash, is_estimator, of_estimator
 from hardlabel.oracles.pytorch import TorchScores
 from hardlabel.store import JSON
 
@@ -56,9 +57,10 @@ class Terms:
     def chosen(self, domain: Domain, *, missing: Mapping[Need, str], attacked: int) -> "Chosen":
         """The attacks to run, the ones left out with the reason, and which one the ladder names.
 
-        Without names and without a budget all that suit are run, but for those that would send the target more than
-        MOST_QUERIES queries in all. Without names under a budget, as an endpoint has one, the label-only attack that
-        the ladder names is run, with the gap attack and the attacks that see scores beside it.
+        Without names and without a budget the standard ones that suit are run, with few queries where they need not
+        have many, but for those that would send the target more than MOST_QUERIES in all. Without names under a
+        budget, as an endpoint has one, the label-only attack that the ladder names is run, with the gap attack and the
+        standard ones that see scores beside it. "all" runs everything that can be run.
 
         Args:
             domain: Of the samples attacked.
@@ -76,12 +78,17 @@ class Terms:
             reason = row.lacks(missing)
             if reason is not None and asked is not None:
                 raise InvalidInput(f"attack {row.name!r} cannot be run: {reason}")
-            if reason is None and self.attacks is None:
-                reason = self._unasked(row, rung, attacked)
+            if self.attacks is None:
+                if not row.standard:
+                    continue
+                reason = reason or self._unasked(row, rung, attacked)
+                row = replace(row, usual=row.brief or row.usual)
             if reason is None:
                 possible.append(attacks.with_networks_per_class(row) if self.networks == "class" else row)
             else:
                 left_out[row.name] = reason
+        if self.attacks is None:
+            left_out = {name: reason for name, reason in left_out.items() if attacks.TABLE[name].standard}
         return Chosen(rows=possible, left_out=left_out, rung=rung)
 
     def _unasked(self, row: Attack, rung: Rung, attacked: int) -> str | None:
@@ -120,7 +127,7 @@ class Oracles:
         scores: Its confidence vectors, or None where nobody sees them.
         torch_model: The same as a PyTorch adapter, where it is one.
         name: What tells it from other models, where its weights cannot be seen; None if nobody said.
-        weights: A hash of its structure and weights, where they can be seen.
+        weights: A hash of its structure and weights, or of a scikit-learn classifier's state, where they can be seen.
     """
 
     labels: LabelOracle
@@ -130,11 +137,16 @@ class Oracles:
     weights: str | None = None
 
     @classmethod
-    def of(cls, model: object, device: torch.device, *, role: str, name: str | None = None) -> "Oracles":
-        """A torch module that maps inputs to logits, or an object with `ask` or `ask_scores` or both.
+    def of(
+        cls, model: object, device: torch.device, *, role: str, name: str | None = None, classes: int | None = None
+    ) -> "Oracles":
+        """A torch module that maps inputs to logits, a fitted scikit-learn classifier, or an object that can be asked.
+
+        The last has `ask` or `ask_scores` or both. `classes` are those of the task at least: a classifier may not
+        have seen the last ones.
 
         Raises:
-            InvalidInput: It is neither.
+            InvalidInput: It is none of these.
         """
         if isinstance(model, nn.Module):
             both = TorchScores(model, device=device)
@@ -146,15 +158,23 @@ class Oracles:
             return cls(labels=model, scores=scores, name=name)
         if scores is not None:
             return cls(labels=LabelsOfScores(scores), scores=scores, name=name)
+        if is_estimator(model):
+            asked = of_estimator(model)
+            if classes is not None and classes > asked.classes:
+                asked = of_estimator(model, classes=classes)
+            shown = asked if isinstance(asked, EstimatorScores) else None
+            return cls(labels=asked, scores=shown, name=name, weights=estimator_hash(model))
         raise InvalidInput(
-            f"{role} must be a torch module or an oracle with ask(inputs, ids), got {type(model).__name__}"
+            f"{role} must be a torch module, a fitted scikit-learn classifier or an oracle with ask(inputs, ids), "
+            f"got {type(model).__name__}"
         )
 
     @property
     def identity(self) -> dict[str, JSON] | None:
         """What answers are kept under: the weights where they are seen, else the name, else nothing."""
-        if self.torch_model is not None and self.weights is not None:
-            return {"weights": self.weights, "device": str(self.torch_model.device)}
+        if self.weights is not None:
+            device = None if self.torch_model is None else str(self.torch_model.device)
+            return {"weights": self.weights, "device": device}
         return None if self.name is None else {"name": self.name}
 
 
@@ -207,10 +227,14 @@ class CraftingPlan:
     Attributes:
         trainer: Trains them, and surrogates; its models are networks with gradients.
         sets: What each is trained on, and from which seed; none holds an attacked sample.
+        second: Trains the ones for a second opinion, in another way.
+        second_sets: What each of those is trained on, and from which seed.
     """
 
     trainer: RecipeTrainer
     sets: tuple[tuple[Samples, int], ...]
+    second: RecipeTrainer
+    second_sets: tuple[tuple[Samples, int], ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -28,7 +28,7 @@ from hardlabel.signals.base import Beliefs, Measurement, SequentialPlan
 from hardlabel.signals.confidence import Confidence, Statistic
 from hardlabel.signals.gap import Gap
 
-SCREENED = 400  # Shadow samples on which several candidates are compared; the one chosen is measured on all.
+SCREENED = 500  # Shadow samples on which several candidates are compared; the one chosen is measured on all.
 POOLED = 2  # Reference models an attack learns from that needs no calibration per sample.
 RANDOM_INPUTS = "threshold from random inputs"
 LOGITS = ScoreQuestion(Confidence(statistic=Statistic.LOGIT))
@@ -134,10 +134,15 @@ class Game:
             threshold=threshold,
             seconds=asked.seconds,
             shadow_used=learned.shadow_used,
-            references=learned.references,
+            references=self._used(attack, learned),
             reference_rows=learned.rows + (own.rows if own else 0),
             reference_seconds=learned.seconds + (own.seconds if own else 0.0),
         )
+
+    def _used(self, attack: Attack, learned: "_Learned") -> int:
+        """How many references had a part in it: fitted on, or crafted on."""
+        crafted = self.references is not None and Need.GRADIENTS in attack.uses
+        return len(self.references.sides) if self.references is not None and crafted else learned.references
 
     def _random_threshold(self, calibration: RandomThreshold, question: Question) -> tuple[float, dict[str, int]]:
         """The threshold from random inputs, labelled by the target, and what they cost."""
@@ -215,15 +220,23 @@ class Game:
         if self.references is None:
             raise InvalidInput(f"attack {attack.name!r} needs {Need.REFERENCES}, there are none")
         there = self.references
-        calibration = attack.calibration if there.alike else Standardized(inner=attack.calibration)
         rows, seconds = 0, 0.0
         best, strongest = None, -math.inf
         for question in candidates:
+            plan = self.asking.prepared(question, self.target).plan
+            sparing = isinstance(plan, SequentialPlan) and plan.queries[1] > attack.allowed(self.budget)
+            # Only exact values can be standardised: where queries do not suffice for those, values stay as they are.
+            alike = there.alike or sparing
+            calibration = attack.calibration if alike else Standardized(inner=attack.calibration)
             references, cost = self._measured(attack, _exact(question), there.sides, there)
             started = time.perf_counter()
             fitted = calibration.fit(references, seed=self.asking.seed)
-            plan = self.asking.prepared(question, self.target).plan
             beliefs: Beliefs | None = getattr(fitted, "beliefs", None)
+            if sparing and beliefs is None:
+                raise InvalidInput(
+                    f"budget must be at least {plan.queries[1]} for attack {attack.name!r} where the references' pool "
+                    f"holds nobody but the samples asked about, got {self.budget}"
+                )
             if beliefs is not None and isinstance(plan, SequentialPlan):
                 # Choices are made once, on all references: made anew for each, they would cost hours and change little.
                 settled = getattr(fitted, "settled", calibration)
@@ -262,7 +275,8 @@ class Game:
 
         alone = there is None or not there.pool_sides or not getattr(attack.calibration, "wants_pool", False)
         groups = [sides] if there is None or alone else [sides, there.pool_sides]
-        wants_logits = there is not None and getattr(attack.calibration, "wants_logits", False)
+        shown = all(side.model.scores is not None for side in sides)
+        wants_logits = there is not None and shown and getattr(attack.calibration, "wants_logits", False)
         references = References(
             values=torch.cat([values(question, group) for group in groups], 1),
             inside=torch.cat([torch.stack([side.inside for side in group]) for group in groups], 1),

@@ -1,6 +1,7 @@
 """The case of a model and samples that the caller gives as objects."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -23,13 +24,14 @@ from hardlabel.experiments.case import (
     ReferencePlan,
     ShadowPlan,
 )
+from hardlabel.experiments.training import smooth
 from hardlabel.models import shadows
 from hardlabel.models.architectures import usual_architecture
 from hardlabel.models.train import Recipe
 from hardlabel.models.trainers import EstimatorTrainer, FunctionTrainer, RecipeTrainer, Trainer
 from hardlabel.store import Store
 
-CRAFTER_EPOCHS = 100  # Most epochs of a crafter for a target whose training is not ours to repeat.
+SECOND_EPOCHS = 100  # Most epochs of the second opinion on a target whose training is not ours to repeat.
 Pair = tuple[ArrayLike | Tensor, ArrayLike | Tensor]
 
 
@@ -314,11 +316,13 @@ def crafting_plan(
     half = min(len(population) // 2, size)
     if half < FEWEST_SHADOW:
         return None, f"no networks could be trained on half of {len(population)} population samples"
-    recipe = Recipe(architecture=usual_architecture(population.domain), max_epochs=CRAFTER_EPOCHS)
+    recipe = smooth(Recipe(architecture=usual_architecture(population.domain)), population.domain)
+    halves = [population.take(slice(part * half, (part + 1) * half)) for part in range(2)]
+    trainer = RecipeTrainer(recipe=recipe, classes=max(2, classes), device=device, store=store)
+    plain = Recipe(architecture=recipe.architecture, max_epochs=SECOND_EPOCHS)
     return CraftingPlan(
-        trainer=RecipeTrainer(recipe=recipe, classes=max(2, classes), device=device, store=store),
-        sets=tuple(
-            (population.take(slice(part * half, (part + 1) * half)), randomness.derive(seed, "crafter", part))
-            for part in range(2)
-        ),
+        trainer=trainer,
+        sets=tuple((samples, randomness.derive(seed, "crafter", part)) for part, samples in enumerate(halves)),
+        second=replace(trainer, recipe=plain),
+        second_sets=((halves[0], randomness.derive(seed, "second crafter")),),
     ), None

@@ -14,7 +14,7 @@ from hardlabel.experiments.case import Case, CraftingPlan, Oracles, ShadowPlan, 
 from hardlabel.experiments.game import ReferenceSides
 from hardlabel.experiments.progress import Watch
 from hardlabel.experiments.record import ReferenceModels, Shadow
-from hardlabel.experiments.references import craftable, crafters_of, facts, sides_of, trained_references
+from hardlabel.experiments.references import Crafters, craftable, crafters_of, facts, sides_of, trained_references
 from hardlabel.experiments.shadow import shadow_of
 from hardlabel.signals.base import Knowledge, Shadows
 from hardlabel.signals.starts import POPULATION_SEARCHED
@@ -52,16 +52,17 @@ class Owned:
         return None
 
 
-def owned_by(case: Case, rows: Sequence[Attack], terms: Terms, *, device: torch.device, watch: Watch) -> Owned:
-    """Trains what the attacks need, or finds it in the store."""
+def owned_by(
+    case: Case, rows: Sequence[Attack], terms: Terms, *, classes: int, device: torch.device, watch: Watch
+) -> Owned:
+    """Trains what the attacks need, or finds it in the store; `classes` are those of the task."""
     needs = {need for row in rows for need in row.required}
     wants_references = Need.REFERENCES in needs or Need.GRADIENTS in needs
     plan = case.references if wants_references else None
     made = [] if plan is None else trained_references(plan, watch)
-    crafters: tuple[nn.Module, ...] = ()
-    seconds = 0.0
+    crafters = Crafters()
     if needs & {Need.CRAFTERS, Need.SURROGATE}:
-        crafters, seconds = crafters_of(case.crafting, watch)
+        crafters = crafters_of(case.crafting, watch)
     target = Side.mixed(case.target, case.members.to(device), case.nonmembers.to(device), seed=terms.seed)
     shadows = craftable(plan.pool, plan.inside, made, target.samples) if plan is not None and made else None
     knowledge = knowledge_of(case, crafters=crafters, shadows=shadows, device=device)
@@ -69,14 +70,16 @@ def owned_by(case: Case, rows: Sequence[Attack], terms: Terms, *, device: torch.
     shadow = None
     if case.shadow is not None and any(row.learns_on_shadow for row in rows):
         searched = Knowledge(population=searched_population(case, device))
-        shadow = shadow_of(case.shadow, knowledge=searched, seed=terms.seed, device=device, watch=watch)
+        shadow = shadow_of(
+            case.shadow, knowledge=searched, seed=terms.seed, classes=classes, device=device, watch=watch
+        )
     references = reference_facts = None
     if plan is not None:
-        models = [Oracles.of(one.model, device, role="trainer's model") for one in made]
+        models = [Oracles.of(one.model, device, role="trainer's model", classes=classes) for one in made]
         with_pool = any(getattr(row.calibration, "wants_pool", False) for row in rows)
         references = sides_of(plan, models, target.samples, knowledge, with_pool=with_pool)
         reference_facts = facts(plan, made, references.sides).model_copy(
-            update={"crafters": len(crafters), "crafting_seconds": seconds}
+            update={"crafters": len(crafters.first + crafters.second), "crafting_seconds": crafters.seconds}
         )
     return Owned(
         target=target,
@@ -103,9 +106,7 @@ class HasOwnData(Protocol):
     def crafting(self) -> CraftingPlan | None: ...
 
 
-def knowledge_of(
-    case: HasOwnData, *, crafters: tuple[nn.Module, ...], shadows: Shadows | None, device: torch.device
-) -> Knowledge:
+def knowledge_of(case: HasOwnData, *, crafters: Crafters, shadows: Shadows | None, device: torch.device) -> Knowledge:
     """What signals may use on the target and on the references: first the population, then the attacker's own data."""
     population = searched_population(case, device)
     trainer = None if case.crafting is None else case.crafting.trainer
@@ -121,7 +122,13 @@ def knowledge_of(
         known = set() if population is None else set(population.ids.tolist())
         fresh = own.take(torch.tensor([one not in known for one in own.ids.tolist()], device=own.device))
         population = fresh if population is None else concatenate(population, fresh)
-    return Knowledge(population=population, crafters=crafters, shadows=shadows, fit=None if trainer is None else fit)
+    return Knowledge(
+        population=population,
+        crafters=crafters.first,
+        second=crafters.second,
+        shadows=shadows,
+        fit=None if trainer is None else fit,
+    )
 
 
 def searched_population(case: HasOwnData, device: torch.device) -> Samples | None:

@@ -273,16 +273,17 @@ class Table:
 def seated(case: RecipeCase, rows: Sequence[Attack], *, seed: int, device: torch.device, watch: Watch) -> Table:
     """Trains every model of the case, or finds it in the store."""
     made = trained_references(case.plan, watch)
-    crafters, _ = crafters_of(case.crafting, watch)
+    crafters = crafters_of(case.crafting, watch)
     samples = case.attacked.to(device)
     knowledge = knowledge_of(case, crafters=crafters, shadows=None, device=device)
-    models = [Oracles.of(one.model, device, role="trainer's model") for one in made]
+    classes = max(2, 1 + max(int(part.labels.max()) for part in (case.plan.pool, case.own) if part is not None))
+    models = [Oracles.of(one.model, device, role="trainer's model", classes=classes) for one in made]
     with_pool = any(getattr(row.calibration, "wants_pool", False) for row in rows)
     sides = sides_of(case.plan, models, samples, knowledge, with_pool=with_pool)
     shadow = None
     if case.shadow is not None and any(row.learns_on_shadow for row in rows):
         searched = type(knowledge)(population=searched_population(case, device))
-        shadow = shadow_of(case.shadow, knowledge=searched, seed=seed, device=device, watch=watch)[1]
+        shadow = shadow_of(case.shadow, knowledge=searched, seed=seed, classes=classes, device=device, watch=watch)[1]
     return Table(sides=sides.sides, pool_sides=sides.pool_sides, shadow=shadow, made=made, case=case)
 
 

@@ -1,6 +1,7 @@
 """The attacker's own models beside the shadow model: references on the samples asked about, and crafters."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,21 +17,31 @@ from hardlabel.models import shadows
 from hardlabel.models.trainers import Made
 from hardlabel.signals.base import Knowledge, Shadows
 
-Crafted = tuple[tuple[nn.Module, ...], float]
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Crafters:
+    """Networks queries are chosen with, the ones for a second opinion, and the seconds their training took."""
+
+    first: tuple[nn.Module, ...] = ()
+    second: tuple[nn.Module, ...] = ()
+    seconds: float = 0.0
 
 
-def crafters_of(plan: CraftingPlan | None, watch: Watch) -> Crafted:
-    """The networks queries are chosen with, and the seconds their training took."""
+def crafters_of(plan: CraftingPlan | None, watch: Watch) -> Crafters:
+    """Trains the plan's crafters; none without a plan."""
     if plan is None:
-        return (), 0.0
-    models, seconds = [], 0.0
-    for number, (samples, seed) in enumerate(plan.sets):
-        watch.stage(f"training crafter {number + 1} of {len(plan.sets)}", plan.trainer.epochs, "epochs")
-        made = plan.trainer.fit(samples, seed, told(watch))
-        assert isinstance(made.model, nn.Module)
-        models.append(made.model)
-        seconds += made.seconds
-    return tuple(models), seconds
+        return Crafters()
+    groups, seconds = [], 0.0
+    for trainer, sets in ((plan.trainer, plan.sets), (plan.second, plan.second_sets)):
+        models = []
+        for samples, seed in sets:
+            watch.stage("training a crafter", trainer.epochs, "epochs")
+            made = trainer.fit(samples, seed, told(watch))
+            assert isinstance(made.model, nn.Module)
+            models.append(made.model)
+            seconds += made.seconds
+        groups.append(tuple(models))
+    return Crafters(first=groups[0], second=groups[1], seconds=seconds)
 
 
 def trained_references(plan: ReferencePlan, watch: Watch) -> list[Made]:

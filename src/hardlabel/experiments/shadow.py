@@ -22,12 +22,12 @@ LABELLING = "labelling the shadow data"
 
 
 def shadow_of(
-    plan: ShadowPlan, *, knowledge: Knowledge, seed: int, device: torch.device, watch: Watch
+    plan: ShadowPlan, *, knowledge: Knowledge, seed: int, classes: int, device: torch.device, watch: Watch
 ) -> tuple[Shadow, Side]:
     """Trains the shadow model; its facts and its side of the game."""
     watch.stage("training the shadow model", plan.trainer.epochs or 1, "epochs")
     made = plan.trainer.fit(plan.members, randomness.derive(seed, "shadow model"), told(watch))
-    model = Oracles.of(made.model, device, role="trainer's model")
+    model = Oracles.of(made.model, device, role="trainer's model", classes=classes)
     attacked = plan.members.take(slice(0, plan.attacked))
     side = Side.mixed(model, attacked.to(device), plan.nonmembers.to(device), seed=seed, knowledge=knowledge)
     right = (model.labels.ask(side.samples.inputs, side.samples.ids) == side.samples.labels).cpu()
@@ -56,7 +56,11 @@ def labelled_by_target(
     plan, crafting = case.shadow, case.crafting
     if plan is None or plan.labels != "target":
         return case
-    sets = [plan.members, plan.nonmembers, *(samples for samples, _ in (crafting.sets if crafting else ()))]
+    sets = [
+        plan.members,
+        plan.nonmembers,
+        *(samples for samples, _ in (crafting.sets + crafting.second_sets if crafting else ())),
+    ]
     labels: dict[int, int] = {}
     for samples in sets:
         new = torch.tensor([one not in labels for one in samples.ids.tolist()])
@@ -69,7 +73,11 @@ def labelled_by_target(
         return samples.relabelled(torch.tensor([labels[one] for one in samples.ids.tolist()]))
 
     if crafting is not None:
-        crafting = replace(crafting, sets=tuple((with_labels(samples), seed) for samples, seed in crafting.sets))
+        crafting = replace(
+            crafting,
+            sets=tuple((with_labels(samples), seed) for samples, seed in crafting.sets),
+            second_sets=tuple((with_labels(samples), seed) for samples, seed in crafting.second_sets),
+        )
     shadow = replace(plan, members=with_labels(plan.members), nonmembers=with_labels(plan.nonmembers))
     return replace(case, shadow=shadow, crafting=crafting)
 

@@ -1,11 +1,13 @@
 """The case of a model that hardlabel trains itself, as a configuration says."""
 
+from dataclasses import replace
+
 import torch
 
 from hardlabel import checks, randomness
 from hardlabel.attacks import Need
 from hardlabel.checks import InvalidInput
-from hardlabel.data import sources
+from hardlabel.data import augment, sources
 from hardlabel.data.dataset import Dataset
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples, concatenate
@@ -130,14 +132,28 @@ def pool_of(parts: Split) -> Samples:
 
 
 def crafting_of(parts: Split, trainer: RecipeTrainer, *, seed: int) -> CraftingPlan:
-    """Two crafters, on the two halves of the shadow's data; the first one is the shadow model itself."""
+    """Two smooth crafters on the two halves of the shadow's data; the second opinion is the shadow model's."""
     return CraftingPlan(
-        trainer=trainer,
+        trainer=replace(trainer, recipe=smooth(trainer.recipe, parts.members.domain)),
         sets=(
-            (parts.shadow_members, randomness.derive(seed, "shadow model")),
+            (parts.shadow_members, randomness.derive(seed, "crafter", 0)),
             (parts.shadow_nonmembers, randomness.derive(seed, "crafter", 1)),
         ),
+        second=trainer,
+        second_sets=((parts.shadow_members, randomness.derive(seed, "shadow model")),),
     )
+
+
+def smooth(recipe: Recipe, domain: Domain) -> Recipe:
+    """How crafters are trained for targets of `recipe`: the same network, but kept from learning its data by heart.
+
+    The gradients of smooth networks carry over to other models best: their directions cross other models' boundaries
+    where those models' confidence says.
+    """
+    if usual_architecture(domain) == "cnn":
+        moves = augment.union(augment.flips(), *(augment.translations(d) for d in range(3)))
+        return replace(recipe, augment=moves, weight_decay=5e-4, max_epochs=25, stop_at_accuracy=None)
+    return replace(recipe, weight_decay=3e-3, max_epochs=50, stop_at_accuracy=None)
 
 
 def at_most(name: str, asked: int | None, there: int, usual: int) -> int:

@@ -159,7 +159,7 @@ def _logarithms(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     Many classifiers compute in float32, where probabilities near 1 all round to 1; what is left for the other
     classes still tells them apart.
     """
-    probabilities = probabilities.clip(0.0, 1.0)
+    probabilities = probabilities.clip(0.0)  # Rounding may leave them below.
     with np.errstate(divide="ignore"):
         logs = np.log(probabilities)
     rows, highest = np.arange(len(probabilities)), probabilities.argmax(1)

@@ -8,6 +8,8 @@ from hardlabel.experiments.record import Choice, Compute, ReferenceModels
 from hardlabel.reports.severity import Graded
 from hardlabel.reports.wording import counted, duration, figure, number, percent, times
 
+OWN = "Reference models (own rows, time)"
+
 
 class Costed(Graded, Protocol):
     """An attack's entry in either record, with what it cost on the attacker's own models."""
@@ -46,9 +48,9 @@ def rows_and_time(attack: Costed) -> str:
 
 
 def own_models(attack: Costed) -> str:
-    """All that an attack has of its own, to stand beside its queries: "12 models; 12,400 rows, 3.1 s"."""
-    models = counted(attack.references, "model") if attack.references else ""
-    return "; ".join(part for part in (models, rows_and_time(attack)) if part) or "none"
+    """What an attack has of its own, under OWN, to stand beside its queries: "12 (12,400 rows, 3.1 s)"."""
+    spent = rows_and_time(attack)
+    return f"{number(attack.references)} ({spent})" if spent else number(attack.references)
 
 
 def models_used(attack: Costed, references: ReferenceModels | None) -> list[str]:

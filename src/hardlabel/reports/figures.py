@@ -1,4 +1,4 @@
-"""The report's figures: ROC, AUC with intervals, score histograms and leakage against queries."""
+"""The report's figures: ROC, score histograms and leakage against queries."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,9 +8,11 @@ from markupsafe import Markup
 
 from hardlabel.experiments.record import AttackResult, Results
 from hardlabel.metrics.intervals import FALSE_ALARMS
+from hardlabel.reports.attacker import OWN, own_models
+from hardlabel.reports.severity import Graded
 from hardlabel.reports.svg import WIDTH, Point, Scale, Style, element, line, path, picture, text
-from hardlabel.reports.tables import lowest_rate
-from hardlabel.reports.wording import decimal, figure, number, percent, score
+from hardlabel.reports.tables import featured, lowest_rate
+from hardlabel.reports.wording import counted, figure, number, percent, score
 from hardlabel.signals.base import Access
 
 LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 50.0, WIDTH - 14.0, 26.0, 262.0, 306.0
@@ -39,26 +41,35 @@ class Figure:
     rows: Sequence[Sequence[str]]
 
 
-def styles(attacks: Sequence[AttackResult]) -> dict[str, Style]:
-    """How each attack is drawn, by name, in the order given."""
-    return {
-        attack.name: Style(index=index, scores=attack.access == Access.SCORES) for index, attack in enumerate(attacks)
-    }
+def styles(attacks: Sequence[Graded], first: Sequence[Graded] = ()) -> dict[str, Style]:
+    """How each attack is drawn, by name, in the order given; those in `first` get colours of their own first."""
+    names = list(dict.fromkeys(attack.name for attack in (*first, *attacks)))
+    sees = {attack.name: attack.access for attack in attacks}
+    return {name: Style(index=index, scores=sees[name] == Access.SCORES) for index, name in enumerate(names)}
+
+
+def curves(results: Results, attacks: Sequence[AttackResult], strongest: str | None) -> list[AttackResult]:
+    """The attacks whose ROC is drawn: the one quoted, the one the ladder names, the one to beat, and the strongest."""
+    return featured(attacks, [strongest, results.choice.attack if results.choice else None, "gap"])
 
 
 def roc_figure(results: Results, attacks: Sequence[AttackResult], strongest: str | None) -> Figure:
-    """ROC curves on logarithmic axes, as steps: never interpolated between thresholds."""
+    """ROC curves on logarithmic axes, as steps: never interpolated between thresholds.
+
+    Of many attacks `curves` are drawn; the table reads all.
+    """
+    shown = curves(results, attacks, strongest)
     smallest = min(0.5, 1 / max(results.nonmembers, 1))  # One non-member: no false-positive rate lies below.
     resolvable = FALSE_ALARMS * smallest
     across = Scale(low=smallest, high=1.0, start=LEFT, end=RIGHT, log=True)
     up = Scale(low=smallest, high=1.0, start=BOTTOM, end=TOP, log=True)
-    drawn, middle = styles(attacks), smallest**0.5
+    drawn, middle = styles(attacks, shown), smallest**0.5
     parts = [*_frame(across, up, percent, percent), *_names("False alarms (FPR)", "Members found (TPR)")]
     parts += [path([(LEFT, BOTTOM), (RIGHT, TOP)], "chance"), text(across(middle) + 8, up(middle) + 14, "guessing")]
     if resolvable < 1:
         parts.append(line((across(resolvable), TOP), (across(resolvable), BOTTOM), "limit"))
         parts.append(text(across(resolvable) + 4, BOTTOM - 6, f"resolvable from {percent(resolvable)}"))
-    for attack in sorted(attacks, key=lambda attack: attack.name == strongest):
+    for attack in sorted(shown, key=lambda attack: attack.name == strongest):
         style = drawn[attack.name]
         width = " strong" if attack.name == strongest else ""
         points = _steps(attack, across, up, smallest)
@@ -79,79 +90,66 @@ def roc_figure(results: Results, attacks: Sequence[AttackResult], strongest: str
             "few for a figure. Marks "
             "stand where the tables give a figure with its interval; solid lines and full marks see labels only, "
             "dashed lines and hollow marks see confidences."
+            + (f" Of {len(attacks)} attacks {len(shown)} are drawn; the table has all." * (len(shown) < len(attacks)))
         ),
-        svg=picture(HEIGHT, f"ROC curves of {len(attacks)} attacks on logarithmic axes; table below.", parts),
+        svg=picture(HEIGHT, f"ROC curves of {len(shown)} attacks on logarithmic axes; table below.", parts),
         legend=[
             (
                 drawn[attack.name].swatch(),
                 attack.name + (" (quoted in the verdict)" if attack.name == strongest else ""),
             )
-            for attack in attacks
+            for attack in shown
         ],
         header=["Attack", *(f"at {percent(fpr)} FPR" for fpr in READ_AT)],
         rows=rows,
     )
 
 
-def auc_figure(attacks: Sequence[AttackResult]) -> Figure:
-    """AUC of every attack with its interval, one line each."""
-    row, top, start, end = 26.0, 26.0, 130.0, WIDTH - 48.0
-    bottom = top + row * len(attacks)
-    low, high = _auc_range(attacks)
-    across = Scale(low=low, high=high, start=start, end=end)
-    drawn = styles(attacks)
-    parts = [line((across(tick), top - 6), (across(tick), bottom), "grid") for tick in across.ticks()]
-    parts += [text(across(tick), bottom + 16, f"{tick:.2f}", anchor="middle") for tick in across.ticks()]
-    parts += [line((across(0.5), top - 6), (across(0.5), bottom), "chance")]
-    parts += [text(across(0.5), top - 11, "guessing", anchor="middle")]
-    for index, attack in enumerate(attacks):
-        y = top + row * (index + 0.5)
-        parts.append(text(start - 10, y + 4, _cut(attack.name, 19), anchor="end", kind="name"))
-        if attack.auc.value is None:
-            parts.append(text(start + 6, y + 4, "undefined"))
-            continue
-        parts += _bar(attack, drawn[attack.name], across, y)
-        parts.append(text(WIDTH - 4, y + 4, decimal(attack.auc.value), anchor="end", kind="name"))
-    parts.append(text((start + end) / 2, bottom + 34, "AUC", anchor="middle", kind="axis-name"))
-    told = "; ".join(f"{attack.name} {figure(attack.auc)}" for attack in attacks)
-    return Figure(
-        name="auc",
-        title="AUC of each attack, with intervals",
-        caption="An interval that crosses the line of guessing shows nothing; full marks see labels only.",
-        svg=picture(bottom + 42, f"AUC with interval per attack: {told}.", parts),
-        header=["Attack", "AUC"],
-        rows=[[attack.name, figure(attack.auc)] for attack in attacks],
-    )
+def queries_figure(attacks: Sequence[AttackResult], drawn: dict[str, Style] | None = None) -> Figure:
+    """AUC against the mean number of queries per record, on a logarithmic axis.
 
-
-def queries_figure(attacks: Sequence[AttackResult]) -> Figure:
-    """AUC against the mean number of queries per record, on a logarithmic axis."""
+    Attacks that see confidences ask once: the best of them is a line to compare with, unless there are no others.
+    """
     known = [attack for attack in attacks if attack.auc.value is not None]
-    most = max([10.0, *(attack.queries_per_sample.mean for attack in known)])
+    labels = [attack for attack in known if attack.access == Access.LABEL]
+    line_of = next((attack for attack in known if labels and attack.access == Access.SCORES), None)
+    shown = labels or known
+    most = max([10.0, *(attack.queries_per_sample.mean for attack in shown)])
     across = Scale(low=1.0, high=most, start=LEFT + 22, end=RIGHT - 22, log=True)
-    low, high = _auc_range(known)
+    low, high = auc_range(known)
     up = Scale(low=low, high=high, start=BOTTOM, end=TOP)
-    drawn = styles(attacks)
+    drawn = drawn or styles(attacks)
     parts = [*_frame(across, up, number, lambda tick: f"{tick:.2f}"), *_names("Queries per record (mean)", "AUC")]
     parts += [line((LEFT, up(0.5)), (RIGHT, up(0.5)), "chance")]
+    if line_of is not None:
+        y = up(line_of.auc.value or 0.0)
+        parts.append(line((LEFT, y), (RIGHT, y), f"curve {drawn[line_of.name].classes}"))
     taken: list[float] = []
-    for attack in known:
+    for attack in shown:
         x = _beside(across(max(attack.queries_per_sample.mean, 1.0)), taken)
         auc, style = attack.auc, drawn[attack.name]
         if auc.low is not None and auc.high is not None:
             parts.append(line((x, up(auc.low)), (x, up(auc.high)), f"whisker {style.classes}"))
         parts.append(style.marker(x, up(auc.value or 0.0)))
+    legend = [(drawn[attack.name].swatch(), _with_models(attack)) for attack in shown]
+    if line_of is not None:
+        legend.append((drawn[line_of.name].line(), f"{_with_models(line_of)} (sees confidences)"))
     return Figure(
         name="queries",
         title="Leakage against queries",
         caption=(
-            "What more questions per record buy. Attacks with the same number of queries stand side by side; "
+            "What more questions per record buy, and what models of the attacker's own buy besides: their number "
+            "stands behind the name. Attacks with about the same number of queries stand side by side; "
             "queries that belong to no record are in the table of costs."
+            + (" The dashed line is the best attack that sees confidences." if line_of is not None else "")
         ),
         svg=picture(HEIGHT, "AUC with interval against mean queries per record; table below.", parts),
-        legend=[(drawn[attack.name].swatch(), attack.name) for attack in known],
-        header=["Attack", "Queries per record, mean", "AUC"],
-        rows=[[attack.name, number(attack.queries_per_sample.mean), figure(attack.auc)] for attack in known],
+        legend=legend,
+        header=["Attack", "Queries per record, mean", OWN, "AUC"],
+        rows=[
+            [attack.name, number(attack.queries_per_sample.mean), own_models(attack), figure(attack.auc)]
+            for attack in known
+        ],
     )
 
 
@@ -185,6 +183,18 @@ def histogram_figure(attack: AttackResult, members: int, nonmembers: int) -> Fig
             )
         ],
     )
+
+
+def auc_range(attacks: Sequence[Graded], *more: float) -> tuple[float, float]:
+    """Round ends that hold every AUC, every interval, .5 and `more`."""
+    ends = [0.45, 0.55, *more]
+    for attack in attacks:
+        ends += [end for end in (attack.auc.value, attack.auc.low, attack.auc.high) if end is not None]
+    return math.floor(min(ends) * 20) / 20, math.ceil(max(ends) * 20) / 20
+
+
+def _with_models(attack: AttackResult) -> str:
+    return f"{attack.name}, {counted(attack.references, 'model')}" if attack.references else attack.name
 
 
 def _frame(across: Scale, up: Scale, write_x: Write, write_y: Write) -> list[Markup]:
@@ -230,23 +240,6 @@ def _read(attack: AttackResult, fpr: float, nonmembers: int) -> str:
     return percent(max((tpr for at, tpr in zip(attack.roc.fpr, attack.roc.tpr, strict=True) if at <= fpr), default=0.0))
 
 
-def _auc_range(attacks: Sequence[AttackResult]) -> tuple[float, float]:
-    """Round ends that hold every AUC, every interval and .5."""
-    ends = [0.45, 0.55]
-    for attack in attacks:
-        ends += [end for end in (attack.auc.value, attack.auc.low, attack.auc.high) if end is not None]
-    return math.floor(min(ends) * 20) / 20, math.ceil(max(ends) * 20) / 20
-
-
-def _bar(attack: AttackResult, style: Style, across: Scale, y: float) -> list[Markup]:
-    """One attack's interval and mark on the line at height `y`."""
-    auc, parts = attack.auc, []
-    if auc.low is not None and auc.high is not None:
-        parts.append(line((across(auc.low), y), (across(auc.high), y), f"whisker {style.classes}"))
-    parts.append(style.marker(across(auc.value or 0.0), y))
-    return parts
-
-
 def _beside(x: float, taken: list[float], gap: float = 11.0) -> float:
     """The place nearest to `x` that is `gap` away from those taken; takes it."""
     shifts = (sign * step * gap / 2 for step in range(2 * len(taken) + 2) for sign in (1, -1))
@@ -267,7 +260,3 @@ def _outline(edges: Sequence[float], shares: Sequence[float], across: Scale, up:
 def _swatch(kind: str) -> Markup:
     contour = path([(3.0, 14.0), (3.0, 7.0), (17.0, 7.0), (17.0, 2.0), (31.0, 2.0), (31.0, 14.0)], kind)
     return element("svg", {"viewBox": "0 0 34 16", "class": "swatch", "aria-hidden": "true"}, contour)
-
-
-def _cut(name: str, most: int) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"

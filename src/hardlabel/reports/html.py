@@ -7,15 +7,17 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hardlabel.checks import InvalidInput
-from hardlabel.experiments.record import AuditRecord
+from hardlabel.experiments.recipe_record import RecipeAttack, RecipeRecord
+from hardlabel.experiments.record import AttackResult, AuditRecord
 from hardlabel.metrics.estimate import Estimate
-from hardlabel.reports import figures, tables, wording
+from hardlabel.reports import attacker, figures, strips, tables, wording
+from hardlabel.reports.recipe import recipe_verdict, right
 from hardlabel.reports.severity import RULE
 from hardlabel.reports.verdict import verdict
 
 
-def write_report(record: AuditRecord, path: str | Path) -> None:
-    """Writes the report of an audit to `path`, UTF-8; folders on the way are made.
+def write_report(record: AuditRecord | RecipeRecord, path: str | Path) -> None:
+    """Writes the report of an audit, of a model or of a recipe, to `path`, UTF-8; folders on the way are made.
 
     Raises:
         InvalidInput: The file cannot be written.
@@ -29,8 +31,10 @@ def write_report(record: AuditRecord, path: str | Path) -> None:
         raise InvalidInput(f"path {str(path)!r} must be a file that can be written: {reason}") from error
 
 
-def render(record: AuditRecord) -> str:
+def render(record: AuditRecord | RecipeRecord) -> str:
     """The report as HTML; the same record gives the same text."""
+    if isinstance(record, RecipeRecord):
+        return _recipe(record)
     results = record.results
     found = verdict(record)
     attacks = tables.in_order(results)
@@ -38,10 +42,11 @@ def render(record: AuditRecord) -> str:
     histograms = [named[name] for name in (found.strongest, found.strongest_scores) if name]
     drawn = []
     if attacks:
+        styles = figures.styles(attacks, figures.curves(results, attacks, found.strongest))
         drawn = [
             figures.roc_figure(results, attacks, found.strongest),
-            figures.auc_figure(attacks),
-            figures.queries_figure(attacks),
+            strips.auc_figure(attacks, styles),
+            figures.queries_figure(attacks, styles),
             *(figures.histogram_figure(attack, results.members, results.nonmembers) for attack in histograms),
         ]
     return (
@@ -58,9 +63,36 @@ def render(record: AuditRecord) -> str:
             comparisons=tables.comparisons(results),
             strongest=named.get(found.strongest or ""),
             exposed=tables.most_exposed(record, found.strongest),
+            reference_models=attacker.reference_models(results.references) if results.references else [],
             figures=drawn,
             config=_plain(record.config),
         )
+    )
+
+
+def _recipe(record: RecipeRecord) -> str:
+    results = record.results
+    attacks = tables.in_order(results)
+    aucs = {attack.name: attack.aucs for attack in attacks}
+    ends = figures.auc_range(attacks, *(auc for each in aucs.values() for auc in each))
+    estimates = [
+        one for attack in attacks for one in (attack.auc, *attack.tpr_at_fpr.values()) if one.value is not None
+    ]
+    environment = _environment()
+    environment.filters["strip"] = lambda attack: strips.strip(attack.aucs, *ends)
+    return environment.get_template("recipe.html.jinja").render(
+        results=results,
+        verdict=recipe_verdict(record),
+        rule=RULE,
+        groups=tables.by_access(results),
+        attacks=attacks,
+        ends=ends,
+        right=right(results.targets),
+        footnotes=list(dict.fromkeys(one.note for one in estimates if one.note)),
+        rates=tables.rates(results),
+        comparisons=tables.comparisons(results),
+        figures=[strips.auc_figure(attacks, models=aucs)] if attacks else [],
+        config=_plain(record.config),
     )
 
 
@@ -74,7 +106,8 @@ def _environment() -> Environment:
     )
     writers = ("decimal", "percent", "interval", "figure", "number", "score", "odds", "duration", "listed", "date")
     environment.filters |= {name: getattr(wording, name) for name in (*writers, "counted", "finely")}
-    environment.filters |= {"exact": _exact, "lowest": tables.lowest_rate}
+    environment.filters |= {"exact": _exact, "lowest": tables.lowest_rate, "signal": _signal}
+    environment.filters["own_models"] = attacker.own_models
     environment.globals |= {"decimal": wording.decimal, "percent": wording.percent}
     return environment
 
@@ -83,6 +116,11 @@ def _exact(figure: Estimate | float | None) -> str:
     """A figure as results.json has it, for machines that read the page; empty for none."""
     value = figure.value if isinstance(figure, Estimate) else figure
     return "" if value is None else repr(value)
+
+
+def _signal(attack: AttackResult | RecipeAttack) -> str:
+    """What was measured; each model of a recipe may have been asked with another setting."""
+    return "; ".join(attack.signals) if isinstance(attack, RecipeAttack) else attack.signal
 
 
 def _plain(config: dict[str, object]) -> str:

@@ -6,14 +6,24 @@ from hardlabel.experiments.record import AttackResult, Results
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.reports.attacker import queries, who
 from hardlabel.reports.picking import resolved
-from hardlabel.reports.severity import FEWEST, SEVERE_AUC, Severity, beats_guessing, below_guessing, reached, wide
+from hardlabel.reports.severity import (
+    FEWEST,
+    SEVERE_AUC,
+    Graded,
+    Severity,
+    beats_guessing,
+    below_guessing,
+    reached,
+    wide,
+)
+from hardlabel.reports.tables import Attacked
 from hardlabel.reports.wording import counted, decimal, figure, finely, interval, listed, number, odds, percent
 from hardlabel.signals.base import Access
 
 FEWER_QUERIES = 5  # How many times fewer queries make a comparable attack worth naming.
 
 
-def nothing_known(labels: Sequence[AttackResult]) -> str:
+def nothing_known(labels: Sequence[object]) -> str:
     return "Nothing can be said about an attacker who sees only labels: " + (
         "the label-only attacks run gave no figure." if labels else "no label-only attack was run."
     )
@@ -197,7 +207,7 @@ def low_rates(attacks: Sequence[AttackResult], results: Results, fpr: str | None
     return sentences
 
 
-def wrong_way(attacks: Sequence[AttackResult], strongest: AttackResult) -> list[str]:
+def wrong_way(attacks: Sequence[Graded], strongest: Graded) -> list[str]:
     return [
         f"Attack “{attack.name}” ranks members measurably below non-members (AUC {figure(attack.auc)}): an attacker "
         "who knew that would turn its answers round."
@@ -224,9 +234,7 @@ def mismatch(results: Results) -> list[str]:
     ]
 
 
-def beside_confidences(
-    results: Results, label: AttackResult, scores: AttackResult | None, fpr: str | None
-) -> list[str]:
+def beside_confidences(results: Attacked[Graded], label: Graded, scores: Graded | None, fpr: str | None) -> list[str]:
     if scores is None:
         return ["No attack that sees confidences gave a figure, so the two kinds of attacker are not compared."]
     tpr = scores.tpr_at_fpr.get(fpr) if fpr else None
@@ -274,7 +282,7 @@ def _above_guessing(attack: AttackResult, fpr: str | None) -> bool:
     return beats_guessing(attack, fpr) if fpr else attack.auc.low is not None and attack.auc.low > 0.5
 
 
-def _gain(results: Results, label: str, scores: str) -> tuple[str | None, Estimate]:
+def _gain(results: Attacked[Graded], label: str, scores: str) -> tuple[str | None, Estimate]:
     """A score attack compared in pairs with `label`, and its AUC minus that one's; `scores` itself if it was."""
     seen = {attack.name for attack in results.attacks if attack.access == Access.SCORES}
     found: dict[str, Estimate] = {}

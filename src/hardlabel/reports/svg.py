@@ -102,8 +102,15 @@ class Style:
 
     def swatch(self) -> Markup:
         """A line with the mark, for legends; decorative, the name stands beside it."""
-        parts = (path([(1, 8), (33, 8)], f"curve {self.classes}"), self.marker(17, 8))
-        return element("svg", {"viewBox": "0 0 34 16", "class": "swatch", "aria-hidden": "true"}, *parts)
+        return _swatch(path([(1, 8), (33, 8)], f"curve {self.classes}"), self.marker(17, 8))
+
+    def line(self) -> Markup:
+        """The same without the mark."""
+        return _swatch(path([(1, 8), (33, 8)], f"curve {self.classes}"))
+
+
+def _swatch(*parts: Markup) -> Markup:
+    return element("svg", {"viewBox": "0 0 34 16", "class": "swatch", "aria-hidden": "true"}, *parts)
 
 
 def _outline(shape: str, x: float, y: float, r: float = 4.2) -> str:

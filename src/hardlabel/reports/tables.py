@@ -65,6 +65,20 @@ def in_order(results: Attacked[A]) -> list[A]:
     )
 
 
+def featured(attacks: Sequence[A], first: Sequence[str | None]) -> list[A]:
+    """The attacks that curves are drawn of: those named first, then from the strongest on, in the order given.
+
+    At most 5 see labels only and 3 see confidences: more curves than colours cannot be told apart.
+    """
+    found: list[A] = []
+    for access, most in ((Access.LABEL, 5), (Access.SCORES, 3)):
+        mine = [attack for attack in attacks if attack.access == access]
+        mine.sort(key=lambda attack: first.index(attack.name) if attack.name in first else len(first))
+        kept = {attack.name for attack in mine[:most]}
+        found += [attack for attack in attacks if attack.access == access and attack.name in kept]
+    return found
+
+
 def by_access(results: Attacked[A]) -> list[tuple[str, list[A]]]:
     """The same in groups with a title each; empty groups are left out."""
     groups = [(title, [a for a in in_order(results) if a.access == access]) for access, title in KINDS.items()]

@@ -63,6 +63,7 @@ class Knowledge:
         population: Points of the same domain that are not asked about; start points, random references.
         crafters: Networks of the attacker's, trained on none of the samples asked about and used to choose
             queries; never references as well.
+        second: More of them, trained in another way, for a second opinion; may be empty.
         shadows: Models trained with and without the samples asked about, for signals that craft on them; None
             where there are none, or none that show gradients.
         fit: Trains a network of the attacker's on samples with a seed, or None where nobody can.
@@ -70,6 +71,7 @@ class Knowledge:
 
     population: Samples | None = None
     crafters: tuple[nn.Module, ...] = ()
+    second: tuple[nn.Module, ...] = ()
     shadows: Shadows | None = None
     fit: Callable[[Samples, int], nn.Module] | None = None
 
@@ -90,7 +92,8 @@ class LabelPlan(Protocol):
 class Beliefs(Protocol):
     """What the attacker expects of each scalar of a signal, member or not: two normal distributions per sample.
 
-    Each is (n, c), float64, for c scalars (a censored pair of columns is one).
+    Each is (n, c), float64, for c scalars (a censored pair of columns is one). Where they speak of something that grows
+    with the scalar instead of the scalar itself, a method `rescaled(edges (e,)) -> (c, e)` tells what edges become.
     """
 
     @property

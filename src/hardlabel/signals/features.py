@@ -73,7 +73,7 @@ def parts_for(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
     checks.at_least(ONE_PATH, queries=queries)
     if queries < TWO_PATHS:
         return (Path(queries=ONE_PATH, routes=("others",), informed=False),)
-    paths = Path(queries=TWO_PATHS, routes=("others", "runner-up"), informed=False)
+    paths = Path(queries=TWO_PATHS, routes=("others", "second"), informed=False)
     moves = _groups() if domain.kind == "image" else ()
     levels = _spread(domain, LEVELS.get(domain.kind, LEVELS_ELSEWHERE))
     draws = (queries - TWO_PATHS - sum(map(len, moves))) // len(levels)

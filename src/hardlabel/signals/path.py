@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
@@ -74,7 +74,11 @@ class Path:
         checks.positive(reach=self.reach)
 
     def __str__(self) -> str:
-        names = {Toward.OTHERS: "the other classes", Toward.RUNNER_UP: "the runner-up"}
+        names = {
+            Toward.OTHERS: "the other classes",
+            Toward.RUNNER_UP: "the runner-up",
+            Toward.SECOND: "the other classes on a second kind of network",
+        }
         towards = " and to ".join(names[Toward(route)] for route in self.routes)
         how = "most telling first" if self.informed else "by bisection"
         return f"crossing on the path to {towards}, {self.queries} quer{'y' if self.queries == 1 else 'ies'}, {how}"
@@ -91,9 +95,16 @@ class Path:
             InvalidInput: No crafters, a crafter without the samples' classes, or a domain without routes.
         """
         routes = tuple(
-            craft(samples, knowledge.crafters, Toward(route), seed=seed, reach=self.reach) for route in self.routes
+            craft(samples, *_guides(Toward(route), knowledge), seed=seed, reach=self.reach) for route in self.routes
         )
         return (PathPlan if self.informed else Bisection)(signal=self, samples=samples, routes=routes)
+
+
+def _guides(toward: Toward, knowledge: Knowledge) -> tuple[tuple[nn.Module, ...], Toward]:
+    """The networks a route follows, and where to: a second opinion nobody has becomes the way to the runner-up."""
+    if toward is not Toward.SECOND:
+        return knowledge.crafters, toward
+    return (knowledge.second, Toward.OTHERS) if knowledge.second else (knowledge.crafters, Toward.RUNNER_UP)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -232,8 +243,10 @@ class _Odds:
             if not bool((mean.isfinite() & deviation.isfinite() & (deviation >= 0)).all()):
                 raise InvalidInput("beliefs must be finite and their deviations 0 or more, got one that is not")
         edges = torch.arange(count + 2, dtype=torch.float64, device=device)  # Edge e lies below position e.
+        rescaled = getattr(beliefs, "rescaled", None)  # Beliefs about something that grows with the position.
+        places = edges - 0.5 if rescaled is None else rescaled((edges - 0.5).cpu()).to(device)
         normals = [
-            torch.special.ndtr((edges - 0.5 - m.to(device)[..., None]) / s.to(device).clamp_min(TINY)[..., None])
+            torch.special.ndtr((places - m.to(device)[..., None]) / s.to(device).clamp_min(TINY)[..., None])
             for m, s in sides
         ]
         below = (1 - STRAY) * torch.stack(normals, 2) + STRAY * edges / (count + 1)

@@ -31,11 +31,13 @@ class Toward(StrEnum):
     """Where a route leads.
 
     OTHERS follows the margin z_y - logsumexp of the other classes' logits, averaged over the crafters. RUNNER_UP
-    follows z_y - z_j, j the other class with the highest mean logit.
+    follows z_y - z_j, j the other class with the highest mean logit. SECOND follows the margin of OTHERS on crafters
+    trained in another way (`Knowledge.second`): two such routes tell more than two on the same networks.
     """
 
     OTHERS = "others"
     RUNNER_UP = "runner-up"
+    SECOND = "second"
 
 
 class Levels(NamedTuple):

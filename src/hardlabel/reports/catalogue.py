@@ -1,0 +1,93 @@
+"""The table of attacks as `hardlabel attacks` prints it, and which one is the strongest for a budget."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hardlabel.attacks import TABLE, Attack, Need, Rung, ladder
+from hardlabel.checks import InvalidInput, one_of
+from hardlabel.data.columns import Categorical
+from hardlabel.data.domain import BinaryFeatures, Box, Domain
+from hardlabel.data.table import MixedTable
+
+# The smallest domain of each kind: what suits an attack depends on the kind alone.
+KINDS: Mapping[str, Domain] = {
+    "image": Box((1, 8, 8)),
+    "continuous": Box((2,)),
+    "binary": BinaryFeatures(2),
+    "mixed table": MixedTable((Categorical("group", ("a", "b")),)),
+}
+RUNGS = ("data", "attack", "queries", "why")
+HEADS = ("name", "sees", "queries", "data", "what it does", "needs", "source")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """What somebody can spend and provide.
+
+    Attributes:
+        budget: Most queries per sample.
+        kind: Which kind of data, of KINDS; None for any.
+        trainer: Whether models can be trained as the target was.
+        data: Whether there are samples besides those asked about.
+
+    Raises:
+        InvalidInput: A budget below 1, or an unknown kind.
+    """
+
+    budget: int = ladder.USUAL
+    kind: str | None = None
+    trainer: bool = True
+    data: bool = True
+
+    def __post_init__(self) -> None:
+        if self.budget < 1:
+            raise InvalidInput(f"budget must be at least 1, got {self.budget}")
+        if self.kind is not None:
+            one_of(KINDS, domain=self.kind)
+
+    @property
+    def missing(self) -> dict[Need, str]:
+        """What cannot be had, with the reason."""
+        found: dict[Need, str] = {}
+        if not self.data:
+            found |= dict.fromkeys((Need.CRAFTERS, Need.SURROGATE, Need.SHADOW), "no data of one's own")
+        if not self.trainer:
+            found |= dict.fromkeys((Need.REFERENCES, Need.GRADIENTS, Need.SHADOW), "no trainer")
+        return found
+
+
+def rungs(means: Means) -> list[tuple[str, Rung]]:
+    """The strongest label-only attack for each kind of data in question."""
+    kinds = KINDS if means.kind is None else (means.kind,)
+    return [(kind, ladder.best(KINDS[kind], means.budget, means.missing)) for kind in kinds]
+
+
+def rung_rows(means: Means) -> list[tuple[str, ...]]:
+    """The same as cells under RUNGS; kinds of data with the same answer share a row."""
+    found: dict[Rung, list[str]] = {}
+    for kind, rung in rungs(means):
+        found.setdefault(rung, []).append(kind)
+    return [(", ".join(kinds), rung.attack, str(rung.queries), rung.why) for rung, kinds in found.items()]
+
+
+def heads(means: Means | None) -> tuple[str, ...]:
+    """Column names of `rows`."""
+    return HEADS if means is None else (*HEADS[:1], f"budget {means.budget}", *HEADS[1:])
+
+
+def rows(means: Means | None) -> list[tuple[str, ...]]:
+    """One row of cells per attack; with means, also whether it can be had for them."""
+    told: list[tuple[str, ...]] = []
+    for row in TABLE.values():
+        usual = str(row.usual) if row.fewest == row.usual else f"{row.fewest} to {row.usual}{'+' if row.grows else ''}"
+        cells = (row.name, str(row.access), usual, row.data, row.summary, row.needs, row.source)
+        told.append(cells if means is None else (cells[0], standing(row, means), *cells[1:]))
+    return told
+
+
+def standing(row: Attack, means: Means) -> str:
+    """Whether an attack can be had: "within" or "beyond" the budget, or "not possible" for another reason."""
+    unsuited = None if means.kind is None else row.unsuited(KINDS[means.kind])
+    if reason := unsuited or row.lacks(means.missing):
+        return f"not possible: {reason}"
+    return "within" if means.budget >= row.fewest else f"beyond: needs {row.fewest} queries"

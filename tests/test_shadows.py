@@ -1,0 +1,200 @@
+"""Reference models come in complementary pairs, and what is trained once is not trained again."""
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from games import random_samples
+from hardlabel.calibrations.base import References
+from hardlabel.checks import InvalidInput
+from hardlabel.data.domain import Box
+from hardlabel.models import shadows
+from hardlabel.models.shadows import jobs, pairs, partners, train_all
+from hardlabel.models.train import Recipe
+from hardlabel.models.trainers import FunctionTrainer, Made, RecipeTrainer
+from hardlabel.store import Store
+
+POOL = random_samples(Box((4,)), 30, classes=3)
+TINY = RecipeTrainer(recipe=Recipe(architecture="fc", max_epochs=2, batch_size=5), classes=3)
+
+
+def weights(model):
+    return torch.cat([weight.detach().flatten() for weight in model.parameters()])
+
+
+# --- pairs ---
+
+
+@given(half=st.integers(1, 9), size=st.integers(2, 41), seed=st.integers(0, 2**40))
+def test_partners_divide_the_pool_in_halves(half, size, seed):
+    inside = pairs(2 * half, size, seed=seed)
+    assert inside.shape == (2 * half, size)
+    assert inside.dtype == torch.bool
+    assert torch.equal(inside[partners(2 * half)], ~inside)
+    assert inside.sum(1).tolist() == [size // 2, size - size // 2] * half
+
+
+@given(half=st.integers(2, 9), size=st.integers(2, 41), seed=st.integers(0, 2**40), data=st.data())
+def test_whoever_plays_target_each_sample_keeps_as_many_references_inside_as_outside(half, size, seed, data):
+    """K models, target and partner gone: K/2 - 1 inside and K/2 - 1 outside, members of the target and others alike."""
+    target = data.draw(st.integers(0, 2 * half - 1))
+    inside = pairs(2 * half, size, seed=seed)
+    references = References(
+        values=torch.zeros(2 * half, size, 1),
+        inside=inside,
+        labels=torch.zeros(size, dtype=torch.int64),
+        partner=partners(2 * half),
+    )
+    rest = references.without(target)
+    assert rest.inside.sum(0).tolist() == [half - 1] * size
+    assert (~rest.inside).sum(0).tolist() == [half - 1] * size
+    assert torch.equal(rest.inside, rest.inside[rest.partner] ^ True)
+
+
+@given(half=st.integers(1, 8), more=st.integers(1, 5), size=st.integers(2, 40), seed=st.integers(0, 99))
+def test_more_models_leave_the_first_pairs_as_they_were(half, more, size, seed):
+    few, many = pairs(2 * half, size, seed=seed), pairs(2 * (half + more), size, seed=seed)
+    assert torch.equal(many[: 2 * half], few)
+
+
+def test_the_seed_fixes_the_pairs_and_no_two_pairs_are_the_same():
+    one, same, other = (pairs(8, 60, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert len(torch.unique(torch.cat([one, other]), dim=0)) == 16
+
+
+def test_a_sample_is_inside_the_first_of_a_pair_by_a_fair_coin_that_its_neighbours_do_not_share():
+    inside = pairs(256, 40, seed=0)[0::2].double()
+    # Each sample: 128 coins. Two samples: hypergeometric halves, so that agreement has probability 19/39.
+    assert float((inside.mean(0) - 0.5).abs().max()) < 4 * 0.5 / 128**0.5
+    agree = (inside[:, :, None] == inside[:, None]).double().mean(0)[~torch.eye(40, dtype=torch.bool)]
+    assert float((agree - 19 / 39).abs().max()) < 5 * 0.5 / 128**0.5  # The largest of 780: five standard errors.
+
+
+@pytest.mark.parametrize("count", [-2, 0, 1, 3, 257, 258])
+def test_an_odd_number_or_one_out_of_range_is_refused(count):
+    with pytest.raises(InvalidInput, match=f"shadows must be an even number from 2 to 256, got {count}"):
+        pairs(count, 10, seed=0)
+
+
+def test_a_pool_of_one_cannot_be_divided():
+    with pytest.raises(InvalidInput, match="pool must hold at least 2 samples, got 1"):
+        pairs(2, 1, seed=0)
+
+
+def test_each_job_has_its_models_rows_and_a_seed_of_its_own():
+    inside = pairs(6, 30, seed=4)
+    wanted = jobs(inside, seed=4)
+    for mine, job in zip(inside, wanted, strict=True):
+        assert job.rows.tolist() == mine.nonzero().flatten().tolist()
+    assert len({job.seed for job in wanted}) == 6
+    assert [job.seed for job in jobs(inside[:4], seed=4)] == [job.seed for job in wanted[:4]]
+    assert {job.seed for job in jobs(inside, seed=5)}.isdisjoint(job.seed for job in wanted)
+
+
+# --- training ---
+
+
+@dataclass
+class Counting:
+    """Remembers what it was asked to fit, and dies by Ctrl-C at one of them."""
+
+    dies_at: int | None = None
+    asked: list[tuple[list[int], int]] = field(default_factory=list)
+    description = "counting"
+    epochs = None
+
+    def fit(self, samples, seed, on_epoch=None):
+        self.asked.append((samples.ids.tolist(), seed))
+        if len(self.asked) == self.dies_at:
+            raise KeyboardInterrupt
+        return Made(model=len(self.asked), seconds=float(len(self.asked)))
+
+
+def test_every_model_is_trained_on_its_rows_with_its_seed_in_the_order_of_the_jobs():
+    trainer, wanted = Counting(), jobs(pairs(6, 30, seed=0), seed=0)
+    made = train_all(trainer, POOL, wanted)
+    assert trainer.asked == [(job.rows.tolist(), job.seed) for job in wanted]
+    assert [one.model for one in made] == [1, 2, 3, 4, 5, 6]
+
+
+def test_progress_is_told_once_per_model():
+    told = []
+    made = train_all(Counting(), POOL, jobs(pairs(4, 30, seed=0), seed=0), on_done=told.append)
+    assert [(one.done, one.of) for one in told] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert [one.made for one in told] == made
+
+
+def test_epochs_are_told_of_models_trained_here():
+    told = []
+    train_all(TINY, POOL, jobs(pairs(2, 30, seed=0), seed=0), on_epoch=told.append, processes=1)
+    assert [report.epoch for report in told] == [1, 2, 1, 2]
+
+
+def test_no_jobs_give_no_models():
+    assert train_all(TINY, POOL, [], processes=1) == []
+    assert train_all(TINY, POOL, [], processes=2) == []
+
+
+def test_a_killed_training_goes_on_with_the_model_it_died_in(tmp_path):
+    """The third of six dies; the second run fits that one and the three after it, and finds the first two."""
+    fitted, dies = [], [True]
+
+    def memorise(inputs, labels, *, seed):
+        fitted.append(seed)
+        if len(fitted) == 3 and dies:
+            raise KeyboardInterrupt
+        return {"mean": float(inputs.mean()), "seed": seed}
+
+    trainer = FunctionTrainer(function=memorise, name="mine", store=Store(tmp_path))
+    wanted, told = jobs(pairs(6, 30, seed=0), seed=0), []
+    with pytest.raises(KeyboardInterrupt):
+        train_all(trainer, POOL, wanted, on_done=told.append)
+    assert len(told) == 2
+    first, dies[:] = fitted[:], []
+    made = train_all(trainer, POOL, wanted, on_done=told.append)
+    assert fitted[3:] == first[2:] + [job.seed % 2**32 for job in wanted[3:]]
+    assert [one.model["seed"] for one in made] == [job.seed % 2**32 for job in wanted]
+    assert [one.done for one in told] == [1, 2, 1, 2, 3, 4, 5, 6]
+    train_all(trainer, POOL, wanted)
+    assert len(fitted) == 3 + 4  # A third run fits nothing.
+
+
+def test_recipes_of_which_some_are_kept_train_the_rest(tmp_path):
+    """One of four is missing: it is trained here, for a pool of processes would cost more than it gains."""
+    trainer, wanted = replace(TINY, store=Store(tmp_path)), jobs(pairs(4, 30, seed=0), seed=0)
+    before = [trainer.fit(POOL.take(job.rows), job.seed) for job in (wanted[0], wanted[1], wanted[3])]
+    told, epochs = [], []
+    made = train_all(trainer, POOL, wanted, on_done=told.append, on_epoch=epochs.append, processes=2)
+    assert len(epochs) == 2
+    assert [one.done for one in told] == [1, 2, 3, 4]
+    for one, other in zip(before, (made[0], made[1], made[3]), strict=True):
+        assert torch.equal(weights(one.model), weights(other.model))
+        assert one.seconds == other.seconds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kept", [True, False])
+def test_processes_train_the_models_that_one_process_trains(tmp_path, kept):
+    wanted, told = jobs(pairs(4, 30, seed=0), seed=0), []
+    alone = train_all(TINY, POOL, wanted, processes=1)
+    trainer = replace(TINY, store=Store(tmp_path)) if kept else TINY
+    spread = train_all(trainer, POOL, wanted, on_done=told.append, processes=2)
+    assert sorted(one.done for one in told) == [1, 2, 3, 4]
+    for one, other in zip(alone, spread, strict=True):
+        assert torch.equal(weights(one.model), weights(other.model))
+        assert (one.rows, one.told) == (other.rows, other.told)
+    assert len(list(tmp_path.glob("*.piece"))) == (4 if kept else 0)
+
+
+def test_the_environment_is_as_it_was_after_processes_have_started(monkeypatch):
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "1")
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    with shadows._environment({"MALLOC_TOP_PAD_": "2", "MALLOC_TRIM_THRESHOLD_": "3"}):
+        seen = [shadows.os.environ[name] for name in ("MALLOC_TOP_PAD_", "MALLOC_TRIM_THRESHOLD_")]
+    assert seen == ["1", "3"]  # What the user set stays.
+    assert shadows.os.environ["MALLOC_TOP_PAD_"] == "1"
+    assert "MALLOC_TRIM_THRESHOLD_" not in shadows.os.environ
