@@ -20,8 +20,7 @@ class Setting:
         config: Data and recipe; `shadows` are the references of each target.
         targets: Models that play target.
         attacked: Samples of the pool asked about.
-        claims: (attack at budget, margin in AUC below plain online LiRA that still counts as not worse). Plain is LiRA
-            as its authors run it with few models (`lira-published`); our own, stronger `lira` stands beside.
+        claims: (attack, budget, margin in AUC below plain online LiRA that still counts as not worse).
         attacks: Attacks at their budgets, None for the usual number.
         field: (attack, budget, samples): the paper's and the field's, on the first FIELD_TARGETS targets and the first
             so many samples only, for their cost.

@@ -209,7 +209,7 @@ def mixed(study: Study, case, made) -> Table:
     from hardlabel.experiments.owned import knowledge_of
     from hardlabel.experiments.references import crafters_of, sides_of
 
-    crafters, _ = crafters_of(case.crafting, SILENT)
+    crafters = crafters_of(case.crafting, SILENT)
     knowledge = knowledge_of(case, crafters=crafters, shadows=None, device=study.device)
     models = [Oracles.of(one.model, study.device, role="model") for one in made]
     there = sides_of(case.plan, models, study.table.sides[0].samples, knowledge, with_pool=False)
@@ -278,7 +278,7 @@ def main() -> None:
         part = json.loads(path.read_text()) if path.exists() else {"seconds": 0.0}
         part |= {"setting": name, "accuracy": accuracy(study)}
         part["training_seconds"] = sum(one.seconds for one in study.table.made)
-        steps = {"attacks": compare, "null": null, "counts": by_count, "mismatched": mismatched, "field": against_field}
+        steps = {"attacks": compare, "null": null, "counts": by_count, "field": against_field, "mismatched": mismatched}
         for step, make in steps.items():
             if step in part:
                 continue  # Made by an earlier run; remove the part to make it anew.

@@ -282,7 +282,7 @@ def test_the_parts_for_a_budget_stay_within_it(domain):
 def test_more_budget_buys_a_second_path_then_shares():
     one, two = parts_for(IMAGES, 5), parts_for(IMAGES, 10)
     assert one == (Path(queries=5, routes=("others",), informed=False),)
-    assert two == (Path(queries=9, routes=("others", "runner-up"), informed=False),)
+    assert two == (Path(queries=9, routes=("others", "second"), informed=False),)
     path, shares = parts_for(IMAGES, 50)
     assert path == two[0]
     assert [len(group) for group in shares.moves] == [4, 8, 4, 1]

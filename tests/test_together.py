@@ -283,7 +283,7 @@ def test_a_probe_of_nothing_is_refused(recipe, count, rule):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize(("recipe", "make"), [(FC, vectors), (replace(CNN, augment=MOVES), images)])
 def test_on_a_gpu_models_are_the_same_and_stay_there(recipe, make):
     jobs = jobs_of(make)

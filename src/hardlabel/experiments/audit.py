@@ -209,7 +209,7 @@ def run(
     right = game.right().numpy()
     results, frames = [], []
     for attack in rows:
-        if (why := owned.lacks(attack)) is not None:
+        if (why := owned.lacks(attack) or game.lacks(attack)) is not None:
             left_out[attack.name] = why
             continue
         played = game.play(attack)

@@ -81,8 +81,8 @@ class Terms:
             if self.attacks is None:
                 if not row.standard:
                     continue
-                reason = reason or self._unasked(row, rung, attacked)
                 row = replace(row, usual=row.brief or row.usual)
+                reason = reason or self._unasked(row, rung, attacked)
             if reason is None:
                 possible.append(attacks.with_networks_per_class(row) if self.networks == "class" else row)
             else:
@@ -274,6 +274,11 @@ class Case:
     rows: Mapping[int, int] | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+def lacking_pairs(count: int) -> dict[Need, str]:
+    """What cannot be had of `count` reference models: confidences are estimated from pairs that did not teach it."""
+    return {} if count >= 4 else {Need.REFERENCE_SCORES: f"of two pairs at least, got {count} reference models"}
 
 
 def count_classes(case: Case, device: torch.device) -> int:

@@ -106,12 +106,36 @@ class Game:
         asked = self.asking.answer(LabelQuestion(Gap()), self.target, "accuracy of the target", account=self._account())
         return asked.measured.values[:, 0] > 0
 
+    def lacks(self, attack: Attack) -> str | None:
+        """Why an attack cannot be played within the budget, or None.
+
+        A sequential plan asks little once it knows what to expect. What to expect of members, an offline calibration
+        learns from the rest of the pool; where there is none, exact values must be affordable.
+        """
+        offline = getattr(attack.calibration, "wants_pool", False)
+        if not offline or self.references is None or self.references.pool_sides:
+            return None
+        candidates = questions(attack, self.target, self.budget)
+        if any(self._affordable(attack, question) for question in candidates):
+            return None
+        return (
+            f"nobody but the samples asked about is in the references' pool: it needs more queries than "
+            f"{attack.allowed(self.budget)} there"
+        )
+
+    def _affordable(self, attack: Attack, question: Question) -> bool:
+        """Whether the question can be asked without expecting anything."""
+        plan = self.asking.prepared(question, self.target).plan
+        return not isinstance(plan, SequentialPlan) or plan.queries[1] <= attack.allowed(self.budget)
+
     def play(self, attack: Attack) -> Played:
         """Chooses and fits on the attacker's own models, then asks the target.
 
         Raises:
-            InvalidInput: The attack needs models that are not there.
+            InvalidInput: The attack needs models that are not there, or more queries (see `lacks`).
         """
+        if (why := self.lacks(attack)) is not None:
+            raise InvalidInput(f"attack {attack.name!r} cannot be played: {why}")
         learned = self._learned(attack)
         asked = self.asking.answer(
             learned.question,
@@ -224,19 +248,16 @@ class Game:
         best, strongest = None, -math.inf
         for question in candidates:
             plan = self.asking.prepared(question, self.target).plan
-            sparing = isinstance(plan, SequentialPlan) and plan.queries[1] > attack.allowed(self.budget)
             # Only exact values can be standardised: where queries do not suffice for those, values stay as they are.
-            alike = there.alike or sparing
+            affordable = self._affordable(attack, question)
+            alike = there.alike or not affordable
             calibration = attack.calibration if alike else Standardized(inner=attack.calibration)
             references, cost = self._measured(attack, _exact(question), there.sides, there)
             started = time.perf_counter()
             fitted = calibration.fit(references, seed=self.asking.seed)
             beliefs: Beliefs | None = getattr(fitted, "beliefs", None)
-            if sparing and beliefs is None:
-                raise InvalidInput(
-                    f"budget must be at least {plan.queries[1]} for attack {attack.name!r} where the references' pool "
-                    f"holds nobody but the samples asked about, got {self.budget}"
-                )
+            if beliefs is None and not affordable:
+                continue  # `lacks` made sure that there is another candidate.
             if beliefs is not None and isinstance(plan, SequentialPlan):
                 # Choices are made once, on all references: made anew for each, they would cost hours and change little.
                 settled = getattr(fitted, "settled", calibration)

@@ -23,6 +23,7 @@ from hardlabel.experiments.case import (
     Oracles,
     ReferencePlan,
     ShadowPlan,
+    lacking_pairs,
 )
 from hardlabel.experiments.training import smooth
 from hardlabel.models import shadows
@@ -102,6 +103,7 @@ def case_of(
     )
     if why is not None:
         missing |= {Need.REFERENCES: why, Need.GRADIENTS: why}
+    missing |= lacking_pairs(shadow_count)
     crafting, why = crafting_plan(free, classes, size, seed=seed, device=device, store=store)
     if why is not None:
         missing |= {Need.CRAFTERS: why, Need.SURROGATE: why}

@@ -31,6 +31,7 @@ from hardlabel.experiments.case import (
     ReferencePlan,
     ShadowPlan,
     Terms,
+    lacking_pairs,
 )
 from hardlabel.experiments.config import AuditConfig
 from hardlabel.experiments.environment import environment_of
@@ -127,7 +128,7 @@ def audit_recipe(
     fits = trainer_of(trainer, classes, arrays=arrays, name=name, device=where, store=store)
     assert fits is not None
     pool, rest = everyone.take(slice(0, 2 * size)), everyone.take(slice(2 * size, None))
-    missing: dict[Need, str] = {}
+    missing = lacking_pairs(shadows)
     shadow = None
     if len(rest) >= size + FEWEST_SHADOW:
         shadow, _ = shadow_plan(rest, fits, size, guessed=False, labels="true")
@@ -220,6 +221,7 @@ def case_of_recipe(
             labels="true",
         ),
         crafting=crafting_of(parts, trainer, seed=config.seed),
+        missing=lacking_pairs(config.shadows),
         notes=(f"Data: {data.name}, {len(data.samples)} rows, {data.origin}.",),
     )
 
@@ -309,7 +311,7 @@ def play_recipe(
             table.game(one, budget=terms.budget, asking=asking, crafted=Need.GRADIENTS in attack.uses)
             for one in numbers
         ]
-        why = _lacks(attack, table)
+        why = _lacks(attack, table) or games[0].lacks(attack)
         if why is not None:
             picked.left_out[attack.name] = why
             continue

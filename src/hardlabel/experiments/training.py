@@ -22,6 +22,7 @@ from hardlabel.experiments.case import (
     ReferencePlan,
     ShadowPlan,
     Terms,
+    lacking_pairs,
 )
 from hardlabel.experiments.config import AuditConfig
 from hardlabel.experiments.progress import Watch, told
@@ -48,10 +49,11 @@ def case_of_config(
     if config.shadow_samples is not None:
         checks.at_least(FEWEST_SHADOW, shadow_samples=config.shadow_samples)
     shadows.check_count(config.shadows)
-    missing = {}
+    missing = lacking_pairs(config.shadows)
     if len(parts.shadow_members) < FEWEST_SHADOW:
         too_few = f"its training set would have fewer than {FEWEST_SHADOW} samples"
-        missing = {need: too_few for need in (Need.SHADOW, Need.REFERENCES, Need.CRAFTERS, Need.GRADIENTS)}
+        needs = (Need.SHADOW, Need.REFERENCES, Need.CRAFTERS, Need.GRADIENTS, Need.SURROGATE)
+        missing |= dict.fromkeys(needs, too_few)
     # Can those asked for be run?
     terms.chosen(data.samples.domain, missing=missing, attacked=2 * attacked)
     shadow_attacked = at_most("shadow_samples", config.shadow_samples, len(parts.shadow_members), MOST_SHADOW)
@@ -60,7 +62,7 @@ def case_of_config(
     watch.stage("training the target", recipe.max_epochs, "epochs")
     target = trainer.fit(parts.members, randomness.derive(config.seed, "target"), told(watch))
     shadow = references = crafting = None
-    if not missing:
+    if Need.SHADOW not in missing:
         shadow = ShadowPlan(
             members=parts.shadow_members,
             nonmembers=parts.shadow_nonmembers.take(slice(0, shadow_attacked)),
