@@ -280,7 +280,7 @@ def test_a_classifier_with_probabilities_is_both(model):
         (len, False),
         (None, False),
     ],
-    ids=repr,
+    ids=lambda part: getattr(part, "__name__", type(part).__name__),
 )
 def test_classifiers_are_told_from_other_things(thing, told):
     assert is_estimator(thing) is told
