@@ -128,8 +128,10 @@ def test_discrete_data_leak_only_from_the_model_that_saw_them(domain, tmp_path):
         assert abs(attack.auc.value - 0.5) < four_null_errors(100, 100), attack.name
     for attack in found:
         # The gap attack's AUC on coins is 3/4; four standard errors of it from 100 + 100 are below .12.
-        # Entropy does not see the label, and a query crafted on four models need not suit a fifth.
-        assert attack.auc.value > (0.5 if attack.name in ("entropy", "yoqo") else 0.75 - 0.12), attack.name
+        # Entropy does not see the label, which is all that members differ in here; a query crafted on four models
+        # need not suit a fifth.
+        if attack.name != "entropy":
+            assert attack.auc.value > (0.5 if attack.name == "yoqo" else 0.75 - 0.12), attack.name
 
 
 class Planted(nn.Module):
