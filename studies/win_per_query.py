@@ -133,8 +133,10 @@ def against_field(study: Study) -> list[dict]:
         started = time.perf_counter()
         targets = study.targets[:FIELD_TARGETS]
         inside = study.inside[: len(targets), :count]
-        part = replace(study.table, sides=tuple(cut(side, count) for side in study.table.sides))
         attack = TABLE[name]
+        # AUC and TPR at an FPR need no threshold: the shadow model is spared the search.
+        shadow = None if name == "boundary" else study.table.shadow
+        part = replace(study.table, sides=tuple(cut(side, count) for side in study.table.sides), shadow=shadow)
         # One draw of samples and one knowledge for all sides, so that a plan is made once.
         games = [
             part.game(one, budget=budget, asking=study.asking, crafted=Need.GRADIENTS in attack.uses) for one in targets
@@ -236,7 +238,7 @@ class Mixed(Table):
 
 
 def null(study: Study) -> list[dict]:
-    """research: answers from a model trained on data disjoint from the pool, membership as the design has it."""
+    """Answers from a model trained on data disjoint from the pool, membership as the design has it."""
     from hardlabel import randomness
     from hardlabel.experiments.case import Oracles
 
