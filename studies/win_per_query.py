@@ -11,7 +11,8 @@ import argparse
 import functools
 import json
 import time
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +20,23 @@ import torch
 from settings import FIELD_TARGETS, SETTINGS, Setting
 from write import write
 
-from hardlabel.attacks import TABLE, Attack, Need
-from hardlabel.experiments.asking import Asking
+from hardlabel import randomness
+from hardlabel.attacks import TABLE, Need
+from hardlabel.experiments.asking import Asking, Side
+from hardlabel.experiments.case import Oracles
 from hardlabel.experiments.environment import environment_of
 from hardlabel.experiments.game import Played
+from hardlabel.experiments.owned import knowledge_of
 from hardlabel.experiments.progress import SILENT
-from hardlabel.experiments.recipe import Table, case_of_recipe, seated, turns
-from hardlabel.experiments.references import trained_references
+from hardlabel.experiments.recipe import RecipeCase, Table, case_of_recipe, seated, turns
+from hardlabel.experiments.references import accuracies, crafters_of, sides_of, trained_references
 from hardlabel.metrics import crossed
+from hardlabel.models.trainers import Made
 from hardlabel.store import default_store
 
 FPR = 0.01
 BASELINES = ("lira-published", "lira")
-OURS = (("path", 5), ("path-estimate", 10))
+OURS = (("path", 5), ("path", 10))
 
 
 class Study:
@@ -40,6 +45,7 @@ class Study:
     def __init__(self, setting: Setting, device: str) -> None:
         self.setting, self.device = setting, torch.device(device)
         self.store = default_store()
+        self._played: dict[tuple, list[Played]] = {}
         self.asking = Asking(seed=setting.config.seed, watch=SILENT, store=self.store)
         case = case_of_recipe(
             setting.config.model_copy(update={"samples": setting.attacked // 2}),
@@ -54,18 +60,30 @@ class Study:
         self.inside = torch.stack([self.table.sides[one].inside for one in self.targets]).numpy()
 
     def play(
-        self, name: str, budget: int | None, *, table: Table | None = None, models: int | None = None
+        self,
+        name: str,
+        budget: int | None,
+        *,
+        table: Table | None = None,
+        models: int | None = None,
+        targets: int | None = None,
     ) -> list[Played]:
-        """One attack on every target, with at most `models` references."""
+        """One attack on every target, or the first so many, with at most `models` references."""
+        key = (name, budget, targets)
+        plain = table is None and models is None
+        if plain and key in self._played:
+            return self._played[key]
         attack = TABLE[name]
         found = []
-        for target in self.targets:
+        for target in self.targets[:targets]:
             game = (table or self.table).game(
                 target, budget=budget, asking=self.asking, crafted=Need.GRADIENTS in attack.uses
             )
             if models is not None:
                 game = replace(game, references=first(game.references, models))
             found.append(game.play(attack))
+        if plain:
+            self._played[key] = found
         return found
 
     def figures(self, name: str, played: list[Played], bases: dict[str, np.ndarray], inside: np.ndarray) -> dict:
@@ -115,44 +133,34 @@ def label(name: str, budget: int | None) -> str:
     return name if budget is None else f"{name}@{budget}"
 
 
-def compare(study: Study) -> list[dict]:
-    """Every attack of the setting against plain online LiRA."""
-    bases = {name: scores_of(study.play(name, None)) for name in BASELINES}
-    found = []
-    for name, budget in study.setting.attacks:
-        started = time.perf_counter()
-        found.append(study.figures(label(name, budget), study.play(name, budget), bases, study.inside))
-        print(f"  {found[-1]['attack']}: {found[-1]['auc'][0]:.3f}, {time.perf_counter() - started:.0f} s", flush=True)
-    return found
+def compare(study: Study, name: str, budget: int | None) -> dict:
+    """An attack of the setting against plain online LiRA."""
+    bases = {base: scores_of(study.play(base, None)) for base in BASELINES}
+    return study.figures(label(name, budget), study.play(name, budget), bases, study.inside)
 
 
-def against_field(study: Study) -> list[dict]:
-    """The paper's attacks and the field's, and ours on the same targets and samples."""
-    found = []
-    for name, budget, count in study.setting.field:
-        started = time.perf_counter()
-        targets = study.targets[:FIELD_TARGETS]
-        inside = study.inside[: len(targets), :count]
-        attack = TABLE[name]
-        # AUC and TPR at an FPR need no threshold: the shadow model is spared the search.
-        shadow = None if name == "boundary" else study.table.shadow
-        part = replace(study.table, sides=tuple(cut(side, count) for side in study.table.sides), shadow=shadow)
-        # One draw of samples and one knowledge for all sides, so that a plan is made once.
-        games = [
-            part.game(one, budget=budget, asking=study.asking, crafted=Need.GRADIENTS in attack.uses) for one in targets
-        ]
-        theirs = study.figures(label(name, budget), [game.play(attack) for game in games], {}, inside)
-        second = scores_of([game.play(attack) for game in games])
-        for ours in OURS:
-            first = scores_of(study.play(*ours))[: len(targets), :count]
-            theirs[label(*ours)] = {
-                "auc": estimate(crossed.mean_auc(first, inside)),
-                "difference": estimate(crossed.auc_difference(first, second, inside)),
-                "ratio": estimate(crossed.tpr_ratio(first, second, inside, FPR, seed=0)),
-            }
-        found.append({**theirs, "samples": count})
-        print(f"  {theirs['attack']}: {theirs['auc'][0]:.3f}, {time.perf_counter() - started:.0f} s", flush=True)
-    return found
+def against_field(study: Study, name: str, budget: int | None, count: int) -> dict:
+    """An attack of the paper's or the field's, and ours on the same targets and samples."""
+    targets = study.targets[:FIELD_TARGETS]
+    inside = study.inside[: len(targets), :count]
+    attack = TABLE[name]
+    # AUC and TPR at an FPR need no threshold: the shadow model is spared the search.
+    shadow = None if name == "boundary" else study.table.shadow
+    part = replace(study.table, sides=tuple(cut(side, count) for side in study.table.sides), shadow=shadow)
+    # One draw of samples and one knowledge for all sides, so that a plan is made once.
+    games = [
+        part.game(one, budget=budget, asking=study.asking, crafted=Need.GRADIENTS in attack.uses) for one in targets
+    ]
+    played = [game.play(attack) for game in games]
+    theirs = study.figures(label(name, budget), played, {}, inside)
+    for ours in OURS:
+        first = scores_of(study.play(*ours))[: len(targets), :count]
+        theirs[label(*ours)] = {
+            "auc": estimate(crossed.mean_auc(first, inside)),
+            "difference": estimate(crossed.auc_difference(first, scores_of(played), inside)),
+            "ratio": estimate(crossed.tpr_ratio(first, scores_of(played), inside, FPR, seed=0)),
+        }
+    return {**theirs, "samples": count}
 
 
 @functools.cache
@@ -164,53 +172,44 @@ def cut(side, count: int):
     return replace(side, samples=part_of(side.samples, count), inside=side.inside[:count])
 
 
-def by_count(study: Study) -> list[dict]:
+def by_count(study: Study, models: int, name: str, budget: int | None) -> dict:
     """How strength depends on the number of reference models."""
-    found = []
-    for models in study.setting.counts:
-        for name, budget in (("path", 5), ("path-offline", 9), ("path-estimate", 10), ("lira", None)):
-            if name == "path-estimate" and models < 4:
-                continue  # It learns from pairs other than the one it estimates.
-            told = study.figures(label(name, budget), study.play(name, budget, models=models), {}, study.inside)
-            found.append({**told, "models": models})
-    return found
+    played = study.play(name, budget, models=models, targets=FIELD_TARGETS)
+    told = study.figures(label(name, budget), played, {}, study.inside[: len(played)])
+    return {**told, "models": models}
 
 
-def mismatched(study: Study) -> list[dict]:
+def mismatched(study: Study, title: str, name: str, budget: int | None, alike: bool) -> dict:
     """How strength depends on references and crafters being trained as the target was."""
-    found = []
-    for title, config in study.setting.others.items():
-        other = case_of_recipe(
-            config.model_copy(update={"samples": study.setting.attacked // 2}),
-            repeats=study.setting.targets,
-            device=study.device,
-            store=study.store,
-            watch=SILENT,
-        )
-        # The other recipe's references on the target's pool; a smaller size takes a part of each half.
-        inside = study.table.case.plan.inside.clone()
-        size = config.size or 0
-        for row in inside:
-            row[row.nonzero().flatten()[size:]] = False
-        plan = replace(study.table.case.plan, trainer=other.plan.trainer, inside=inside)
-        made = trained_references(plan, SILENT)
-        for alike in (True, False):
-            table = mixed(
-                study, replace(other, plan=replace(plan, alike=alike), attacked=study.table.case.attacked), made
-            )
-            for name, budget in (("path", 9), ("path-estimate", 10), ("lira", None)):
-                played = study.play(name, budget, table=table)
-                told = study.figures(label(name, budget), played, {}, study.inside)
-                found.append({**told, "models": title, "standardized": not alike})
-    return found
+    table = other_table(study, title)
+    table = replace(table, case=replace(table.case, plan=replace(table.case.plan, alike=alike)))
+    played = study.play(name, budget, table=table, targets=FIELD_TARGETS)
+    told = study.figures(label(name, budget), played, {}, study.inside[: len(played)])
+    return {**told, "models": title, "standardized": not alike}
 
 
-def mixed(study: Study, case, made) -> Table:
+@functools.cache
+def other_table(study: Study, title: str) -> "Mixed":
+    """The study's targets among another recipe's references on the same pool."""
+    config = study.setting.others[title]
+    other = case_of_recipe(
+        config.model_copy(update={"samples": study.setting.attacked // 2}),
+        repeats=study.setting.targets,
+        device=study.device,
+        store=study.store,
+        watch=SILENT,
+    )
+    # A smaller size takes a part of each half.
+    inside = study.table.case.plan.inside.clone()
+    for row in inside:
+        row[row.nonzero().flatten()[config.size or 0 :]] = False
+    plan = replace(study.table.case.plan, trainer=other.plan.trainer, inside=inside)
+    case = replace(other, plan=plan, attacked=study.table.case.attacked)
+    return mixed(study, case, trained_references(plan, SILENT))
+
+
+def mixed(study: Study, case: RecipeCase, made: Sequence[Made]) -> "Mixed":
     """The study's targets with another recipe's references and crafters."""
-    from hardlabel.experiments.case import Oracles
-    from hardlabel.experiments.owned import knowledge_of
-    from hardlabel.experiments.references import crafters_of, sides_of
-
     crafters = crafters_of(case.crafting, SILENT)
     knowledge = knowledge_of(case, crafters=crafters, shadows=None, device=study.device)
     models = [Oracles.of(one.model, study.device, role="model") for one in made]
@@ -225,50 +224,63 @@ def mixed(study: Study, case, made) -> Table:
     )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Mixed(Table):
     """Targets of one recipe, references of another."""
 
-    def __init__(self, *, targets, **parts) -> None:
-        super().__init__(**parts)
-        object.__setattr__(self, "targets", targets)
+    targets: tuple[Side, ...]
 
     def game(self, target, **settings):
-        game = super().game(target, **settings)
-        return replace(game, target=self.targets[target])
+        return replace(super().game(target, **settings), target=self.targets[target])
 
 
-def null(study: Study) -> list[dict]:
-    """Answers from a model trained on data disjoint from the pool, membership as the design has it."""
-    from hardlabel import randomness
-    from hardlabel.experiments.case import Oracles
-
+@functools.cache
+def stranger(study: Study) -> Oracles:
+    """A model trained on data disjoint from the pool."""
     case = study.table.case
-    population = case.population
     size = int(case.plan.inside[0].sum())
-    if population is None or len(population) < size:
-        rest = case.own.take(slice(0, size))  # The crafters' data: the pool knows nothing of them either.
-    else:
-        rest = population.take(slice(0, size))
-    made = case.plan.trainer.fit(rest, randomness.derive(study.setting.config.seed, "null", 0))
-    model = Oracles.of(made.model, study.device, role="null model")
-    found = []
-    for name, budget in study.setting.attacks:
-        attack: Attack = TABLE[name]
-        if not (attack.calibration.per_sample or attack.crafted):
-            continue  # What knows nothing of the design cannot leak it.
-        scores = []
-        for target in study.targets:
-            game = study.table.game(target, budget=budget, asking=study.asking, crafted=Need.GRADIENTS in attack.uses)
-            scores.append(replace(game, target=replace(game.target, model=model)).play(attack).scores)
-        z = crossed.null_z(torch.stack(scores).numpy(), study.inside)
-        found.append({"attack": label(name, budget), "z": z.tolist()})
-    return found
+    rest = case.population
+    if rest is None or len(rest) < size:
+        rest = case.own  # The crafters' data: the pool knows nothing of them either.
+    made = case.plan.trainer.fit(rest.take(slice(0, size)), randomness.derive(study.setting.config.seed, "null", 0))
+    return Oracles.of(made.model, study.device, role="null model")
+
+
+def null(study: Study, name: str, budget: int | None) -> dict:
+    """The stranger's answers, membership as the design has it: one target of each pair, for partners are opposites."""
+    crafted, scores = Need.GRADIENTS in TABLE[name].uses, []
+    targets = [one for one in study.targets if one % 2 == 0]
+    for target in targets:
+        game = study.table.game(target, budget=budget, asking=study.asking, crafted=crafted)
+        game = replace(game, target=replace(game.target, model=stranger(study)))
+        scores.append(game.play(TABLE[name]).scores)
+    inside = torch.stack([study.table.sides[one].inside for one in targets]).numpy()
+    return {"attack": label(name, budget), "z": crossed.null_z(torch.stack(scores).numpy(), inside).tolist()}
+
+
+def cells(setting: Setting) -> Iterator[tuple[str, Callable[..., dict], tuple]]:
+    """What is found out of a setting: the step it belongs to, what makes it, and of what."""
+    for name, budget in setting.attacks:
+        yield "attacks", compare, (name, budget)
+    for models in setting.counts:
+        for name, budget in (("path", 5), ("path-offline", 9), ("path", 10), ("lira", None)):
+            yield "counts", by_count, (models, name, budget)
+    for name, budget in setting.attacks:
+        if TABLE[name].calibration.per_sample or TABLE[name].crafted:  # Others know nothing that could leak.
+            yield "null", null, (name, budget)
+    for one in setting.field:
+        yield "field", against_field, one
+    for title in setting.others:
+        for name, budget in (("path", 9), ("path-estimate", 9), ("lira", None)):
+            for alike in (True, False):
+                yield "mismatched", mismatched, (title, name, budget, alike)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("settings", nargs="*", default=[], help=", ".join(SETTINGS))
     parser.add_argument("--out", type=Path, default=Path("runs/study"))
+    parser.add_argument("--steps", nargs="*", help="attacks, counts, null, field, mismatched; all by default")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--table", action="store_true", help="only write RESULTS.md from the parts")
     asked = parser.parse_args()
@@ -277,17 +289,21 @@ def main() -> None:
         print(name, flush=True)
         study = Study(SETTINGS[name], asked.device)
         path = asked.out / f"{name}.json"
-        part = json.loads(path.read_text()) if path.exists() else {"seconds": 0.0}
+        part = json.loads(path.read_text()) if path.exists() else {"seconds": 0.0, "done": []}
         part |= {"setting": name, "accuracy": accuracy(study)}
         part["training_seconds"] = sum(one.seconds for one in study.table.made)
-        steps = {"attacks": compare, "null": null, "counts": by_count, "field": against_field, "mismatched": mismatched}
-        for step, make in steps.items():
-            if step in part:
+        for step, make, of in cells(study.setting):
+            if asked.steps and step not in asked.steps:
+                continue
+            if [step, *of] in part["done"]:
                 continue  # Made by an earlier run; remove the part to make it anew.
             started = time.perf_counter()
-            part[step] = make(study)
-            part["seconds"] += time.perf_counter() - started
-            print(f" {step}: {time.perf_counter() - started:.0f} s", flush=True)
+            told = make(study, *of)
+            part.setdefault(step, []).append(told)
+            part["done"].append([step, *of])
+            took = time.perf_counter() - started
+            part["seconds"] += took
+            print(f" {step} {of}: {told.get('auc', [float('nan')])[0]:.3f}, {took:.0f} s", flush=True)
             environment = environment_of(study.setting.config.seed, part["seconds"], study.device)
             part["environment"] = json.loads(environment.model_dump_json())
             path.write_text(json.dumps(part, indent=1))
@@ -295,8 +311,6 @@ def main() -> None:
 
 
 def accuracy(study: Study) -> list[float]:
-    from hardlabel.experiments.references import accuracies
-
     told = accuracies([study.table.sides[one] for one in study.targets])
     return [float(np.mean(part)) for part in zip(*told, strict=True)]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from settings import SETTINGS
+from settings import PUBLISHED, SCORES, SETTINGS
 
 NULL_LIMIT = 4.0  # Standard errors of the null that the worst of all targets and attacks may reach.
 
@@ -103,6 +103,19 @@ def _field(rows: list[dict]) -> Iterable[str]:
             f"| {_interval(one['auc'])} | {_interval(one['tpr'])} | {cells} | {one['rows']:,} | {one['seconds']:.0f} |"
         )
     yield ""
+    yield from _published(rows)
+
+
+def _published(rows: list[dict]) -> Iterable[str]:
+    yield "What their authors say of them (nobody's figures but the last column's were made by this study):\n"
+    yield "| attack | published | source | how the setting differs | here: AUC, TPR@1%FPR |"
+    yield "|---|---|---|---|---|"
+    for name, one in PUBLISHED.items():
+        here = [row for row in rows if row["attack"].split("@")[0] == name]
+        if here:
+            told = f"{_interval(here[-1]['auc'])}, {_interval(here[-1]['tpr'])}"
+            yield f"| {here[-1]['attack']} | {one.claim} | {one.source} | {one.differs} | {told} |"
+    yield ""
 
 
 def _null(rows: list[dict]) -> Iterable[str]:
@@ -147,8 +160,7 @@ def _mismatched(rows: list[dict]) -> Iterable[str]:
 
 
 def _name(attack: str) -> str:
-    scores = {"loss", "lira-published", "lira", "lira-offline", "lira-shrunken", "rmia", "rmia-offline"}
-    return f"{attack} *" if attack in scores else attack
+    return f"{attack} *" if attack in SCORES else attack
 
 
 def _versions(made: dict) -> str:

@@ -279,17 +279,18 @@ def test_the_parts_for_a_budget_stay_within_it(domain):
         assert bool(found.values.isfinite().all())
 
 
-def test_more_budget_buys_a_second_path_then_shares():
+def test_more_budget_buys_more_paths_then_shares():
     one, two = parts_for(IMAGES, 5), parts_for(IMAGES, 10)
     assert one == (Path(queries=5, routes=("others",), informed=False),)
     assert two == (Path(queries=9, routes=("others", "second"), informed=False),)
     path, shares = parts_for(IMAGES, 50)
-    assert path == two[0]
+    assert path == Path(queries=13, routes=("others", "second", "runner-up"), informed=False)
+    assert parts_for(IMAGES, 13) == (path,)
     assert [len(group) for group in shares.moves] == [4, 8, 4, 1]
-    assert (shares.draws, len(shares.levels)) == (8, 3)
-    assert [len(parts_for(IMAGES, queries)) for queries in (31, 32)] == [1, 2]
+    assert (shares.draws, len(shares.levels)) == (6, 3)
+    assert [len(parts_for(IMAGES, queries)) for queries in (35, 36)] == [1, 2]
     path, shares = parts_for(BITS, 50)
-    assert shares == Shares(levels=BITS.noise_levels, draws=41 // len(BITS.noise_levels))
+    assert shares == Shares(levels=BITS.noise_levels, draws=37 // len(BITS.noise_levels))
     assert len(parts_for(TABLE, 50)[1].levels) == 4
     with pytest.raises(InvalidInput, match="queries must be at least 5, got 4"):
         parts_for(IMAGES, 4)

@@ -31,15 +31,13 @@ class Rung:
 
 
 # From strong to weak: the attack, the fewest queries from which it is taken on images and elsewhere, and why.
-# On images an estimate from two paths beats the paths' own ratio, on Location only shares of noisy copies make it so.
 _ORDER: tuple[tuple[str, int, int, str], ...] = (
     (
-        "path-estimate",
-        9,
-        40,
-        "estimates each sample's confidence from two paths, and from noise where queries allow it",
+        "path",
+        1,
+        1,
+        "asks where paths made on the attacker's own networks leave the class, then copies if queries are left",
     ),
-    ("path", 1, 1, "asks where paths made on the attacker's own networks leave the class"),
     ("boundary", 2500, 2500, "no reference models: at so many queries the distance to the boundary tells most"),
     ("augmentation", 9, 9, "no reference models: which shifted and rotated copies keep the label tells most per query"),
     ("noise", 2, 2, "no reference models: how much noise the label survives tells most per query"),

@@ -12,6 +12,7 @@ from hardlabel.attacks.base import Attack, LabelAttack, Need, ScoreAttack
 from hardlabel.calibrations.base import Calibration
 from hardlabel.calibrations.best import Best
 from hardlabel.calibrations.estimate import EstimatedConfidence
+from hardlabel.calibrations.learned import LearnedRatio
 from hardlabel.calibrations.network import AttackNetwork
 from hardlabel.calibrations.ratio import LikelihoodRatio
 from hardlabel.calibrations.rescaled import Rescaled
@@ -25,7 +26,7 @@ from hardlabel.signals.augmentation import Augmentation
 from hardlabel.signals.base import LabelSignal
 from hardlabel.signals.boundary import MINIMUM_QUERIES, Boundary
 from hardlabel.signals.confidence import Confidence, Statistic
-from hardlabel.signals.features import ONE_PATH, TWO_PATHS, Features, parts_for
+from hardlabel.signals.features import ONE_PATH, THREE_PATHS, TWO_PATHS, Features, parts_for
 from hardlabel.signals.fixed_point import FixedPoint
 from hardlabel.signals.gap import Gap
 from hardlabel.signals.noise import Noise
@@ -62,16 +63,32 @@ def _noises(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
     return tuple(Noise(level=level, draws=queries - 1) for level in domain.noise_levels)
 
 
+_ROUTES = ("others", "second", "runner-up")
+
+
 def _paths(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
-    """Two routes tell more than one for the same queries, but for a single one or two (studies/RESULTS.md)."""
+    """As many routes as queries can tell apart (studies/RESULTS.md), and copies beside them where queries are left.
+
+    From 9 queries on images take two routes' exact positions; elsewhere a third one, asked where it tells most, is
+    worth more.
+    """
+    if queries < TWO_PATHS:
+        return _two_routes(domain, queries)
+    if queries < THREE_PATHS and domain.kind != "image":
+        return (Path(queries=queries, routes=_ROUTES),)
+    return _features(domain, queries)
+
+
+def _two_routes(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
+    """A single question or two go to one route, more to two, whose exact positions take 9."""
     del domain
-    both = ("others", "second")
     if queries >= TWO_PATHS:
-        return (Path(queries=TWO_PATHS, routes=both, informed=False),)
-    return (Path(queries=queries, routes=both if queries > 2 else both[:1]),)
+        return (Path(queries=TWO_PATHS, routes=_ROUTES[:2], informed=False),)
+    return (Path(queries=queries, routes=_ROUTES[: 1 if queries < 3 else 2]),)
 
 
-_PATH = Best(of=(ShrunkenRatio(), Rescaled(inner=ShrunkenRatio())))
+# The first where the references cannot tell: too few of them.
+_PATH = Best(of=(ShrunkenRatio(), Rescaled(inner=ShrunkenRatio()), LearnedRatio()))
 
 
 def _features(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
@@ -194,19 +211,19 @@ _ROWS: tuple[Attack, ...] = (
     ),
     LabelAttack(
         name="path",
-        summary="where a route made on own networks leaves the class, against models with and without the sample",
+        summary="where routes made on own networks leave the class, against models with and without the sample",
         signals=_paths,
         calibration=_PATH,
         needs=_CRAFTED,
         source=_RATIO,
-        usual=5,
+        usual=10,
         grows=True,
         uses=(Need.CRAFTERS,),
     ),
     LabelAttack(
         name="path-offline",
         summary="the same against models without the sample only",
-        signals=_paths,
+        signals=_two_routes,
         calibration=Rescaled(inner=ShrunkenRatio(online=False)),
         needs=_CRAFTED,
         source=_RATIO,
@@ -226,6 +243,7 @@ _ROWS: tuple[Attack, ...] = (
         usual=10,
         grows=True,
         uses=(Need.CRAFTERS, Need.REFERENCE_SCORES),
+        standard=False,
     ),
     LabelAttack(
         name="yoqo",
@@ -325,6 +343,7 @@ _ROWS: tuple[Attack, ...] = (
         "lira-offline", LikelihoodRatio(online=False), "the same, from models without the sample", "Carlini et al. 2022"
     ),
     _calibrated("lira-shrunken", ShrunkenRatio(), "the ratio shrunken to neighbours of like difficulty", _RATIO),
+    _calibrated("lira-learned", LearnedRatio(), "the ratio learned by trees from references that play target", _RATIO),
     _calibrated(
         "rmia",
         RMIA(logits=True),

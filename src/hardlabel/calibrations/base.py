@@ -1,7 +1,7 @@
 """What a calibration is: fitted on reference values whose membership the attacker knows, it scores new ones."""
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -118,6 +118,15 @@ class Fitted(Protocol):
         ...
 
 
+@runtime_checkable
+class Teachable(Fitted, Protocol):
+    """A fitted calibration that can learn to read what few questions find, not exact values only."""
+
+    def taught(self, asked: Tensor) -> Fitted:
+        """The same, learned from `asked` (K, n, d): the references' values had they been asked like the target."""
+        ...
+
+
 class Calibration(Protocol):
     """Settings of a calibration.
 
@@ -142,6 +151,15 @@ class Calibration(Protocol):
             InvalidInput: References are required and missing.
         """
         ...
+
+
+def wants_pool(calibration: Calibration, scored: int) -> bool:
+    """Whether references should be asked about samples beyond the `scored` ones, which nobody scores.
+
+    A calibration that cannot do without says so by `wants_pool`; one that learns more from more samples, up to a
+    number, by `wants_samples`.
+    """
+    return bool(getattr(calibration, "wants_pool", False)) or scored < getattr(calibration, "wants_samples", 0)
 
 
 def held_out_scores(calibration: Calibration, references: References, *, seed: int) -> Tensor | None:

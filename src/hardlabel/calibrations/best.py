@@ -42,6 +42,11 @@ class Best:
         return any(getattr(one, "wants_pool", False) for one in self.of)
 
     @property
+    def wants_samples(self) -> int:
+        """From how many samples one would learn."""
+        return max(getattr(one, "wants_samples", 0) for one in self.of)
+
+    @property
     def wants_logits(self) -> bool:
         """Whether one learns from the references' logit confidences."""
         return any(getattr(one, "wants_logits", False) for one in self.of)

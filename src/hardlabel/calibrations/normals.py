@@ -1,6 +1,7 @@
 """Per-sample normal statistics: what references with and without a sample say of its scalars."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -33,6 +34,16 @@ class NormalBeliefs:
     deviation_out: Tensor
     low: Tensor
     high: Tensor
+
+    def of(self, samples: slice) -> Self:
+        """The beliefs about some of the samples."""
+        return replace(
+            self,
+            mean_in=self.mean_in[samples],
+            deviation_in=self.deviation_in[samples],
+            mean_out=self.mean_out[samples],
+            deviation_out=self.deviation_out[samples],
+        )
 
     def log_ratio(self, values: Tensor, *, censored: bool) -> Tensor:
         """Log of how much likelier the values are on a model trained on the sample, (n,) float64.

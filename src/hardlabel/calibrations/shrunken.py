@@ -102,7 +102,7 @@ class ShrunkenRatio:
         if not self.online and not _has_pool(known):
             return LikelihoodRatio(online=False, variance="side").fit(known, seed=seed)
         variant = self.variant or self._chosen(known)
-        beliefs = _taken(self._learned(known)[variant], slice(0, known.scored))
+        beliefs = self._learned(known)[variant].of(slice(0, known.scored))
         settled = replace(self, variant=variant)
         return FittedRatio(
             beliefs=beliefs,
@@ -135,7 +135,7 @@ class ShrunkenRatio:
             if bool(inside[columns].all()) or not bool(inside[columns].any()):
                 continue
             for variant, beliefs in self._learned(rest).items():
-                ratio = _taken(beliefs, columns).log_ratio(values[columns], censored=references.censored)
+                ratio = beliefs.of(columns).log_ratio(values[columns], censored=references.censored)
                 aucs[variant].append(_auc(ratio, inside[columns]))
         return max(VARIANTS, key=lambda variant: float(np.mean(aucs[variant])) if aucs[variant] else 0.0)
 
@@ -272,16 +272,6 @@ def _stacked(columns: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
 
 def _column(moments: Moments, j: int) -> Moments:
     return Moments(count=moments.count[:, j], mean=moments.mean[:, j], squares=moments.squares[:, j])
-
-
-def _taken(beliefs: NormalBeliefs, columns: slice) -> NormalBeliefs:
-    return replace(
-        beliefs,
-        mean_in=beliefs.mean_in[columns],
-        deviation_in=beliefs.deviation_in[columns],
-        mean_out=beliefs.mean_out[columns],
-        deviation_out=beliefs.deviation_out[columns],
-    )
 
 
 def _has_pool(references: References) -> bool:

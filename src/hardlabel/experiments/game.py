@@ -16,7 +16,8 @@ from torch import Tensor
 from hardlabel import randomness
 from hardlabel.attacks import Attack
 from hardlabel.attacks.base import Need
-from hardlabel.calibrations.base import Calibration, Fitted, References
+from hardlabel.calibrations.base import Calibration, Fitted, References, Teachable, wants_pool
+from hardlabel.calibrations.normals import NormalBeliefs
 from hardlabel.calibrations.standardized import Standardized
 from hardlabel.calibrations.threshold import RandomThreshold
 from hardlabel.checks import InvalidInput
@@ -261,7 +262,13 @@ class Game:
             if beliefs is not None and isinstance(plan, SequentialPlan):
                 # Choices are made once, on all references: made anew for each, they would cost hours and change little.
                 settled = getattr(fitted, "settled", calibration)
-                own = _replayed_scores(settled, references, plan, seed=self.asking.seed)
+                if isinstance(fitted, Teachable):
+                    others = [] if references.scored is None else [there.pool_sides[0]]
+                    plans = [plan, *(self.asking.prepared(question, side).plan for side in others)]
+                    fitted = fitted.taught(_replayed(settled, references, plans, seed=self.asking.seed))  # type: ignore[arg-type]
+                    own = fitted.reference_scores
+                else:
+                    own = _replayed_scores(settled, references, plan, seed=self.asking.seed)
             else:
                 beliefs, own = None, fitted.reference_scores
             inside = references.inside[:, : references.scored]
@@ -294,7 +301,7 @@ class Game:
                 found.append(answer.measured.values)
             return torch.stack(found)
 
-        alone = there is None or not there.pool_sides or not getattr(attack.calibration, "wants_pool", False)
+        alone = there is None or not there.pool_sides or not wants_pool(attack.calibration, len(sides[0].samples))
         groups = [sides] if there is None or alone else [sides, there.pool_sides]
         shown = all(side.model.scores is not None for side in sides)
         wants_logits = there is not None and shown and getattr(attack.calibration, "wants_logits", False)
@@ -356,6 +363,22 @@ def _replayed_scores(
         found = plan.replay(fitted.beliefs, values[: references.scored])  # type: ignore[attr-defined]  # Others have them.
         scores.append(fitted.score(found, labels))
     return torch.stack(scores)
+
+
+def _replayed(
+    calibration: Calibration, references: References, plans: Sequence[SequentialPlan], *, seed: int
+) -> Tensor:
+    """Each reference's values (K, n, d) had it been asked like the target; one plan per group of samples."""
+    found = []
+    for model, values in enumerate(references.values):
+        rest = references.without(model)
+        assert rest is not None, "a calibration that can be taught makes sure that others are left"
+        beliefs: NormalBeliefs = calibration.fit(replace(rest, scored=None), seed=seed).beliefs  # type: ignore[attr-defined]
+        parts = [slice(0, references.scored), slice(references.scored, None)][: len(plans)]
+        found.append(
+            torch.cat([plan.replay(beliefs.of(part), values[part]) for plan, part in zip(plans, parts, strict=True)])
+        )
+    return torch.stack(found)
 
 
 def _mean_auc(scores: Tensor, inside: Tensor) -> float:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from hardlabel.attacks import Attack, Need, ScoreAttack
+from hardlabel.calibrations.base import wants_pool
 from hardlabel.data.samples import Samples, concatenate
 from hardlabel.experiments.asking import Side
 from hardlabel.experiments.case import Case, CraftingPlan, Oracles, ShadowPlan, Terms
@@ -76,7 +77,7 @@ def owned_by(
     references = reference_facts = None
     if plan is not None:
         models = [Oracles.of(one.model, device, role="trainer's model", classes=classes) for one in made]
-        with_pool = any(getattr(row.calibration, "wants_pool", False) for row in rows)
+        with_pool = any(wants_pool(row.calibration, len(target.samples)) for row in rows if row.calibration.per_sample)
         references = sides_of(plan, models, target.samples, knowledge, with_pool=with_pool)
         reference_facts = facts(plan, made, references.sides).model_copy(
             update={"crafters": len(crafters.first + crafters.second), "crafting_seconds": crafters.seconds}

@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 
 from hardlabel import checks, randomness
 from hardlabel.attacks import Attack, Need
+from hardlabel.calibrations.base import wants_pool
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples, concatenate
@@ -280,7 +281,7 @@ def seated(case: RecipeCase, rows: Sequence[Attack], *, seed: int, device: torch
     knowledge = knowledge_of(case, crafters=crafters, shadows=None, device=device)
     classes = max(2, 1 + max(int(part.labels.max()) for part in (case.plan.pool, case.own) if part is not None))
     models = [Oracles.of(one.model, device, role="trainer's model", classes=classes) for one in made]
-    with_pool = any(getattr(row.calibration, "wants_pool", False) for row in rows)
+    with_pool = any(wants_pool(row.calibration, len(samples)) for row in rows if row.calibration.per_sample)
     sides = sides_of(case.plan, models, samples, knowledge, with_pool=with_pool)
     shadow = None
     if case.shadow is not None and any(row.learns_on_shadow for row in rows):

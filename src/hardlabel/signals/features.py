@@ -20,7 +20,7 @@ from hardlabel.signals.noise import Noise
 from hardlabel.signals.path import Path
 from hardlabel.signals.shares import Shares
 
-ONE_PATH, TWO_PATHS = 5, 9  # Queries of an exact bisection; both paths start at the sample, which is asked once.
+ONE_PATH, TWO_PATHS, THREE_PATHS = 5, 9, 13  # Queries of an exact bisection; the sample, on all paths, is asked once.
 FEWEST_DRAWS = 2  # Noisy copies per level below which a share is not worth its queries.
 LEVELS = {"image": 3}  # Noise levels asked about; images have moves besides.
 LEVELS_ELSEWHERE = 4
@@ -62,10 +62,10 @@ class Features:
 
 
 def parts_for(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
-    """What to ask within `queries` queries per sample: one path, two paths, then shares of moved and noisy copies.
+    """What to ask within `queries` queries per sample: one to three paths, then shares of moved and noisy copies.
 
-    One path takes 5 queries, two take 9; what a budget leaves beyond goes to shares where it pays for at least
-    FEWEST_DRAWS noisy copies per level. With 50 queries that is all of 50 on images and 49 elsewhere.
+    One path takes 5 queries, two take 9, three 13; what a budget leaves beyond goes to shares where it pays for at
+    least FEWEST_DRAWS noisy copies per level. With 50 queries that is 48 on images and 49 elsewhere.
 
     Raises:
         InvalidInput: Fewer than 5 queries.
@@ -73,10 +73,12 @@ def parts_for(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
     checks.at_least(ONE_PATH, queries=queries)
     if queries < TWO_PATHS:
         return (Path(queries=ONE_PATH, routes=("others",), informed=False),)
-    paths = Path(queries=TWO_PATHS, routes=("others", "second"), informed=False)
+    if queries < THREE_PATHS:
+        return (Path(queries=TWO_PATHS, routes=("others", "second"), informed=False),)
+    paths = Path(queries=THREE_PATHS, routes=("others", "second", "runner-up"), informed=False)
     moves = _groups() if domain.kind == "image" else ()
     levels = _spread(domain, LEVELS.get(domain.kind, LEVELS_ELSEWHERE))
-    draws = (queries - TWO_PATHS - sum(map(len, moves))) // len(levels)
+    draws = (queries - THREE_PATHS - sum(map(len, moves))) // len(levels)
     return (paths, Shares(moves=moves, levels=levels, draws=draws)) if draws >= FEWEST_DRAWS else (paths,)
 
 

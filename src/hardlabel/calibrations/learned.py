@@ -1,0 +1,276 @@
+"""The learned ratio: trees learn on the references what members' values look like beside those of other models."""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+from torch import Tensor
+
+from hardlabel import checks, randomness
+from hardlabel.calibrations.base import Calibration, Fitted, References
+from hardlabel.calibrations.normals import NormalBeliefs
+from hardlabel.calibrations.shrunken import ShrunkenRatio
+from hardlabel.checks import InvalidInput
+
+Floats = NDArray[np.float64]
+
+ROWS = 200_000  # Most values of references that trees learn from; more take minutes and tell little more.
+SMALLEST_LEAF = 100  # Values per leaf: neighbours in the features are drawn from many samples and models.
+PENALTY = 5.0  # On the square of a leaf's step.
+RATE = 0.06
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedRatio:
+    """Learns the log odds of membership from the references, each of which plays target for the others.
+
+    A row is a model k and a sample i. Its features are k's values in i; of the other references that were trained on i,
+    and of those that were not, mean and deviation of the values and of their logit confidences, where shown; and the
+    differences of these means and of k's values from them. Boosted trees learn from all references' rows whether k was
+    trained on i. Where normal distributions (`ShrunkenRatio`) do not hold, at the ends of a path or where members of
+    one sample spread wider than those of another, trees see it.
+
+    A row is made without k and without its partner. Both rows of a pair then have the same means and deviations, and
+    one of the two is a member: what a row says of other models cannot tell membership, only k's own values can. A
+    reference without partner would be told by the means of the others, so that `inner` scores alone where one has none.
+    It does too where there are fewer than two pairs.
+
+    Where references were asked about more samples than are scored, trees learn from those as well: twice the samples
+    tell about as much as a further query (studies/RESULTS.md).
+
+    Classifiers that see no fold of the references and no value of theirs, partners in one fold, score that fold: these
+    are the reference scores. The target is scored by one that learned from all.
+
+    Attributes:
+        inner: What is believed before trees have learned; a plan that asks the target less asks by these beliefs.
+        folds: Classifiers for reference scores, at least 2; fewer where there are fewer pairs.
+        rounds: Trees per classifier.
+        leaves: Leaves per tree, at most.
+
+    References:
+        Ours (studies/RESULTS.md). Carlini et al. (2022), for the ratio it learns; Friedman (2001), for boosting.
+    """
+
+    per_sample: ClassVar[bool] = True
+    requires_references: ClassVar[bool] = True
+    wants_logits: ClassVar[bool] = True
+    wants_samples: ClassVar[int] = 2000
+    inner: ShrunkenRatio = field(default_factory=ShrunkenRatio)
+    folds: int = 4
+    rounds: int = 100
+    leaves: int = 16
+
+    def __post_init__(self) -> None:
+        checks.at_least(2, folds=self.folds, leaves=self.leaves)
+        checks.positive(rounds=self.rounds)
+        if not self.inner.online:
+            raise InvalidInput(f"inner must be online, trees learn from members as well, got {self.inner}")
+
+    def __str__(self) -> str:
+        return "log odds learned by trees from references that play target"
+
+    def fit(self, references: References | None, *, seed: int) -> Fitted:
+        """See `Calibration`; it is `inner`'s fit where the references do not suffice.
+
+        Raises:
+            InvalidInput: References are missing, or none is of a kind that is needed.
+        """
+        inner = self.inner.fit(references, seed=seed)
+        assert references is not None
+        if not _suffice(references):
+            return inner
+        assert inner.beliefs is not None, "an online ratio has beliefs"
+        return FittedTrees(
+            settings=self, references=references, beliefs=inner.beliefs, settled=inner.settled, seed=seed
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FittedTrees:
+    """See `Fitted`; trees grow when somebody asks for a score.
+
+    Attributes:
+        settings: How they grow.
+        references: What they learn from.
+        asked: The references' values as the target's questions would have found them, (K, n, d); None for as they are.
+        beliefs: What is expected before trees have learned.
+        settled: The calibration these are from, for beliefs from fewer references.
+        seed: Fixes every draw.
+    """
+
+    settings: LearnedRatio
+    references: References
+    asked: Tensor | None = None
+    beliefs: NormalBeliefs
+    settled: Calibration
+    seed: int
+    threshold: ClassVar[None] = None
+
+    def taught(self, asked: Tensor) -> "FittedTrees":
+        """The same for a target that is asked fewer questions: `asked` (K, n, d) is what they find on references.
+
+        Raises:
+            InvalidInput: `asked` are not of the shape of the references' values.
+        """
+        wanted = tuple(self.references.values.shape)
+        if asked.shape != wanted:
+            raise InvalidInput(f"asked must be {wanted} like the references' values, got {tuple(asked.shape)}")
+        return replace(self, asked=asked)
+
+    @cached_property
+    def reference_scores(self) -> Tensor:
+        evidence, apart = self._evidence, _apart(self.references)
+        fold = _folds(self.references, self.settings.folds)
+        scored = self._values[:, : self.references.scored]
+        scores = torch.zeros(scored.shape[:2], dtype=torch.float64)
+        for held_out in range(int(fold.max()) + 1):
+            seen = fold != held_out
+            trees = self._grown(evidence.rows(self._values[seen], apart[seen] & seen), seen, held_out)
+            scores[~seen] = _log_odds(trees, evidence.rows(scored[~seen], apart[~seen]))
+        return scores
+
+    def score(self, values: Tensor, labels: Tensor) -> Tensor:
+        del labels
+        wanted = tuple(self._values[0, : self.references.scored].shape)
+        if values.shape != wanted:
+            raise InvalidInput(f"values must be {wanted} like the references', got {tuple(values.shape)}")
+        everyone = torch.ones(1, len(self._values), dtype=torch.bool)
+        return _log_odds(self._trees, self._evidence.rows(values[None], everyone))[0]
+
+    @property
+    def _values(self) -> Tensor:
+        """What the trees learn to read, (K, n, d)."""
+        return self.references.values if self.asked is None else self.asked
+
+    @cached_property
+    def _evidence(self) -> "_Evidence":
+        return _Evidence.of(self.references)
+
+    @cached_property
+    def _trees(self) -> HistGradientBoostingClassifier:
+        count = max(4, ROWS // self._values.shape[1] // 2 * 2)  # Whole pairs, which stand side by side.
+        some = torch.arange(len(self._values)) < count
+        rows = self._evidence.rows(self._values[some], _apart(self.references)[some])
+        return self._grown(rows, some, "all")
+
+    def _grown(self, rows: Tensor, models: Tensor, which: int | str) -> HistGradientBoostingClassifier:
+        features: Floats = rows.flatten(0, 1).numpy()
+        inside = self.references.inside[models].cpu().flatten().numpy()
+        # In an order of their own, so that sums, and with them trees, do not depend on that of samples and models.
+        order = np.lexsort((inside, *features.T))
+        # scikit-learn takes single missing values, but no column of nothing else; a constant teaches nothing.
+        features = np.where(np.isnan(features).all(0), 0.0, features)
+        return HistGradientBoostingClassifier(
+            learning_rate=RATE,
+            max_iter=self.settings.rounds,
+            max_leaf_nodes=self.settings.leaves,
+            min_samples_leaf=SMALLEST_LEAF,
+            l2_regularization=PENALTY,
+            early_stopping=False,
+            random_state=randomness.sklearn_seed(self.seed, "learned ratio", which),
+        ).fit(features[order], inside[order])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Evidence:
+    """What the references say of each sample, in numbers.
+
+    Attributes:
+        values: Their scalars and, last, their logit confidences if shown, (K, n, c') float64, 0 where not known.
+        sides: Whether a model was trained on the sample, and whether not, and its number is known, (2, K, n, c').
+        scalars: How many of the c' are the signal's.
+        ends: Where edges of intervals lie that have none, (2,); None where values are not censored.
+    """
+
+    values: Tensor
+    sides: Tensor
+    scalars: int
+    ends: tuple[float, float] | None
+
+    @classmethod
+    def of(cls, references: References) -> "_Evidence":
+        values, inside = references.values, references.inside.cpu()
+        ends = None
+        if references.censored:
+            edges = values[values.isfinite()]
+            ends = (float(edges.min()) - 1, float(edges.max()) + 1) if len(edges) else (0.0, 0.0)
+        numbers = _middles(values, ends)
+        count = numbers.shape[2]
+        if references.logits is not None:
+            numbers = torch.cat([numbers, references.logits[:, :, None].double().cpu()], 2)
+        known = numbers.isfinite()
+        sides = torch.stack([inside[:, :, None] & known, ~inside[:, :, None] & known])
+        return cls(values=numbers.where(known, 0.0), sides=sides, scalars=count, ends=ends)
+
+    def rows(self, values: Tensor, counted: Tensor) -> Tensor:
+        """Features (m, n, f) of values (m, n, d) that m models have in the first n samples, float64.
+
+        `counted` (m, K) says which references a model stands beside. What is not known is NaN, which trees take for
+        missing: a value that is not finite, a mean over none.
+        """
+        weights, first = counted.double(), slice(0, values.shape[1])
+        moments = [self._moments(weights, side[:, first].double(), self.values[:, first]) for side in self.sides]
+        (mean_in, deviation_in), (mean_out, deviation_out) = moments
+        own = _middles(values, self.ends)
+        shown = own if self.ends is None else _edges(values, self.ends)
+        away = [own - mean[..., : self.scalars] for mean in (mean_in, mean_out)]
+        found = [shown, *away, mean_in, mean_out, mean_in - mean_out, deviation_in, deviation_out]
+        # Sums in another order round otherwise; float32 hides it.
+        return torch.cat(found, 2).float().double()
+
+    @staticmethod
+    def _moments(weights: Tensor, side: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation (m, n, c') over the counted references of one side."""
+
+        def total(of: Tensor) -> Tensor:
+            return (weights @ of.flatten(1)).reshape(len(weights), *of.shape[1:])
+
+        count = total(side)
+        mean = total(side * values) / count
+        variance = total(side * values.square()) / count - mean.square()
+        return mean, variance.clamp_min(0).sqrt()
+
+
+def _edges(values: Tensor, ends: tuple[float, float]) -> Tensor:
+    """Pairs of edges (..., 2c), float64, infinite ones at the ends."""
+    return values.double().cpu().clamp(*ends)
+
+
+def _middles(values: Tensor, ends: tuple[float, float] | None) -> Tensor:
+    """One number per scalar, (..., c) float64; NaN where it is not known."""
+    if ends is not None:
+        edges = _edges(values, ends)
+        return (edges[..., 0::2] + edges[..., 1::2]) / 2
+    numbers = values.double().cpu()
+    return numbers.where(numbers.isfinite(), torch.nan)
+
+
+def _suffice(references: References) -> bool:
+    """Whether every reference has a partner, and two pairs are there: one to learn from beside the other."""
+    partner = references.partner
+    return partner is not None and len(partner) >= 4 and not bool((partner < 0).any())
+
+
+def _apart(references: References) -> Tensor:
+    """Which references (columns) are neither a reference (row) itself nor its partner, bool (K, K)."""
+    assert references.partner is not None
+    apart = ~torch.eye(len(references.values), dtype=torch.bool)
+    apart[torch.arange(len(apart)), references.partner.cpu()] = False
+    return apart
+
+
+def _folds(references: References, folds: int) -> Tensor:
+    """The fold of each reference, (K,): partners in the same one, as even as pairs allow."""
+    first = (~_apart(references)).long().argmax(1)  # A pair is named after its first member.
+    pairs, pair = torch.unique(first, return_inverse=True)
+    fold: Tensor = pair % min(folds, len(pairs))
+    return fold
+
+
+def _log_odds(trees: HistGradientBoostingClassifier, rows: Tensor) -> Tensor:
+    """(m, n) float64 of features (m, n, f)."""
+    return torch.from_numpy(trees.decision_function(rows.flatten(0, 1).numpy())).double().reshape(rows.shape[:2])
