@@ -333,7 +333,7 @@ def test_a_samples_search_does_not_depend_on_company_or_order(populated):
 def test_a_search_does_not_depend_on_the_size_of_blocks(monkeypatch):
     oracle, samples = bent_game(count=10)
     whole = hop_skip_jump(oracle, samples, queries=230, seed=0)
-    monkeypatch.setattr(base, "VALUES_IN_MEMORY", 3 * 8 * hopskipjump.BLOCK * 48)
+    monkeypatch.setattr(base, "VALUES_IN_MEMORY", 3 * hopskipjump.BLOCK * 48)  # Blocks of three samples.
     assert_same(hop_skip_jump(oracle, samples, queries=230, seed=0), whole)
 
 

@@ -1,5 +1,6 @@
 """Accounts count before sending and refuse to overspend; torch models answer alike in any batch."""
 
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -43,6 +44,43 @@ def test_an_account_counts_like_a_dictionary_and_never_overspends(ids, budget):
                 spent[i] += 1
     assert account.spent(torch.arange(-5, 6)).tolist() == list(spent.values())
     assert account.total == sum(spent.values())
+
+
+WHOLE = st.one_of(st.integers(-2, 2), st.sampled_from([-(2**63), 1 - 2**63, 2**63 - 2, 2**63 - 1]))
+
+
+@given(
+    batches=st.lists(st.lists(st.tuples(WHOLE, st.integers(1, 3)), max_size=6), max_size=6),
+    per_sample=st.none() | st.integers(1, 8),
+    in_all=st.none() | st.integers(1, 20),
+)
+def test_an_account_of_any_integers_in_any_order_counts_like_a_counter(batches, per_sample, in_all):
+    """The naive twin charges row by row on a copy, and keeps the copy only if no limit was passed."""
+    spent: Counter[int] = Counter()
+    told: list[int] = []
+    account = Account(per_sample=per_sample, in_all=in_all, on_spent=told.append)
+    for batch in batches:
+        ids = [one for one, times in batch for _ in range(times)]
+        after = spent + Counter(ids)
+        refused = (per_sample is not None and max(after.values(), default=0) > per_sample) or (
+            in_all is not None and after.total() > in_all
+        )
+        if refused:
+            with pytest.raises(BudgetExceeded):
+                account.charge(torch.tensor(ids, dtype=torch.int64))
+        else:
+            account.charge(torch.tensor(ids, dtype=torch.int64))
+            spent = after
+        asked = [-(2**63), 1 - 2**63, *range(-3, 4), 2**63 - 2, 2**63 - 1]
+        assert account.spent(torch.tensor(asked)).tolist() == [spent[one] for one in asked]
+        assert account.total == spent.total() == sum(told)
+
+
+def test_a_refusal_names_the_first_sample_that_would_overspend_and_what_it_has():
+    account = Account(per_sample=3)
+    account.charge(torch.tensor([9, 4, 4, -7]))
+    with pytest.raises(BudgetExceeded, match="sample 4 spent 2 of 3 queries, asked for 2 more"):
+        account.charge(torch.tensor([9, 9, 9, 4, -7, 4]))
 
 
 def test_a_refused_batch_is_not_sent():

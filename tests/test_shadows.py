@@ -190,11 +190,9 @@ def test_processes_train_the_models_that_one_process_trains(tmp_path, kept):
     assert len(list(tmp_path.glob("*.piece"))) == (4 if kept else 0)
 
 
-def test_the_environment_is_as_it_was_after_processes_have_started(monkeypatch):
-    monkeypatch.setenv("MALLOC_TOP_PAD_", "1")
-    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
-    with shadows._environment({"MALLOC_TOP_PAD_": "2", "MALLOC_TRIM_THRESHOLD_": "3"}):
-        seen = [shadows.os.environ[name] for name in ("MALLOC_TOP_PAD_", "MALLOC_TRIM_THRESHOLD_")]
-    assert seen == ["1", "3"]  # What the user set stays.
-    assert shadows.os.environ["MALLOC_TOP_PAD_"] == "1"
-    assert "MALLOC_TRIM_THRESHOLD_" not in shadows.os.environ
+def test_a_process_that_trains_keeps_its_memory(monkeypatch):
+    kept = []
+    monkeypatch.setattr(shadows.allocator, "keep_memory", lambda: kept.append(1))
+    arrays = (part.numpy() for part in (POOL.inputs, POOL.labels, POOL.ids))
+    shadows._train_one(TINY, *arrays, POOL.domain, 3, torch.arange(10).numpy(), 0)
+    assert kept == [1]

@@ -7,6 +7,7 @@ several models; `hardlabel audit` on the command line runs all of it. An attack 
 `hardlabel.attacks.TABLE` lists them, `hardlabel.attacks.ladder.best` names the strongest for a budget.
 """
 
+from hardlabel.allocator import keep_memory
 from hardlabel.checks import InvalidInput
 from hardlabel.data.columns import Categorical, Numeric
 from hardlabel.data.domain import BinaryFeatures, Box
@@ -39,6 +40,7 @@ __all__ = [
     "Store",
     "audit",
     "audit_recipe",
+    "keep_memory",
     "load",
     "write_report",
 ]

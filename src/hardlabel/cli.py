@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 import hardlabel
+from hardlabel import allocator
 from hardlabel.checks import InvalidInput
 from hardlabel.data.sources import SOURCES
 from hardlabel.experiments.audit import audit_config
@@ -201,6 +202,7 @@ def show(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
 
 def main() -> None:
     """Runs the command line and turns errors into exit codes."""
+    allocator.keep_memory()
     try:
         code = app(standalone_mode=False)  # Typer returns the code of an Exit, 130 after Ctrl-C.
     except InvalidInput as error:

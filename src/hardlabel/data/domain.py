@@ -154,7 +154,7 @@ class Box:
 
     def noisy(self, inputs: Tensor, source: Tensor, level: NoiseLevel) -> Tensor:
         noise = source.to(inputs.device).reshape(1, len(source), *self.shape)
-        return self.clip(inputs[:, None] + level.sigma * noise)
+        return (inputs[:, None] + level.sigma * noise).clamp_(self.lower, self.upper)
 
     def random(self, count: int, generator: torch.Generator) -> Tensor:
         uniform = torch.rand(count, *self.shape, generator=generator)

@@ -6,7 +6,6 @@ trained on it as ones that were not, whatever its membership in the target.
 """
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hardlabel import randomness
+from hardlabel import allocator, randomness
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples
@@ -27,13 +26,6 @@ from hardlabel.store import Store
 
 Array = NDArray[Any]
 FEWEST, MOST = 2, 256  # Reference models of an audit.
-
-# glibc hands memory back to the system after each batch and takes it again; these keep it (see mallopt(3)).
-_ALLOCATOR = {
-    "MALLOC_TRIM_THRESHOLD_": "4294967296",
-    "MALLOC_MMAP_THRESHOLD_": "4294967296",
-    "MALLOC_TOP_PAD_": "268435456",
-}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -150,7 +142,6 @@ def _by_processes(
         if trainer.store is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             trainer = replace(trainer, store=Store(folder))
-        stack.enter_context(_environment(_ALLOCATOR))
         # Arrays of a pool go to the workers as one memory-mapped file, not once per job.
         inputs, labels, ids = (part.cpu().numpy() for part in (pool.inputs, pool.labels, pool.ids))
         run = joblib.Parallel(
@@ -177,6 +168,7 @@ def _train_one(
 ) -> int:
     """In a worker: trains one model into the store, unless it is there."""
     torch.set_num_threads(1)
+    allocator.keep_memory()
     samples = Samples(
         inputs=torch.from_numpy(inputs[rows]),
         labels=torch.from_numpy(labels[rows]),
@@ -185,15 +177,3 @@ def _train_one(
     )
     trainer.fit(samples, seed)
     return number
-
-
-@contextlib.contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Sets what is not set for processes started meanwhile; their allocator reads it when they start."""
-    added = {name: value for name, value in variables.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)

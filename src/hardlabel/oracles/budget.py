@@ -7,12 +7,16 @@ Queries that belong to no sample (labelling a shadow set, probing the batch size
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
 from hardlabel.oracles.base import LabelOracle, ScoreOracle, check_labels, check_scores
+
+Ints = NDArray[np.int64]
 
 
 class BudgetExceeded(RuntimeError):
@@ -39,13 +43,16 @@ class Account:
             if limit is not None:
                 checks.at_least(1, **{name: limit})
         self._per_sample, self._in_all, self._on_spent = per_sample, in_all, on_spent
-        self._spent: Counter[int] = Counter()
+        # Samples charged so far, ascending, and their queries. The largest integer ends the list from the start,
+        # charged or not, so that a search for any id ends on an entry.
+        self._ids, self._spent = np.array([np.iinfo(np.int64).max]), np.zeros(1, dtype=np.int64)
         self._overhead: Counter[str] = Counter()
+        self._total = 0
 
     @property
     def total(self) -> int:
         """Queries charged so far, overhead included."""
-        return self._spent.total() + self._overhead.total()
+        return self._total
 
     @property
     def overhead(self) -> Mapping[str, int]:
@@ -54,7 +61,9 @@ class Account:
 
     def spent(self, ids: Tensor) -> Tensor:
         """Queries charged to each of these samples, int64 (n,)."""
-        return torch.tensor([self._spent[i] for i in ids.tolist()], dtype=torch.int64)
+        samples = _array(ids)
+        places = np.searchsorted(self._ids, samples)
+        return torch.from_numpy(np.where(self._ids[places] == samples, self._spent[places], 0))
 
     def charge(self, ids: Tensor) -> None:
         """Charges one query to each entry of `ids` (q,).
@@ -62,18 +71,24 @@ class Account:
         Raises:
             BudgetExceeded: A sample or the whole would overspend; nothing was charged.
         """
-        samples, counts = torch.unique(ids, return_counts=True)
-        asked = dict(zip(samples.tolist(), counts.tolist(), strict=True))
-        if self._per_sample is not None:
-            for sample, more in asked.items():
-                if self._spent[sample] + more > self._per_sample:
-                    raise BudgetExceeded(
-                        f"sample {sample} spent {self._spent[sample]} of {self._per_sample} queries, "
-                        f"asked for {more} more"
-                    )
+        # Signals ask about one sample many times in a row: a search per run is much less than one per row.
+        samples, lengths = map(_array, torch.unique_consecutive(ids, return_counts=True))
+        asked = np.zeros_like(self._spent)
+        places = np.searchsorted(self._ids, samples)
+        if not np.array_equal(self._ids[places], samples):
+            self._enter(samples)
+            asked, places = np.zeros_like(self._spent), np.searchsorted(self._ids, samples)
+        np.add.at(asked, places, lengths)
+        after = self._spent + asked
+        if self._per_sample is not None and after.max() > self._per_sample:
+            first = int((after > self._per_sample).argmax())
+            raise BudgetExceeded(
+                f"sample {self._ids[first]} spent {self._spent[first]} of {self._per_sample} queries, "
+                f"asked for {asked[first]} more"
+            )
         self._within_all(len(ids))
-        self._spent.update(asked)
-        self._tell(len(ids))
+        self._spent = after
+        self._charged(len(ids))
 
     def charge_overhead(self, purpose: str, queries: int) -> None:
         """Charges `queries` to the overhead named `purpose`.
@@ -83,15 +98,27 @@ class Account:
         """
         self._within_all(queries)
         self._overhead[purpose] += queries
-        self._tell(queries)
+        self._charged(queries)
+
+    def _enter(self, samples: Ints) -> None:
+        """Gives those never charged a place, with 0 queries."""
+        old, spent = self._ids, self._spent
+        self._ids = np.union1d(old, samples)
+        self._spent = np.zeros(len(self._ids), dtype=np.int64)
+        self._spent[np.searchsorted(self._ids, old)] = spent
 
     def _within_all(self, more: int) -> None:
-        if self._in_all is not None and self.total + more > self._in_all:
-            raise BudgetExceeded(f"spent {self.total} of {self._in_all} queries in all, asked for {more} more")
+        if self._in_all is not None and self._total + more > self._in_all:
+            raise BudgetExceeded(f"spent {self._total} of {self._in_all} queries in all, asked for {more} more")
 
-    def _tell(self, queries: int) -> None:
+    def _charged(self, queries: int) -> None:
+        self._total += queries
         if self._on_spent is not None:
             self._on_spent(queries)
+
+
+def _array(ids: Tensor) -> Ints:
+    return ids.cpu().numpy().astype(np.int64, copy=False)
 
 
 class ChargedLabels:

@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from hardlabel.data.samples import Samples
 from hardlabel.oracles.base import VALUES_IN_MEMORY, LabelOracle, PaidLabels, ScoreOracle
 
+VALUES_IN_CACHE = 2**19  # Float32 values, 2 MiB, that a processor's cache holds beside a network's own;
+FEWEST_ROWS = 1024  # but so many rows at least, for a processor may have many cores.
+
 
 class Access(StrEnum):
     """What the attacker sees of an answer."""
@@ -169,9 +172,15 @@ class ScoreSignal(Protocol):
 Signal = LabelSignal | ScoreSignal
 
 
-def chunks(rows: int, *, copies: int, shape: tuple[int, ...]) -> Iterator[slice]:
-    """Slices of `rows` samples such that `copies` inputs of each fit into VALUES_IN_MEMORY."""
-    size = max(1, VALUES_IN_MEMORY // max(1, copies * int(torch.Size(shape).numel())))
+def chunks(rows: int, *, copies: int, shape: tuple[int, ...], device: torch.device | None = None) -> Iterator[slice]:
+    """Slices of `rows` samples such that `copies` inputs of each fit into VALUES_IN_MEMORY.
+
+    On a `device` that is a processor, into its cache: what is built there need not come back from memory to be asked.
+    """
+    width, room = int(torch.Size(shape).numel()), VALUES_IN_MEMORY
+    if device is not None and device.type == "cpu":
+        room = min(room, max(VALUES_IN_CACHE, FEWEST_ROWS * width))
+    size = max(1, room // max(1, copies * width))
     for start in range(0, rows, size):
         yield slice(start, min(start + size, rows))
 
@@ -195,11 +204,11 @@ def survival(
     `make(inputs, columns)` returns copies (m, len(columns), *shape) of `inputs` (m, *shape) for a slice of the
     copies. Both samples and copies are taken in blocks, so memory is bounded whatever their numbers.
     """
-    shape = samples.domain.shape
-    kept = torch.zeros(len(samples), copies, dtype=torch.bool, device=samples.device)
-    for columns in chunks(copies, copies=1, shape=shape):
+    shape, device = samples.domain.shape, samples.device
+    kept = torch.zeros(len(samples), copies, dtype=torch.bool, device=device)
+    for columns in chunks(copies, copies=1, shape=shape, device=device):
         width = columns.stop - columns.start
-        for rows in chunks(len(samples), copies=width, shape=shape):
+        for rows in chunks(len(samples), copies=width, shape=shape, device=device):
             part = samples.take(rows)
             kept[rows, columns] = keeps_label(oracle, make(part.inputs, columns), part)
     return kept

@@ -172,10 +172,11 @@ class _Walk:
         rows, points = self._affordable(rows, points)
         if not len(rows):
             return
-        offset = points - self._origin[rows]
+        origin = self._origin[rows]
+        offset = points - origin
         share = START_GAIN * self._distance[rows] / l2(offset)
         # A start nearer than that is asked about itself. One at distance 0 is the sample, and keeps its label.
-        points = torch.where((share < 1)[:, None], self._between(rows, offset, share.clamp(max=1)), points)
+        points = torch.where((share < 1)[:, None], self._between(origin, offset, share.clamp(max=1)), points)
         crosses = self._ask(rows, points)
         self._adopt(rows[crosses], points[crosses], START_TOLERANCE)
 
@@ -189,18 +190,17 @@ class _Walk:
         for first, bank in _directions(int(counts.max()), self._width, self._seed, step):
             bank = bank.to(near.device)
             wanted = torch.arange(first, first + len(bank), device=near.device) < counts[:, None]
-            # An eighth of the room there is: large blocks cost more in fresh memory pages than in arithmetic.
-            for part in chunks(len(rows), copies=8 * len(bank), shape=(self._width,)):
+            for part in chunks(len(rows), copies=len(bank), shape=(self._width,), device=near.device):
                 mask = wanted[part]
                 probes = bank * scale[part, None, None]
                 probes += near[part, None]
                 owners = rows[part, None].expand(mask.shape)
-                signs = torch.zeros(mask.shape, device=near.device)
                 if bool(mask.all()):
                     crossed = self._ask(owners.flatten(), probes.flatten(0, 1))
+                    signs = (crossed.to(torch.float32) * 2 - 1).reshape(mask.shape)
                 else:
-                    crossed = self._ask(owners[mask], probes[mask])
-                signs[mask] = crossed.to(torch.float32) * 2 - 1
+                    signs = torch.zeros(mask.shape, device=near.device)
+                    signs[mask] = self._ask(owners[mask], probes[mask]).to(torch.float32) * 2 - 1
                 towards[part] += signs @ bank
                 answers[part] += signs.sum(1)
             drawn += wanted.to(torch.float32) @ bank
@@ -244,23 +244,26 @@ class _Walk:
 
         Ends early where the budget does, or where the crossing must lie beyond the distance already known.
         """
-        length = l2(points - self._origin[rows])
-        busy = torch.arange(len(rows), device=points.device)
+        origin, nearest = self._origin[rows], self._distance[rows]
+        length = l2(points - origin)
         while True:
-            hopeful = below[busy] * length[busy] < self._distance[rows[busy]]
-            busy = busy[hopeful & (below[busy] < 1 - tolerance) & (self._spent[rows[busy]] < self._budget)]
-            if not len(busy):
+            hopeful = below * length < nearest
+            going = hopeful & (below < 1 - tolerance) & (self._spent[rows] < self._budget)
+            count = int(going.sum())
+            if not count:
                 return points, below
-            middle = (below[busy] + 1) / 2
-            tried = self._between(rows[busy], points[busy] - self._origin[rows[busy]], middle)
+            # As a rule all go on; a slice of everything costs no copies.
+            busy = slice(None) if count == len(rows) else going.nonzero().flatten()
+            start, crossing, middle = origin[busy], points[busy], (below[busy] + 1) / 2
+            tried = self._between(start, crossing - start, middle)
             crosses = self._ask(rows[busy], tried)
-            points[busy[crosses]] = tried[crosses]
+            points[busy] = torch.where(crosses[:, None], tried, crossing)
             length[busy] = torch.where(crosses, length[busy] * middle, length[busy])
             below[busy] = torch.where(crosses, below[busy] / middle, middle)
 
-    def _between(self, rows: Tensor, offset: Tensor, share: Tensor) -> Tensor:
-        """The legal points a `share` of the `offset` away from the samples."""
-        return self._samples.domain.clip(self._origin[rows] + offset * share[:, None])
+    def _between(self, origin: Tensor, offset: Tensor, share: Tensor) -> Tensor:
+        """The legal points a `share` of the `offset` away from `origin`."""
+        return self._samples.domain.clip((offset * share[:, None]).add_(origin))
 
     def _affordable(self, rows: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
         """What belongs to samples with a query left."""
