@@ -378,6 +378,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path):
     """A real process, interrupted while it attacks; what was trained and measured before is not done again."""
     command = [sys.executable, "-m", "hardlabel", "audit", *SMALL[:4], "--attacks", "gap,noise,boundary,loss"]
     command += ["--device", "cpu", "--out", str(tmp_path / "run")]
+    command += ["--budget", "10000"]  # The boundary attack then lasts longer than a busy machine lets the signal wait.
     environment = {**os.environ, "HARDLABEL_STORE": str(tmp_path / "store")}
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
