@@ -152,7 +152,10 @@ def _mismatched(rows: list[dict]) -> Iterable[str]:
     if not rows:
         return
     names = list(dict.fromkeys(one["attack"] for one in rows))
-    yield "AUC / TPR@1%FPR where references and crafters were trained otherwise than the target:\n"
+    yield (
+        "AUC / TPR@1%FPR where references and crafters were trained otherwise than the target, on the first targets. Only "
+        "exact positions can be standardised; with fewer queries than these take, both rows of path are the same:\n"
+    )
     yield "| references and crafters | signals | " + " | ".join(map(_name, names)) + " |"
     yield "|---|---|" + "---|" * len(names)
     for kind in dict.fromkeys((one["models"], one["standardized"]) for one in rows):
