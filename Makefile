@@ -1,5 +1,7 @@
 # audit: audit a small model on bundled data · test: every test · quick: without the slow ones
 # check: ruff, mypy, layers · paper: the README's tables on real data (HARDLABEL_DATA; an hour)
+# bench: speed against the model's own and against ART and Foolbox, into benchmarks/RESULTS.md (HARDLABEL_DATA; hours,
+# resumable; on a machine that does nothing else) · bench-quick: whether that runs, in a minute
 # study: leakage per query, ours against LiRA and the field, into studies/RESULTS.md (HARDLABEL_DATA; hours, resumable)
 PYTHON ?= python3
 VENV := .venv
@@ -14,7 +16,14 @@ $(VENV)/.extras: $(BIN)/hardlabel
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,check]'
 	@touch $@
 
-.PHONY: audit paper study test quick check clean
+# The peers live apart: nothing of theirs is needed to run or to test hardlabel.
+PEERS := .venv-bench
+$(PEERS)/.installed: benchmarks/requirements.txt pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --constraint constraints.txt --requirement benchmarks/requirements.txt --editable .
+	@touch $@
+
+.PHONY: audit paper study bench bench-quick test quick check clean
 audit: $(BIN)/hardlabel
 	$(BIN)/hardlabel audit --size 150
 
@@ -26,6 +35,12 @@ paper: $(BIN)/hardlabel
 
 study: $(BIN)/hardlabel
 	$(BIN)/python studies/win_per_query.py
+
+bench: $(PEERS)/.installed
+	$(PEERS)/bin/python benchmarks/bench.py
+
+bench-quick: $(PEERS)/.installed
+	$(PEERS)/bin/python benchmarks/bench.py --quick
 
 test: $(VENV)/.extras
 	$(BIN)/pytest --numprocesses auto
@@ -40,4 +55,4 @@ check: $(VENV)/.extras
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info
+	rm -rf $(VENV) $(PEERS) build dist src/*.egg-info

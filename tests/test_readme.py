@@ -48,7 +48,7 @@ def test_every_python_block_runs(tmp_path, monkeypatch):
         "predict": lambda rows: model(torch.from_numpy(rows)).argmax(1).numpy(),
     }
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
     assert (tmp_path / "runs" / "mine" / "report.html").exists()

@@ -1,0 +1,129 @@
+"""What `make bench` measures: every task of every part, fixed before any figure was seen."""
+
+from dataclasses import dataclass, replace
+
+ROUNDS = 3
+BUDGET = 2500
+SAMPLES = 200  # 100 members and 100 non-members.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One measurement, made in a process of its own.
+
+    Attributes:
+        tool: raw, hardlabel, foolbox or art.
+        target: Whose labels are asked.
+        attack: forward (of raw), boundary, noise, augmentation or path.
+        queries: Most queries per sample; peers have iterations instead (see `tools`).
+        samples: Samples asked about, members and non-members by turns.
+        threads: Of PyTorch and of the libraries below it.
+        device: cpu or cuda.
+        allocator: "kept" by mallopt, as the command line does it; "variables" of the environment; or "default".
+        batch: Rows per forward pass; 0 lets the tool choose.
+        seed: Of the round.
+    """
+
+    tool: str
+    target: str
+    attack: str
+    queries: int = 0
+    samples: int = SAMPLES
+    threads: int = 1
+    device: str = "cpu"
+    allocator: str = "kept"
+    batch: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Tasks that are compared with each other, once per round, one after another.
+
+    A rate is only ever divided by the best raw rate of its own round.
+
+    Attributes:
+        name: Of the file that keeps it.
+        tasks: In their order; raw forward passes stand first and last, so that a drift of the machine shows.
+        rounds: How often.
+    """
+
+    name: str
+    tasks: tuple[Task, ...]
+    rounds: int = ROUNDS
+
+
+def parts(*, threads: tuple[int, ...] = (1, 2), cuda: bool = False) -> list[Part]:
+    """All parts, the comparison with the peers first."""
+    found = [
+        Part(name=f"compare-{target}-{count}", tasks=_compared(target, threads=count))
+        for target in ("location", "cifar10")
+        for count in threads
+    ]
+    if cuda:
+        found += [
+            Part(name=f"compare-{target}-cuda", tasks=_compared(target, device="cuda"))
+            for target in ("location", "cifar10")
+        ]
+    for target in ("location", "cifar10"):
+        noise = Task(tool="hardlabel", target=target, attack="noise", queries=100)
+        boundary = replace(noise, attack="boundary")
+        found += [
+            Part(
+                name=f"samples-{target}",
+                tasks=_beside_raw(*(replace(noise, samples=count) for count in (100, 500, 1000, 5000))),
+            ),
+            Part(
+                name=f"queries-{target}",
+                tasks=_beside_raw(*(replace(boundary, queries=count) for count in (100, 250, 500, 1000, BUDGET))),
+            ),
+        ]
+    many = Task(tool="hardlabel", target="cifar10", attack="boundary", samples=5000, threads=max(threads))
+    found += [
+        Part(name="memory", tasks=tuple(replace(many, queries=count) for count in (100, 400)), rounds=1),
+        Part(name="allocator", tasks=_allocators("cifar10", batches=(32, 64, 128, 256, 512, 1024), queries=100)),
+    ]
+    return found
+
+
+def quick() -> list[Part]:
+    """The same on a small network and few samples, once: whether everything runs."""
+    small = Task(tool="hardlabel", target="digits", attack="noise", queries=20, samples=20)
+    return [
+        Part(name="compare-digits-1", tasks=_compared("digits", samples=20, queries=300), rounds=1),
+        Part(name="samples-digits", tasks=_beside_raw(small, replace(small, samples=100)), rounds=1),
+        Part(name="allocator", tasks=_allocators("digits", batches=(64, 1024), queries=50), rounds=1),
+    ]
+
+
+def _compared(
+    target: str, *, threads: int = 1, device: str = "cpu", samples: int = SAMPLES, queries: int = BUDGET
+) -> tuple[Task, ...]:
+    ours = Task(
+        tool="hardlabel",
+        target=target,
+        attack="boundary",
+        queries=queries,
+        samples=samples,
+        threads=threads,
+        device=device,
+    )
+    others = [replace(ours, attack="noise", queries=101), replace(ours, attack="path", queries=5)]
+    if target != "location":  # Binary vectors cannot be shifted.
+        others.append(replace(ours, attack="augmentation", queries=30))
+    return _beside_raw(ours, *others, replace(ours, tool="foolbox"), replace(ours, tool="art"))
+
+
+def _beside_raw(*tasks: Task) -> tuple[Task, ...]:
+    raw = replace(tasks[0], tool="raw", attack="forward", queries=0)
+    return (raw, *tasks, raw)
+
+
+def _allocators(target: str, *, batches: tuple[int, ...], queries: int) -> tuple[Task, ...]:
+    raw = Task(tool="raw", target=target, attack="forward")
+    attack = replace(raw, tool="hardlabel", attack="boundary", queries=queries)
+    return tuple(
+        replace(task, allocator=allocator)
+        for allocator in ("default", "variables", "kept")
+        for task in (*(replace(raw, batch=batch) for batch in batches), attack)
+    )

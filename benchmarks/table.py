@@ -1,0 +1,243 @@
+"""Writes RESULTS.md from the parts of a benchmark: medians over rounds, every ratio within one round."""
+
+import json
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from settings import SAMPLES, Part
+
+from hardlabel.metrics.roc import auc
+
+TITLES = {
+    "cifar10": "CIFAR-10, the paper's CNN trained on 2,500 images",
+    "location": "Location, the paper's fully connected network trained on 1,250 rows (446 values each)",
+    "digits": "digits, the fully connected network trained on 300 images",
+}
+TOOLS = {"hardlabel": "**hardlabel**", "foolbox": "Foolbox", "art": "ART", "raw": "raw forward pass"}
+QUIET = 0.1  # Cores that others may use in a run to be trusted.
+HEAD = """# The query engine against the model's own speed, and its peers
+Made by `make bench` (benchmarks/bench.py; what each tool does and why that is fair: benchmarks/tools.py). Every tool
+gets the same frozen network, samples ({samples}: 100 members, 100 non-members) and about the same number of queries,
+each measurement in a process of its own. Rows/s: rows the network received per second of the attack. Of raw: that rate
+over the best raw rate (any batch, any memory layout) of the same round. Memory: the most in use above the loaded
+network and samples. Distances (L2) and AUC: 0 for samples the network gets wrong; the median over those it gets right,
+the same for all tools. AUC: of the signal alone, nothing calibrated. Medians of {rounds} rounds.
+"""
+
+Round = list[dict]
+
+
+def write(parts: Sequence[Part], folder: Path, path: Path) -> None:
+    """Puts what is there into one file."""
+    found = [(part, json.loads(kept.read_text())) for part in parts if (kept := folder / f"{part.name}.json").exists()]
+    rounds = max((len(part["rounds"]) for _, part in found), default=0)
+    lines = [HEAD.format(samples=SAMPLES, rounds=rounds)]
+    for made in sorted({_machine(part["machine"]) for _, part in found}):
+        lines.append(made)
+    lines += _quiet([one for _, part in found for tasks in part["rounds"] for one in tasks])
+    sections: dict[str, Callable[[Part, list[Round]], Iterable[str]]] = {
+        "compare": _compared,
+        "samples": _by_samples,
+        "queries": _by_queries,
+        "memory": _memory,
+        "allocator": _allocators,
+    }
+    for part, content in found:
+        lines += ["", *sections[part.name.split("-")[0]](part, content["rounds"])]
+    path.write_text("\n".join(lines).rstrip() + "\n")
+
+
+def rate(one: dict) -> float:
+    """Rows per second of a task; NaN of one that failed."""
+    if "failed" in one:
+        return float("nan")
+    return one["rate"] if "rate" in one else one["rows"] / one["seconds"]
+
+
+def best_raw(tasks: Round) -> float:
+    """The best raw rate of a round."""
+    return max((one["rate"] for one in tasks if "rate" in one), default=float("nan"))
+
+
+def over_rounds(rounds: list[Round], place: int, figure: Callable[[dict, Round], float]) -> float | None:
+    """The median of a figure of the task at `place`, over the rounds in which it did not fail."""
+    values = [figure(tasks[place], tasks) for tasks in rounds if "failed" not in tasks[place]]
+    return statistics.median(values) if values else None
+
+
+def _compared(part: Part, rounds: list[Round]) -> Iterable[str]:
+    first = part.tasks[0]
+    where = "on the graphics card" if first.device == "cuda" else f"{first.threads} thread{'s' * (first.threads > 1)}"
+    yield f"## {TITLES[first.target]}; {where}"
+    raws = [one for one in rounds[0] if "rate" in one]
+    best = max(raws, key=rate)
+    raw = statistics.median(best_raw(tasks) for tasks in rounds)
+    drift = max(abs(1 - min(map(rate, two)) / max(map(rate, two))) for two in _raws(rounds))
+    yield (
+        f"Raw forward pass: {raw:,.0f} rows/s at batch {best['batch']:,} ({best['layout']}); first and last of a round "
+        f"differ by {drift:.0%} at most.\n"
+    )
+    yield "| attack | tool | queries per sample | rows/s | of raw | s | memory, MB | median L2 | AUC |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for place, task in enumerate(part.tasks):
+        if task.tool == "raw":
+            continue
+        failed = next((tasks[place]["failed"] for tasks in rounds if "failed" in tasks[place]), None)
+        if failed is not None and all("failed" in tasks[place] for tasks in rounds):
+            yield f"| {task.attack} | {TOOLS[task.tool]} | failed: {failed} | | | | | | |"
+            continue
+        cells = [
+            _told(over_rounds(rounds, place, figure), form)
+            for figure, form in (
+                (lambda one, _: one["rows"] / len(one["values"]), ",.0f"),
+                (lambda one, _: rate(one), ",.0f"),
+                (lambda one, tasks: rate(one) / best_raw(tasks), ".2f"),
+                (lambda one, _: one["seconds"], ",.1f"),
+                (lambda one, _: one["memory"] / 2**20 if one["memory"] is not None else float("nan"), ",.0f"),
+                (lambda one, _: _median_distance(one), ".3f"),
+                (lambda one, _: auc(np.array(one["values"]), np.array(one["member"])), ".3f"),
+            )
+        ]
+        yield f"| {task.attack} | {TOOLS[task.tool]} | {' | '.join(cells)} |"
+    yield ""
+    yield from _beside(part, rounds)
+    if first.target == "location":
+        yield (
+            "Location's vectors are bits; the boundary searches take them as points of the box [0, 1], which no real "
+            "attack may: those rows compare speed, and their distances and AUC mean nothing. Noise and path ask legal "
+            "vectors only."
+        )
+
+
+def _beside(part: Part, rounds: list[Round]) -> Iterable[str]:
+    """The peers' boundary search over ours, within rounds, and what stands beside the attacks."""
+    places = {task.tool: place for place, task in enumerate(part.tasks) if task.attack == "boundary"}
+    ours = places["hardlabel"]
+    for peer in ("foolbox", "art"):
+        times = over_rounds(rounds, places[peer], lambda one, tasks: rate(tasks[ours]) / rate(one))
+        if times is not None:
+            yield f"Boundary, rows/s of hardlabel over {TOOLS[peer]}: {times:.1f}. "
+    told = []
+    for place, task in enumerate(part.tasks):
+        if task.tool == "hardlabel":
+            probe = over_rounds(rounds, place, lambda one, _: one.get("probe seconds", 0.0))
+            made = over_rounds(rounds, place, lambda one, _: one.get("prepare", 0.0))
+            batch = over_rounds(rounds, place, lambda one, _: one.get("batch", 0))
+            if probe is not None and made is not None and batch is not None:
+                told.append(
+                    f"{task.attack} {probe:.1f} s (batch {batch:,.0f}){f', routes {made:.1f} s' * (made > 0.05)}"
+                )
+    if told:
+        yield f"hardlabel finds its batch once per model, told apart as in an audit: {'; '.join(told)}."
+
+
+def _by_samples(part: Part, rounds: list[Round]) -> Iterable[str]:
+    task = part.tasks[1]
+    yield f"## Samples at once: noise at {task.queries} queries, {TITLES[task.target]}; {task.threads} thread"
+    yield from _scaled(part, rounds, "samples", lambda task: task.samples)
+
+
+def _by_queries(part: Part, rounds: list[Round]) -> Iterable[str]:
+    task = part.tasks[1]
+    yield f"## Time against queries: boundary, {task.samples} samples, {TITLES[task.target]}; {task.threads} thread"
+    yield from _scaled(part, rounds, "queries at most", lambda task: task.queries)
+
+
+def _scaled(part: Part, rounds: list[Round], head: str, what: Callable) -> Iterable[str]:
+    yield ""
+    yield f"| {head} | rows | s | s per million rows | rows/s | of raw | memory, MB |"
+    yield "|---|---|---|---|---|---|---|"
+    for place, task in enumerate(part.tasks):
+        if task.tool == "raw":
+            continue
+        cells = [
+            _told(over_rounds(rounds, place, figure), form)
+            for figure, form in (
+                (lambda one, _: one["rows"], ",.0f"),
+                (lambda one, _: one["seconds"], ",.2f"),
+                (lambda one, _: 1e6 / rate(one), ",.2f"),
+                (lambda one, _: rate(one), ",.0f"),
+                (lambda one, tasks: rate(one) / best_raw(tasks), ".2f"),
+                (lambda one, _: one["memory"] / 2**20 if one["memory"] is not None else float("nan"), ",.0f"),
+            )
+        ]
+        yield f"| {what(task):,} | {' | '.join(cells)} |"
+
+
+def _memory(part: Part, rounds: list[Round]) -> Iterable[str]:
+    task = part.tasks[0]
+    yield f"## Memory against queries: boundary, {task.samples:,} samples, {TITLES[task.target]}"
+    yield ""
+    yield "| queries at most | rows | s | memory, MB |"
+    yield "|---|---|---|---|"
+    for place, task in enumerate(part.tasks):
+        cells = [
+            _told(over_rounds(rounds, place, figure), form)
+            for figure, form in (
+                (lambda one, _: one["rows"], ",.0f"),
+                (lambda one, _: one["seconds"], ",.0f"),
+                (lambda one, _: one["memory"] / 2**20 if one["memory"] is not None else float("nan"), ",.0f"),
+            )
+        ]
+        yield f"| {task.queries:,} | {' | '.join(cells)} |"
+
+
+def _allocators(part: Part, rounds: list[Round]) -> Iterable[str]:
+    """Each task under glibc's defaults, with its variables set, and with mallopt: the command line's way."""
+    yield f"## What glibc's allocator costs: {TITLES[part.tasks[0].target]}, {part.tasks[0].threads} thread"
+    yield (
+        "Default: as glibc comes. Variables: MALLOC_TRIM_THRESHOLD_, MALLOC_MMAP_THRESHOLD_ and MALLOC_TOP_PAD_ set "
+        "for the process. Kept: `hardlabel.keep_memory()`, which the command line calls. Pages: what the system "
+        "handed out per row.\n"
+    )
+    yield "| task | default, rows/s (pages) | variables | kept | kept over default |"
+    yield "|---|---|---|---|---|"
+    kinds = ("default", "variables", "kept")
+    tasks = [task for task in part.tasks if task.allocator == kinds[0]]
+    for number, task in enumerate(tasks):
+        places = {kind: number + order * len(tasks) for order, kind in enumerate(kinds)}
+        cells = [
+            f"{_told(over_rounds(rounds, places[kind], lambda one, _: rate(one)), ',.0f')} "
+            f"({_told(over_rounds(rounds, places[kind], lambda one, _: _faults(one)), '.2f')})"
+            for kind in kinds
+        ]
+        default = places["default"]
+        gain = over_rounds(rounds, places["kept"], lambda one, tasks, default=default: rate(one) / rate(tasks[default]))
+        name = f"forward pass, batch {task.batch:,}" if task.tool == "raw" else f"boundary, {task.queries} queries"
+        yield f"| {name} | {' | '.join(cells)} | {_told(gain, '.2f')} |"
+
+
+def _faults(one: dict) -> float:
+    return one["faults per row"] if "rate" in one else one["faults"] / one["rows"]
+
+
+def _median_distance(one: dict) -> float:
+    """The median distance of the samples the network gets right; NaN where an attack measures something else."""
+    if "right" not in one:
+        return float("nan")
+    return float(np.median(np.array(one["values"])[np.array(one["right"])]))
+
+
+def _raws(rounds: list[Round]) -> list[list[dict]]:
+    return [[one for one in tasks if "rate" in one] for tasks in rounds]
+
+
+def _quiet(tasks: list[dict]) -> list[str]:
+    busiest = max((one.get("others") or 0.0 for one in tasks), default=0.0)
+    if busiest <= QUIET:
+        return [f"Other programs used {busiest:.2f} cores at most during any task."]
+    return [f"**Other programs used up to {busiest:.1f} cores during a task: do not trust these timings.**"]
+
+
+def _machine(made: dict) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+    card = f", {made['card']}" if made["card"] else ""
+    return f"{made['processor']}, {made['cores']} cores{card}, {made['libc']}; commit {made['commit']}; {versions}.\n"
+
+
+def _told(value: float | None, form: str) -> str:
+    if value is None:
+        return "-"
+    return "" if value != value else format(value, form)

@@ -1,0 +1,174 @@
+"""The benchmark compares like with like: ratios within a round, the same samples and budget, rows really received."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hardlabel.data.domain import Box
+from hardlabel.data.samples import Samples
+
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+NAMES = ("bench", "measure", "settings", "table", "targets", "tools")
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """The benchmark's modules, as its own scripts import them; gone afterwards, for their names are common ones."""
+    monkeypatch.syspath_prepend(FOLDER)
+    before = {name: sys.modules.pop(name) for name in NAMES if name in sys.modules}
+    yield lambda name: __import__(name)
+    for name in NAMES:
+        sys.modules.pop(name, None)
+    sys.modules.update(before)
+
+
+MADE = {
+    "versions": {"torch": "2"},
+    "commit": "abc",
+    "processor": "a processor",
+    "cores": 2,
+    "libc": "glibc 2",
+    "card": None,
+}
+
+
+def raw_of(rate, others=0.0):
+    rates = {"channels first": {"64": rate}}
+    return {
+        "rate": rate,
+        "batch": 64,
+        "layout": "channels first",
+        "rates": rates,
+        "faults per row": 0,
+        "others": others,
+    }
+
+
+def asked(rows, seconds, *, values=(0.0, 1.0, 2.0, 5.0), right=(False, True, True, True)):
+    return {
+        "rows": rows,
+        "seconds": seconds,
+        "memory": 2**20 * 7,
+        "faults": 0,
+        "others": 0.0,
+        "values": list(values),
+        "right": list(right),
+        "member": [False, True, False, True],
+    }
+
+
+def written(table, part, rounds, folder):
+    (folder / f"{part.name}.json").write_text(json.dumps({"machine": MADE, "rounds": rounds}))
+    table.write([part], folder, folder / "RESULTS.md")
+    return (folder / "RESULTS.md").read_text()
+
+
+def a_part(benchmarks):
+    [part] = [one for one in benchmarks("settings").parts(threads=(1,)) if one.name == "compare-location-1"]
+    assert [task.tool for task in part.tasks] == ["raw", "hardlabel", "hardlabel", "hardlabel", "foolbox", "art", "raw"]
+    return part
+
+
+def test_a_rate_is_divided_by_the_best_raw_rate_of_its_own_round(benchmarks, tmp_path):
+    """The machine halves its speed in the second round and doubles it in the third; every tool does as well."""
+    rounds = []
+    for speed in (1.0, 0.5, 2.0):
+        tool = asked(900, 1 / speed)
+        others = [asked(100, 1 / speed)] * 2
+        rounds.append(
+            [raw_of(800 * speed), tool, *others, asked(300, 1 / speed), asked(90, 1 / speed), raw_of(1000 * speed)]
+        )
+    text = written(benchmarks("table"), a_part(benchmarks), rounds, tmp_path)
+    # Median rate 900, a ratio of .90 in each round; across rounds it would be anything from .45 to 1.8.
+    assert "| boundary | **hardlabel** | 225 | 900 | 0.90 | 1.0 | 7 | 2.000 | 0.750 |" in text
+    assert "| boundary | Foolbox | 75 | 300 | 0.30 |" in text
+    assert "rows/s of hardlabel over Foolbox: 3.0." in text
+    assert "rows/s of hardlabel over ART: 10.0." in text
+    assert "Medians of 3 rounds" in text
+    assert "differ by 20% at most" in text
+
+
+def test_a_tool_that_fails_is_told_and_the_rest_is_shown(benchmarks, tmp_path):
+    failed = {"failed": "ValueError: init_attack failed for 1 of 3 inputs"}
+    ours = asked(900, 1.0)
+    text = written(
+        benchmarks("table"),
+        a_part(benchmarks),
+        [[raw_of(1000), ours, ours, failed, failed, ours, raw_of(1000)]],
+        tmp_path,
+    )
+    assert "| boundary | Foolbox | failed: ValueError: init_attack failed for 1 of 3 inputs |" in text
+    assert "over Foolbox" not in text
+    assert "| boundary | ART | 225 | 900 | 0.90 |" in text
+
+
+@pytest.mark.parametrize(("others", "warned"), [(0.05, False), (0.9, True)])
+def test_a_disturbed_machine_is_told(benchmarks, tmp_path, others, warned):
+    ours = asked(900, 1.0)
+    tasks = [raw_of(1000), *[ours] * 5, raw_of(1000, others)]
+    text = written(benchmarks("table"), a_part(benchmarks), [tasks], tmp_path)
+    assert ("do not trust these timings" in text) == warned
+
+
+def test_tools_are_asked_for_the_same_beside_a_raw_pass_under_the_same_conditions(benchmarks):
+    settings = benchmarks("settings")
+    for part in [*settings.parts(cuda=True), *settings.quick()]:
+        if part.name.startswith("compare"):
+            assert part.tasks[0] == part.tasks[-1]
+            assert part.tasks[0].tool == "raw"
+            assert (
+                len({(task.target, task.samples, task.threads, task.device, task.allocator) for task in part.tasks})
+                == 1
+            )
+            boundary = [task for task in part.tasks if task.attack == "boundary"]
+            assert sorted(task.tool for task in boundary) == ["art", "foolbox", "hardlabel"]
+            assert len({task.queries for task in boundary}) == 1
+        assert {task.tool for task in part.tasks} <= {"raw", "hardlabel", "foolbox", "art"}
+
+
+def test_a_counted_model_answers_as_the_model_does_and_counts_what_it_received(benchmarks):
+    measure = benchmarks("measure")
+    model = nn.Linear(3, 2)
+    counted, inputs = measure.Counted(model), torch.rand(5, 3)
+    (first, second), took = measure.cost(
+        lambda: (counted(inputs), counted(inputs[:2].double())), counted, torch.device("cpu")
+    )
+    assert torch.equal(first, model(inputs))
+    assert torch.equal(second, model(inputs[:2]))
+    assert (counted.rows, took.rows) == (7, 7)
+    assert not counted.training
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+def test_the_peak_is_what_was_in_use_at_once_and_forgets_what_was_before(benchmarks):
+    def fill(mebibytes):
+        return np.ones(mebibytes * 2**20, dtype=np.uint8)
+
+    fill(400)  # Before: no part of the peak.
+    peak = benchmarks("measure").Peak(torch.device("cpu"))
+    for _ in range(3):
+        fill(64)
+    kept = fill(32)
+    found = peak.read() / 2**20
+    assert len(kept) == 32 * 2**20
+    assert 60 <= found <= 110  # 64, or 64 + 32 if freed memory is kept; single pages besides.
+
+
+def test_boxed_samples_are_the_same_points_and_refuse_more_than_there_are(benchmarks):
+    targets = benchmarks("targets")
+    from hardlabel.data.domain import BinaryFeatures
+
+    bits = torch.tensor([[0.0, 1.0], [1.0, 1.0]])
+    ids = torch.arange(2)
+    samples = Samples(ids=ids, inputs=bits, labels=ids, domain=BinaryFeatures(2))
+    target = targets.Target(model=nn.Sequential(), crafters=(), samples=samples, member=ids == 0, balanced=2, classes=2)
+    assert target.first(2).domain == BinaryFeatures(2)
+    assert target.first(2, boxed=True).domain == Box((2,))
+    assert torch.equal(target.first(2, boxed=True).inputs, bits)
+    with pytest.raises(ValueError, match="at most 2, got 3"):
+        target.first(3)
