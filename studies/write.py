@@ -154,7 +154,7 @@ def _mismatched(rows: list[dict]) -> Iterable[str]:
     names = list(dict.fromkeys(one["attack"] for one in rows))
     yield (
         "AUC / TPR@1%FPR where references and crafters were trained otherwise than the target, on the first targets. "
-        "Only exact positions can be standardised; with fewer queries than these take, both rows of path are the same:\n"
+        "Only exact positions can be standardised; with fewer queries than these take, both rows of path are alike:\n"
     )
     yield "| references and crafters | signals | " + " | ".join(map(_name, names)) + " |"
     yield "|---|---|" + "---|" * len(names)
