@@ -1,7 +1,8 @@
 """Boundary distance: members lie farther from the points that a classifier labels otherwise.
 
 Choquette-Choo et al. (2021), arXiv:2007.14321, section 3.2; with more than one copy, the paper's combined
-attack (the distances of a sample and of its augmented copies).
+attack (the distances of a sample and of its augmented copies). The paper searches by HopSkipJump; GeoDA comes nearer
+for the same queries.
 """
 
 from dataclasses import dataclass
@@ -17,9 +18,14 @@ from hardlabel.data.domain import Box
 from hardlabel.data.samples import Samples
 from hardlabel.oracles.base import LabelOracle
 from hardlabel.signals.base import Access, Knowledge, Measurement
-from hardlabel.signals.hopskipjump import MINIMUM_QUERIES, Search, check_search, hop_skip_jump
+from hardlabel.signals.geoda import geoda
+from hardlabel.signals.hopskipjump import hop_skip_jump
+from hardlabel.signals.walk import MINIMUM_QUERIES, Search, check_search
 
 __all__ = ["MINIMUM_QUERIES", "Boundary", "BoundaryPlan"]
+
+_SEARCHES = {"hopskipjump": hop_skip_jump, "geoda": geoda}
+_TITLES = {"hopskipjump": "HopSkipJump", "geoda": "GeoDA"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +39,15 @@ class Boundary:
     Attributes:
         queries: Most queries per sample, all copies together; each copy gets an equal share, rounded down.
         copies: Which moved copies of a sample are searched, each on its own; moves need images.
+        search: How: "hopskipjump", as the paper does, or "geoda".
 
     Raises:
-        InvalidInput: No copy, a copy twice, or a share below MINIMUM_QUERIES.
+        InvalidInput: No copy, a copy twice, a share below MINIMUM_QUERIES, or an unknown search.
     """
 
     queries: int = 2500
     copies: tuple[Move, ...] = (STILL,)
+    search: str = "hopskipjump"
 
     access: ClassVar[Access] = Access.LABEL
 
@@ -47,10 +55,11 @@ class Boundary:
         if not self.copies or len(set(self.copies)) < len(self.copies):
             raise InvalidInput(f"copies must list distinct moves, at least one, got {self.copies}")
         checks.at_least(MINIMUM_QUERIES * len(self.copies), queries=self.queries)
+        checks.one_of(_SEARCHES, search=self.search)
 
     def __str__(self) -> str:
         copies = f" over {len(self.copies)} copies" if len(self.copies) > 1 else ""
-        return f"HopSkipJump distance, {self.queries} queries{copies}"
+        return f"{_TITLES[self.search]} distance, {self.queries} queries{copies}"
 
     @property
     def queries_per_copy(self) -> int:
@@ -98,7 +107,7 @@ class BoundaryPlan:
 
     def _search(self, oracle: LabelOracle, move: Move) -> Search:
         # Every copy sees the same seed: its search is the one that the moved image alone would get.
-        return hop_skip_jump(
+        return _SEARCHES[self.signal.search](
             oracle,
             _moved(self.samples, move),
             queries=self.signal.queries_per_copy,
