@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 ROUNDS = 3
 BUDGET = 2500
 SAMPLES = 200  # 100 members and 100 non-members.
+FEW = 40  # The same by 20, where a tool's rate is all that is asked of it and its rounds would take hours.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +15,8 @@ class Task:
     Attributes:
         tool: raw, hardlabel, foolbox or art.
         target: Whose labels are asked.
-        attack: forward (of raw), boundary, noise, augmentation or path.
+        attack: forward (of raw), boundary, geoda, noise, augmentation or path; deepfool or carlini-wagner, which see
+            gradients.
         queries: Most queries per sample; peers have iterations instead (see `tools`).
         samples: Samples asked about, members and non-members by turns.
         threads: Of PyTorch and of the libraries below it.
@@ -56,18 +58,16 @@ class Part:
 def parts(*, threads: tuple[int, ...] = (1, 2), cuda: bool = False) -> list[Part]:
     """All parts, the comparison with the peers first."""
     found = [
-        Part(name=f"compare-{target}-{count}", tasks=_compared(target, threads=count))
-        for target in ("location", "cifar10")
-        for count in threads
-    ]
+        Part(name=f"compare-location-{count}", tasks=_compared("location", threads=count)) for count in threads
+    ] + [Part(name=f"compare-cifar10-{count}", tasks=_compared("cifar10", threads=count, few=FEW)) for count in threads]
     if cuda:
         found += [
             Part(name=f"compare-{target}-cuda", tasks=_compared(target, device="cuda"))
             for target in ("location", "cifar10")
         ]
-    for target in ("location", "cifar10"):
-        noise = Task(tool="hardlabel", target=target, attack="noise", queries=100)
-        boundary = replace(noise, attack="boundary")
+    for target, few in (("location", SAMPLES), ("cifar10", FEW)):
+        noise = Task(tool="hardlabel", target=target, attack="noise", queries=21 if few == FEW else 101)
+        boundary = replace(noise, attack="boundary", samples=few)
         found += [
             Part(
                 name=f"samples-{target}",
@@ -80,8 +80,9 @@ def parts(*, threads: tuple[int, ...] = (1, 2), cuda: bool = False) -> list[Part
         ]
     many = Task(tool="hardlabel", target="cifar10", attack="boundary", samples=5000, threads=max(threads))
     found += [
-        Part(name="memory", tasks=tuple(replace(many, queries=count) for count in (100, 400)), rounds=1),
         Part(name="allocator", tasks=_allocators("cifar10", batches=(32, 64, 128, 256, 512, 1024), queries=100)),
+        Part(name="distance-cifar10", tasks=_distances("cifar10", threads=max(threads)), rounds=1),
+        Part(name="memory", tasks=tuple(replace(many, queries=count) for count in (100, 400)), rounds=1),
     ]
     return found
 
@@ -93,12 +94,20 @@ def quick() -> list[Part]:
         Part(name="compare-digits-1", tasks=_compared("digits", samples=20, queries=300), rounds=1),
         Part(name="samples-digits", tasks=_beside_raw(small, replace(small, samples=100)), rounds=1),
         Part(name="allocator", tasks=_allocators("digits", batches=(64, 1024), queries=50), rounds=1),
+        Part(name="distance-digits", tasks=_distances("digits", samples=20, budgets=(100, 300)), rounds=1),
     ]
 
 
 def _compared(
-    target: str, *, threads: int = 1, device: str = "cpu", samples: int = SAMPLES, queries: int = BUDGET
+    target: str,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+    samples: int = SAMPLES,
+    few: int | None = None,
+    queries: int = BUDGET,
 ) -> tuple[Task, ...]:
+    """Rates; with `few`, of so many samples only for the peers, and for our search too on one thread."""
     ours = Task(
         tool="hardlabel",
         target=target,
@@ -111,7 +120,20 @@ def _compared(
     others = [replace(ours, attack="noise", queries=101), replace(ours, attack="path", queries=5)]
     if target != "location":  # Binary vectors cannot be shifted.
         others.append(replace(ours, attack="augmentation", queries=30))
-    return _beside_raw(ours, *others, replace(ours, tool="foolbox"), replace(ours, tool="art"))
+    slow = replace(ours, samples=few or samples)
+    searched = slow if threads == 1 else ours
+    return _beside_raw(searched, *others, replace(slow, tool="foolbox"), replace(slow, tool="art"))
+
+
+def _distances(
+    target: str, *, threads: int = 1, samples: int = SAMPLES, budgets: tuple[int, ...] = (100, 250, 500, 1000, BUDGET)
+) -> tuple[Task, ...]:
+    """How near each search comes; nothing here depends on how busy the machine is."""
+    ours = Task(tool="hardlabel", target=target, attack="boundary", queries=BUDGET, samples=samples, threads=threads)
+    peers = [replace(ours, tool=tool) for tool in ("foolbox", "art")]
+    found = [replace(ours, attack=attack, queries=count) for count in budgets for attack in ("boundary", "geoda")]
+    seen = [replace(ours, attack=attack, queries=0) for attack in ("deepfool", "carlini-wagner")]
+    return (*peers, *found, *seen)
 
 
 def _beside_raw(*tasks: Task) -> tuple[Task, ...]:

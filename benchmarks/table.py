@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from settings import SAMPLES, Part
+from settings import SAMPLES, Part, Task
 
 from hardlabel.metrics.roc import auc
 
@@ -19,11 +19,11 @@ TOOLS = {"hardlabel": "**hardlabel**", "foolbox": "Foolbox", "art": "ART", "raw"
 QUIET = 0.1  # Cores that others may use in a run to be trusted.
 HEAD = """# The query engine against the model's own speed, and its peers
 Made by `make bench` (benchmarks/bench.py; what each tool does and why that is fair: benchmarks/tools.py). Every tool
-gets the same frozen network, samples ({samples}: 100 members, 100 non-members) and about the same number of queries,
-each measurement in a process of its own. Rows/s: rows the network received per second of the attack. Of raw: that rate
-over the best raw rate (any batch, any memory layout) of the same round. Memory: the most in use above the loaded
-network and samples. Distances (L2) and AUC: 0 for samples the network gets wrong; the median over those it gets right,
-the same for all tools. AUC: of the signal alone, nothing calibrated. Medians of {rounds} rounds.
+gets the same frozen network, the first of the same {samples} samples (members and non-members by turns) and about the
+same number of queries, each measurement in a process of its own. Rows/s: rows the network received per second of the
+attack. Of raw: that rate over the best raw rate (any batch, any memory layout) of the same round. Memory: the most in
+use above the loaded network and samples. Distances (L2) and AUC: 0 for samples the network gets wrong. AUC: of the
+signal alone, nothing calibrated. Medians of {rounds} rounds; distances of one.
 """
 
 Round = list[dict]
@@ -43,6 +43,7 @@ def write(parts: Sequence[Part], folder: Path, path: Path) -> None:
         "queries": _by_queries,
         "memory": _memory,
         "allocator": _allocators,
+        "distance": _distances,
     }
     for part, content in found:
         lines += ["", *sections[part.name.split("-")[0]](part, content["rounds"])]
@@ -79,14 +80,14 @@ def _compared(part: Part, rounds: list[Round]) -> Iterable[str]:
         f"Raw forward pass: {raw:,.0f} rows/s at batch {best['batch']:,} ({best['layout']}); first and last of a round "
         f"differ by {drift:.0%} at most.\n"
     )
-    yield "| attack | tool | queries per sample | rows/s | of raw | s | memory, MB | median L2 | AUC |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield "| attack | tool | samples | queries per sample | rows/s | of raw | s | memory, MB |"
+    yield "|---|---|---|---|---|---|---|---|"
     for place, task in enumerate(part.tasks):
         if task.tool == "raw":
             continue
         failed = next((tasks[place]["failed"] for tasks in rounds if "failed" in tasks[place]), None)
         if failed is not None and all("failed" in tasks[place] for tasks in rounds):
-            yield f"| {task.attack} | {TOOLS[task.tool]} | failed: {failed} | | | | | | |"
+            yield f"| {task.attack} | {TOOLS[task.tool]} | failed: {failed} | | | | | |"
             continue
         cells = [
             _told(over_rounds(rounds, place, figure), form)
@@ -96,18 +97,15 @@ def _compared(part: Part, rounds: list[Round]) -> Iterable[str]:
                 (lambda one, tasks: rate(one) / best_raw(tasks), ".2f"),
                 (lambda one, _: one["seconds"], ",.1f"),
                 (lambda one, _: one["memory"] / 2**20 if one["memory"] is not None else float("nan"), ",.0f"),
-                (lambda one, _: _median_distance(one), ".3f"),
-                (lambda one, _: auc(np.array(one["values"]), np.array(one["member"])), ".3f"),
             )
         ]
-        yield f"| {task.attack} | {TOOLS[task.tool]} | {' | '.join(cells)} |"
+        yield f"| {task.attack} | {TOOLS[task.tool]} | {task.samples} | {' | '.join(cells)} |"
     yield ""
     yield from _beside(part, rounds)
     if first.target == "location":
         yield (
             "Location's vectors are bits; the boundary searches take them as points of the box [0, 1], which no real "
-            "attack may: those rows compare speed, and their distances and AUC mean nothing. Noise and path ask legal "
-            "vectors only."
+            "attack may: those rows compare speed only. Noise and path ask legal vectors."
         )
 
 
@@ -131,6 +129,35 @@ def _beside(part: Part, rounds: list[Round]) -> Iterable[str]:
                 )
     if told:
         yield f"hardlabel finds its batch once per model, told apart as in an audit: {'; '.join(told)}."
+
+
+def _distances(part: Part, rounds: list[Round]) -> Iterable[str]:
+    """Every search beside ours at the budget nearest to its own, sample by sample."""
+    task = part.tasks[0]
+    yield f"## How near: {TITLES[task.target]}, {task.samples} samples"
+    yield (
+        "Median L2 of the samples the network gets right; nearer: in how many of them this search came nearer than "
+        "HopSkipJump of ours within the same budget. DeepFool and Carlini & Wagner see gradients.\n"
+    )
+    yield "| search | tool | queries per sample, mean (most) | median L2 | nearer | AUC |"
+    yield "|---|---|---|---|---|---|"
+    ours = {task.queries: place for place, task in enumerate(part.tasks) if _is_ours(task)}
+    for place, task in enumerate(part.tasks):
+        if (one := rounds[0][place]).get("failed"):
+            yield f"| {task.attack} | {TOOLS[task.tool]} | failed: {one['failed']} | | | |"
+            continue
+        base = rounds[0][ours[task.queries]] if task.queries in ours and not _is_ours(task) else None
+        right, values = np.array(one["right"]), np.array(one["values"])
+        nearer = "" if base is None else f"{(values[right] < np.array(base['values'])[right]).mean():.0%}"
+        asked = f"{one['rows'] / len(values):,.0f}" + (f" ({task.queries:,})" if task.tool == "hardlabel" else "")
+        if not task.queries:
+            asked = "gradients"
+        told = f"{_median_distance(one):.3f} | {nearer} | {auc(values, np.array(one['member'])):.3f}"
+        yield f"| {task.attack} | {TOOLS[task.tool]} | {asked} | {told} |"
+
+
+def _is_ours(task: Task) -> bool:
+    return task.tool == "hardlabel" and task.attack == "boundary"
 
 
 def _by_samples(part: Part, rounds: list[Round]) -> Iterable[str]:

@@ -85,8 +85,8 @@ def test_a_rate_is_divided_by_the_best_raw_rate_of_its_own_round(benchmarks, tmp
         )
     text = written(benchmarks("table"), a_part(benchmarks), rounds, tmp_path)
     # Median rate 900, a ratio of .90 in each round; across rounds it would be anything from .45 to 1.8.
-    assert "| boundary | **hardlabel** | 225 | 900 | 0.90 | 1.0 | 7 | 2.000 | 0.750 |" in text
-    assert "| boundary | Foolbox | 75 | 300 | 0.30 |" in text
+    assert "| boundary | **hardlabel** | 200 | 225 | 900 | 0.90 | 1.0 | 7 |" in text
+    assert "| boundary | Foolbox | 200 | 75 | 300 | 0.30 |" in text
     assert "rows/s of hardlabel over Foolbox: 3.0." in text
     assert "rows/s of hardlabel over ART: 10.0." in text
     assert "Medians of 3 rounds" in text
@@ -104,7 +104,19 @@ def test_a_tool_that_fails_is_told_and_the_rest_is_shown(benchmarks, tmp_path):
     )
     assert "| boundary | Foolbox | failed: ValueError: init_attack failed for 1 of 3 inputs |" in text
     assert "over Foolbox" not in text
-    assert "| boundary | ART | 225 | 900 | 0.90 |" in text
+    assert "| boundary | ART | 200 | 225 | 900 | 0.90 |" in text
+
+
+def test_searches_are_set_beside_ours_at_their_budget_sample_by_sample(benchmarks, tmp_path):
+    [part] = [one for one in benchmarks("settings").quick() if one.name == "distance-digits"]
+    assert [task.attack for task in part.tasks][2:] == ["boundary", "geoda"] * 2 + ["deepfool", "carlini-wagner"]
+    near, far = asked(400, 1.0, values=(0.0, 1.0, 2.0, 4.0)), asked(400, 1.0, values=(0.0, 0.5, 3.0, 3.0))
+    text = written(benchmarks("table"), part, [[far, {"failed": "no"}, near, far, near, far, near, near]], tmp_path)
+    # Of the three samples the network gets right, two are nearer.
+    assert "| geoda | **hardlabel** | 100 (100) | 3.000 | 67% | 0.625 |" in text
+    assert "| boundary | **hardlabel** | 100 (100) | 2.000 |  | 0.750 |" in text
+    assert "| boundary | ART | failed: no |" in text
+    assert "| deepfool | **hardlabel** | gradients | 2.000 |" in text
 
 
 @pytest.mark.parametrize(("others", "warned"), [(0.05, False), (0.9, True)])
@@ -121,13 +133,12 @@ def test_tools_are_asked_for_the_same_beside_a_raw_pass_under_the_same_condition
         if part.name.startswith("compare"):
             assert part.tasks[0] == part.tasks[-1]
             assert part.tasks[0].tool == "raw"
-            assert (
-                len({(task.target, task.samples, task.threads, task.device, task.allocator) for task in part.tasks})
-                == 1
-            )
+            assert len({(task.target, task.threads, task.device, task.allocator) for task in part.tasks}) == 1
             boundary = [task for task in part.tasks if task.attack == "boundary"]
             assert sorted(task.tool for task in boundary) == ["art", "foolbox", "hardlabel"]
             assert len({task.queries for task in boundary}) == 1
+        if part.name.startswith("distance"):
+            assert len({(task.target, task.samples) for task in part.tasks}) == 1
         assert {task.tool for task in part.tasks} <= {"raw", "hardlabel", "foolbox", "art"}
 
 
