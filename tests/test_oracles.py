@@ -14,7 +14,7 @@ from games import Constant, HalfSpace
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Box
 from hardlabel.oracles import pytorch
-from hardlabel.oracles.base import LabelOracle, LabelsOfScores, ScoreOracle
+from hardlabel.oracles.base import LabelOracle, LabelsOfScores, ScoreOracle, values_in_memory
 from hardlabel.oracles.budget import Account, BudgetExceeded, ChargedLabels, ChargedScores
 from hardlabel.oracles.pytorch import PROBED_SIZES, TorchModel, TorchScores, resolve_device
 
@@ -305,6 +305,14 @@ def test_the_probe_stops_where_larger_batches_are_no_faster_or_slow(monkeypatch,
 def test_no_probed_batch_is_larger_than_memory_allows(monkeypatch, width, tried):
     monkeypatch.setattr(torch.Tensor, "contiguous", lambda batch: batch)  # The batches need not be laid out here.
     assert probed(monkeypatch, lambda rows: 0.2, shape=(width,)) == (tried[-1], tried)
+
+
+def test_the_memory_for_inputs_can_be_set_in_mebibytes():
+    assert values_in_memory(None) == values_in_memory("128") == 2**25
+    assert values_in_memory("1") == 2**18
+    for wrong in ("0", "-1", "1.5", "much", "", "\u0661"):
+        with pytest.raises(InvalidInput, match=r"HARDLABEL_MEMORY must be a whole number of MiB, at least 1, got"):
+            values_in_memory(wrong)
 
 
 SHORTAGES = [

@@ -3,13 +3,31 @@
 A label-only signal receives a `LabelOracle`, which has no way to scores. Any object with the method fits.
 """
 
+import os
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-VALUES_IN_MEMORY = 2**25  # Most float32 values built for one call to an oracle: 128 MiB.
+from hardlabel.checks import InvalidInput
+
+MEMORY = "HARDLABEL_MEMORY"  # MiB of inputs built for one call to an oracle, where this variable says so;
+USUAL_MEMORY = 128  # else so many.
+
+
+def values_in_memory(told: str | None) -> int:
+    """Most float32 values built for one call to an oracle, where the variable MEMORY is `told`; None if it is not set.
+
+    Raises:
+        InvalidInput: `told` is no whole number of MiB from 1.
+    """
+    if told is not None and not (told.isascii() and told.isdigit() and int(told) >= 1):
+        raise InvalidInput(f"{MEMORY} must be a whole number of MiB, at least 1, got {told!r}")
+    return (USUAL_MEMORY if told is None else int(told)) * 2**20 // 4
+
+
+VALUES_IN_MEMORY = values_in_memory(os.environ.get(MEMORY))
 
 
 @runtime_checkable
