@@ -84,6 +84,15 @@ SETTINGS = {
             },
         ),
         Setting(
+            name="cifar10-pool",
+            title="The same, all 5,000 samples of the pool asked about",
+            config=CIFAR,
+            targets=14,
+            attacked=5000,
+            claims=(("path", 5, 0.020), ("path", 10, 0.010)),
+            attacks=(("lira", None), ("lira-published", None), ("path", 5), ("path", 10)),
+        ),
+        Setting(
             name="cifar10-augmented",
             title="CIFAR-10, the same CNN with mirror and shifts by 2, weight decay, stopped at accuracy .65",
             config=AUGMENTED,

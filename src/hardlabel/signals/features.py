@@ -1,5 +1,6 @@
 """Features: several label signals of the same samples side by side, the sample itself asked once for all."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,14 +15,24 @@ from hardlabel.data.domain import Domain, NoiseLevel
 from hardlabel.data.samples import Samples
 from hardlabel.oracles.base import LabelOracle, PaidLabels
 from hardlabel.signals.augmentation import Augmentation
-from hardlabel.signals.base import Access, Knowledge, LabelPlan, LabelSignal, Measurement
+from hardlabel.signals.base import (
+    Access,
+    Beliefs,
+    Knowledge,
+    LabelPlan,
+    LabelSignal,
+    Measurement,
+    SequentialPlan,
+)
 from hardlabel.signals.gap import Gap
+from hardlabel.signals.kept import Kept
 from hardlabel.signals.noise import Noise
 from hardlabel.signals.path import Path
 from hardlabel.signals.shares import Shares
 
 ONE_PATH, TWO_PATHS, THREE_PATHS = 5, 9, 13  # Queries of an exact bisection; the sample, on all paths, is asked once.
 FEWEST_DRAWS = 2  # Noisy copies per level below which a share is not worth its queries.
+COPIES = 5  # Queries of `copies_beside`.
 LEVELS = {"image": 3}  # Noise levels asked about; images have moves besides.
 LEVELS_ELSEWHERE = 4
 
@@ -32,7 +43,8 @@ class Features:
 
     The sample itself is asked once: the first part that asks pays, each later one is told the answer it got. All
     else costs what the parts cost alone. Every part gets the same seed, so that two noise levels see the same draws.
-    No column is censored: an interval without end is cut 1 beyond its finite edge, both edges stay as columns.
+    Where every part is censored, so are all columns. Else none is: an interval without end is cut 1 beyond its finite
+    edge, both edges stay as columns. Where a part asks less under beliefs, so does the whole.
     Points are clipped into a continuous domain first (Samples allow a rounding error), so that parts which clip and
     parts which do not ask about the same point.
 
@@ -50,6 +62,16 @@ class Features:
     def __str__(self) -> str:
         return "; ".join(map(str, self.parts))
 
+    @property
+    def censored(self) -> bool:
+        """Whether columns come in pairs of edges."""
+        return all(getattr(part, "censored", False) for part in self.parts)
+
+    @property
+    def exact(self) -> "Features":
+        """The parts as the attacker's own models are asked."""
+        return Features(parts=tuple(getattr(part, "exact", part) for part in self.parts))
+
     def prepare(self, samples: Samples, knowledge: Knowledge, seed: int) -> "FeaturesPlan":
         if samples.domain.continuous:
             samples = Samples(
@@ -58,7 +80,9 @@ class Features:
                 labels=samples.labels,
                 domain=samples.domain,
             )
-        return FeaturesPlan(self, samples, tuple(part.prepare(samples, knowledge, seed) for part in self.parts))
+        plans = tuple(part.prepare(samples, knowledge, seed) for part in self.parts)
+        sequential = self.censored and any(isinstance(plan, SequentialPlan) for plan in plans)
+        return (SequentialFeatures if sequential else FeaturesPlan)(self, samples, plans)
 
 
 def parts_for(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
@@ -80,6 +104,21 @@ def parts_for(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
     levels = _spread(domain, LEVELS.get(domain.kind, LEVELS_ELSEWHERE))
     draws = (queries - THREE_PATHS - sum(map(len, moves))) // len(levels)
     return (paths, Shares(moves=moves, levels=levels, draws=draws)) if draws >= FEWEST_DRAWS else (paths,)
+
+
+def copies_beside(queries: int) -> Features:
+    """Two or three paths and COPIES moved copies, for images and 1 + COPIES queries at least.
+
+    The paths are asked where they tell most, or for exact positions where queries suffice.
+    """
+    left = queries - COPIES
+    routes = ("others", "second", "runner-up")[: 3 if left >= THREE_PATHS else 2]
+    whole = THREE_PATHS if len(routes) == 3 else TWO_PATHS
+    path = Path(queries=min(left, whole), routes=routes, informed=left < whole)
+    mirror, shifts = (
+        tuple(move for move in moves if move != STILL) for moves in (augment.flips(), augment.translations(1))
+    )
+    return Features(parts=(path, Kept(moves=(mirror, shifts))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +147,7 @@ class FeaturesPlan:
             found.append(plan.measure(telling))
             spared += telling.spared.long().cpu()
         columns = [
-            _finite(one.values) if getattr(part, "censored", False) else one.values
+            _finite(one.values) if getattr(part, "censored", False) and not self.signal.censored else one.values
             for part, one in zip(self.signal.parts, found, strict=True)
         ]
         return Measurement(
@@ -116,6 +155,63 @@ class FeaturesPlan:
             torch.stack([one.queries.cpu() for one in found]).sum(0) - spared,
             torch.stack([one.complete.cpu() for one in found]).all(0),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class SequentialFeatures(FeaturesPlan):
+    """The same where a part asks less under beliefs; see `SequentialPlan`. All parts are censored."""
+
+    def believing(self, beliefs: Beliefs) -> LabelPlan:
+        """The plan whose sequential parts ask by `beliefs`, each by those about its own scalars.
+
+        Raises:
+            InvalidInput: The beliefs are not one per sample and scalar.
+        """
+        plans = tuple(
+            plan.believing(_Of(beliefs, own)) if isinstance(plan, SequentialPlan) else plan
+            for plan, own in self._owners(beliefs.mean_in.shape[1])
+        )
+        return FeaturesPlan(self.signal, self.samples, plans)
+
+    def replay(self, beliefs: Beliefs, values: Tensor) -> Tensor:
+        """What `believing` would find where `values` (n, 2 scalars) are exact ones; asks nothing."""
+        return torch.cat(
+            [
+                plan.replay(_Of(beliefs, own), part) if isinstance(plan, SequentialPlan) else part
+                for plan, own in self._owners(values.shape[1] // 2)
+                for part in [values[:, 2 * own.start : 2 * own.stop]]
+            ],
+            1,
+        )
+
+    def _owners(self, scalars: int) -> Iterator[tuple[LabelPlan, slice]]:
+        """The plans, each with the places of its scalars."""
+        start = 0
+        for part, plan in zip(self.signal.parts, self.plans, strict=True):
+            stop = start + _scalars(part)
+            yield plan, slice(start, stop)
+            start = stop
+        if start != scalars:
+            raise InvalidInput(f"values and beliefs must be of {start} scalars, got {scalars}")
+
+
+def _scalars(part: LabelSignal) -> int:
+    """How many scalars a censored part has."""
+    if isinstance(part, Path):
+        return len(part.routes)
+    if isinstance(part, Kept):
+        return len(part.moves)
+    raise InvalidInput(f"parts of a sequential plan must be paths or kept copies, got {part}")
+
+
+class _Of:
+    """Some scalars' beliefs; see `Beliefs`."""
+
+    def __init__(self, beliefs: Beliefs, own: slice) -> None:
+        self.mean_in, self.deviation_in = beliefs.mean_in[:, own], beliefs.deviation_in[:, own]
+        self.mean_out, self.deviation_out = beliefs.mean_out[:, own], beliefs.deviation_out[:, own]
+        rescaled = getattr(beliefs, "rescaled", None)
+        self.rescaled = None if rescaled is None else lambda edges: rescaled(edges)[own]
 
 
 class _Answers:
@@ -177,7 +273,7 @@ def _asks_the_sample(part: LabelSignal) -> bool | None:
         return True
     if isinstance(part, Augmentation):
         return STILL in part.moves
-    return False if isinstance(part, Shares) else None
+    return False if isinstance(part, Shares | Kept) else None
 
 
 def _finite(values: Tensor) -> Tensor:
