@@ -17,8 +17,9 @@ from hardlabel.oracles.budget import Account, ChargedLabels
 from hardlabel.signals import base
 from hardlabel.signals.augmentation import Augmentation
 from hardlabel.signals.base import Access, Knowledge, Measurement, keeps_label
-from hardlabel.signals.features import Features, parts_for
+from hardlabel.signals.features import Features, copies_beside, parts_for
 from hardlabel.signals.gap import Gap
+from hardlabel.signals.kept import Kept
 from hardlabel.signals.noise import Noise
 from hardlabel.signals.path import Path
 from hardlabel.signals.shares import Shares
@@ -119,6 +120,45 @@ def test_a_share_of_moved_copies_is_the_mean_of_their_bits():
 def test_only_images_can_be_moved(domain):
     with pytest.raises(InvalidInput, match="moves need images"):
         Shares(moves=(augment.flips(),)).prepare(random_samples(domain, 2, classes=2), NOTHING, 0)
+
+
+def test_kept_copies_are_counted_one_by_one():
+    groups = (augment.flips()[1:], augment.translations(1)[1:])
+    # Black images stay black: all copies of one keep its label, none of the other's.
+    inputs = torch.cat([IMAGES.random(40, torch.Generator().manual_seed(0)), torch.zeros(2, *IMAGES.shape)])
+    samples, oracle = samples_of(IMAGES, inputs, torch.arange(42) % 2), half_space(IMAGES)
+    found = measured(Kept(moves=groups), oracle, samples)
+    assert found.queries.tolist() == [5] * 42
+    seen = set()
+    for row, edges in enumerate(found.values.tolist()):
+        for place, group in enumerate(groups):
+            count = 0
+            for move in group:
+                copy = augment.apply(move, samples.inputs[row : row + 1], fill=0.0)
+                count += int(oracle.ask(copy, samples.ids[:1])) == int(samples.labels[row])
+            lower, upper = edges[2 * place : 2 * place + 2]
+            assert lower == (count - 0.5 if count > 0 else -math.inf)
+            assert upper == (count + 0.5 if count < len(group) else math.inf)
+            seen.add((place, count))
+    assert {(0, 0), (0, 1), (1, 0), (1, 4)} <= seen
+
+
+@pytest.mark.parametrize("moves", [(), ((),)])
+def test_kept_copies_need_groups_of_moves_and_images(moves):
+    with pytest.raises(InvalidInput, match="moves must name groups of at least one copy"):
+        Kept(moves=moves)
+    with pytest.raises(InvalidInput, match="moves need images"):
+        Kept(moves=(augment.flips(),)).prepare(random_samples(VECTORS, 2, classes=2), NOTHING, 0)
+
+
+@pytest.mark.parametrize(
+    ("queries", "asked", "routes", "informed"),
+    [(6, 1, 2, True), (10, 5, 2, True), (13, 8, 2, True), (14, 9, 2, False), (17, 9, 2, False), (18, 13, 3, False)],
+)
+def test_copies_stand_beside_as_many_paths_as_queries_allow(queries, asked, routes, informed):
+    path, kept = copies_beside(queries).parts
+    assert (path.queries, len(path.routes), path.informed) == (asked, routes, informed)
+    assert [len(group) for group in kept.moves] == [1, 4]
 
 
 PARTS = {
@@ -226,7 +266,9 @@ def test_endless_intervals_end_1_beyond_their_finite_edge():
     domain = Box((1,), -1.0, 1.0)
     samples = samples_of(domain, torch.tensor([[0.5], [-0.5]]), 1)
     oracle = HalfSpace(domain, torch.ones(1), 0.0)
-    below = measured(Features(parts=(Foreign(edges=(-math.inf, -3.5)),)), oracle, samples).values
+    below = measured(Features(parts=(Foreign(edges=(-math.inf, -3.5)), Gap())), oracle, samples).values[:, :2]
+    censored = measured(Features(parts=(Foreign(edges=(-math.inf, -3.5)),)), oracle, samples).values
+    assert bool(censored[:, 0].isinf().all())  # Where all parts are censored, edges stay as they are.
     above = measured(Features(parts=(Gap(), Foreign(edges=(4.5, math.inf)))), oracle, samples).values
     assert below.tolist() == [[1.5, 2.5], [-4.5, -3.5]]
     assert above.tolist() == [[1.0, 4.5, 2.5], [0.0, 4.5, 5.5]]
@@ -276,7 +318,7 @@ def test_the_parts_for_a_budget_stay_within_it(domain):
         found = plan.measure(oracle)
         assert found.queries.tolist() == account.spent(samples.ids).tolist()
         assert plan.queries[0] <= int(found.queries.min())
-        assert bool(found.values.isfinite().all())
+        assert bool(found.values.isfinite().all()) or plan.signal.censored
 
 
 def test_more_budget_buys_more_paths_then_shares():

@@ -12,12 +12,15 @@ from torch import Tensor, nn
 from games import Constant, HalfSpace, random_samples, samples_of
 from hardlabel import randomness
 from hardlabel.checks import InvalidInput
+from hardlabel.data import augment
 from hardlabel.data.columns import Categorical, Numeric
 from hardlabel.data.domain import BinaryFeatures, Box
 from hardlabel.data.table import MixedTable
 from hardlabel.oracles.budget import Account, ChargedLabels
 from hardlabel.signals import base
 from hardlabel.signals.base import Knowledge, SequentialPlan
+from hardlabel.signals.features import Features
+from hardlabel.signals.kept import Kept
 from hardlabel.signals.path import LEAST_INFORMATION, STRAY, Path
 from hardlabel.signals.routes import lengths_of
 
@@ -268,6 +271,51 @@ def test_replay_is_what_the_target_would_have_shown(domain):
     assert found.queries.tolist() == account.spent(samples.ids).tolist()
     assert int(found.queries.min()) >= 1
     assert bool(found.complete.all())
+
+
+SHIFTS = augment.translations(1)[1:]
+
+
+def test_beside_kept_copies_a_path_asks_as_it_would_alone():
+    samples, oracle, knowledge = game(IMAGES, 30, third=True)
+    path, kept = Path(queries=4, routes=BOTH), Kept(moves=(augment.flips()[1:], SHIFTS))
+    alone, copies = path.prepare(samples, knowledge, 0), kept.prepare(samples, knowledge, 0).measure(oracle).values
+    plan = Features(parts=(path, kept)).prepare(samples, knowledge, 0)
+    assert isinstance(plan, SequentialPlan)
+    beliefs = beliefs_of(30, routes=4, levels=alone.levels.total)
+    own = Normals(*(one[:, :2] for one in beliefs))
+    account = Account(per_sample=9)
+    found = plan.believing(beliefs).measure(ChargedLabels(oracle, account))
+    told = alone.believing(own).measure(oracle)
+    assert torch.equal(found.values, torch.cat([told.values, copies], 1))
+    assert found.queries.tolist() == account.spent(samples.ids).tolist() == (told.queries + 5).tolist()
+    exact = Features(parts=(path, kept)).exact.prepare(samples, knowledge, 0).measure(oracle).values
+    assert torch.equal(exact, torch.cat([alone.measure(oracle).values, copies], 1))
+    assert torch.equal(plan.replay(beliefs, exact), torch.cat([alone.replay(own, exact[:, :4]), copies], 1))
+
+
+def test_beliefs_in_other_units_reach_the_path_that_asks():
+    class Rescaled(Normals):
+        def rescaled(self, edges):  # Scalars 2 and 3, the copies', are in other units than the paths'.
+            return torch.stack([edges, 2 * edges, 1000 + edges, 1000 + edges])
+
+    samples, oracle, knowledge = game(IMAGES, 12, third=True)
+    beliefs = beliefs_of(12, routes=4)
+    path = Path(queries=4, routes=BOTH)
+    plan = Features(parts=(path, Kept(moves=(SHIFTS[:1], SHIFTS)))).prepare(samples, knowledge, 0)
+    found = plan.believing(Rescaled(*beliefs)).measure(oracle)
+    doubled = torch.tensor([1.0, 0.5], dtype=torch.float64)
+    own = Normals(*(one[:, :2] * doubled for one in beliefs))
+    assert torch.equal(found.values[:, :4], path.prepare(samples, knowledge, 0).believing(own).measure(oracle).values)
+
+
+def test_beliefs_must_speak_of_every_scalar():
+    samples, _, knowledge = game(IMAGES, 3, third=True)
+    plan = Features(parts=(Path(routes=BOTH), Kept(moves=(SHIFTS,)))).prepare(samples, knowledge, 0)
+    with pytest.raises(InvalidInput, match="values and beliefs must be of 3 scalars, got 2"):
+        plan.believing(beliefs_of(3, routes=2))
+    with pytest.raises(InvalidInput, match="values and beliefs must be of 3 scalars, got 4"):
+        plan.replay(beliefs_of(3, routes=3), torch.zeros(3, 8))
 
 
 def test_with_queries_to_spare_questions_end_at_the_exact_position_or_where_nothing_tells():

@@ -1,6 +1,6 @@
 """Features: several label signals of the same samples side by side, the sample itself asked once for all."""
 
-from collections.abc import Iterator
+import itertools
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -184,15 +184,12 @@ class SequentialFeatures(FeaturesPlan):
             1,
         )
 
-    def _owners(self, scalars: int) -> Iterator[tuple[LabelPlan, slice]]:
+    def _owners(self, scalars: int) -> list[tuple[LabelPlan, slice]]:
         """The plans, each with the places of its scalars."""
-        start = 0
-        for part, plan in zip(self.signal.parts, self.plans, strict=True):
-            stop = start + _scalars(part)
-            yield plan, slice(start, stop)
-            start = stop
-        if start != scalars:
-            raise InvalidInput(f"values and beliefs must be of {start} scalars, got {scalars}")
+        stops = list(itertools.accumulate(_scalars(part) for part in self.signal.parts))
+        if stops[-1] != scalars:
+            raise InvalidInput(f"values and beliefs must be of {stops[-1]} scalars, got {scalars}")
+        return [(plan, slice(*ends)) for plan, ends in zip(self.plans, itertools.pairwise([0, *stops]), strict=True)]
 
 
 def _scalars(part: LabelSignal) -> int:
