@@ -65,8 +65,12 @@ def parts(*, threads: tuple[int, ...] = (1, 2), cuda: bool = False) -> list[Part
             Part(name=f"compare-{target}-cuda", tasks=_compared(target, device="cuda"))
             for target in ("location", "cifar10")
         ]
-    for target, few in (("location", SAMPLES), ("cifar10", FEW)):
-        noise = Task(tool="hardlabel", target=target, attack="noise", queries=21 if few == FEW else 101)
+    most = max(threads)
+    for noise, few in (
+        (Task(tool="hardlabel", target="location", attack="noise", queries=101), SAMPLES),
+        (Task(tool="hardlabel", target="cifar10", attack="noise", queries=11, threads=most), FEW),
+    ):
+        target = noise.target
         boundary = replace(noise, attack="boundary", samples=few)
         found += [
             Part(
@@ -78,10 +82,10 @@ def parts(*, threads: tuple[int, ...] = (1, 2), cuda: bool = False) -> list[Part
                 tasks=_beside_raw(*(replace(boundary, queries=count) for count in (100, 250, 500, 1000, BUDGET))),
             ),
         ]
-    many = Task(tool="hardlabel", target="cifar10", attack="boundary", samples=5000, threads=max(threads))
+    many = Task(tool="hardlabel", target="cifar10", attack="boundary", samples=5000, threads=most)
     found += [
         Part(name="allocator", tasks=_allocators("cifar10", batches=(32, 64, 128, 256, 512, 1024), queries=100)),
-        Part(name="distance-cifar10", tasks=_distances("cifar10", threads=max(threads)), rounds=1),
+        Part(name="distance-cifar10", tasks=_distances("cifar10", threads=most), rounds=1),
         Part(name="memory", tasks=tuple(replace(many, queries=count) for count in (100, 400)), rounds=1),
     ]
     return found

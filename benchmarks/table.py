@@ -70,7 +70,7 @@ def over_rounds(rounds: list[Round], place: int, figure: Callable[[dict, Round],
 
 def _compared(part: Part, rounds: list[Round]) -> Iterable[str]:
     first = part.tasks[0]
-    where = "on the graphics card" if first.device == "cuda" else f"{first.threads} thread{'s' * (first.threads > 1)}"
+    where = "on the graphics card" if first.device == "cuda" else _threads(first)
     yield f"## {TITLES[first.target]}; {where}"
     raws = [one for one in rounds[0] if "rate" in one]
     best = max(raws, key=rate)
@@ -156,19 +156,23 @@ def _distances(part: Part, rounds: list[Round]) -> Iterable[str]:
         yield f"| {task.attack} | {TOOLS[task.tool]} | {asked} | {told} |"
 
 
+def _threads(task: Task) -> str:
+    return f"{task.threads} thread{'s' * (task.threads > 1)}"
+
+
 def _is_ours(task: Task) -> bool:
     return task.tool == "hardlabel" and task.attack == "boundary"
 
 
 def _by_samples(part: Part, rounds: list[Round]) -> Iterable[str]:
     task = part.tasks[1]
-    yield f"## Samples at once: noise at {task.queries} queries, {TITLES[task.target]}; {task.threads} thread"
+    yield f"## Samples at once: noise at {task.queries} queries, {TITLES[task.target]}; {_threads(task)}"
     yield from _scaled(part, rounds, "samples", lambda task: task.samples)
 
 
 def _by_queries(part: Part, rounds: list[Round]) -> Iterable[str]:
     task = part.tasks[1]
-    yield f"## Time against queries: boundary, {task.samples} samples, {TITLES[task.target]}; {task.threads} thread"
+    yield f"## Time against queries: boundary, {task.samples} samples, {TITLES[task.target]}; {_threads(task)}"
     yield from _scaled(part, rounds, "queries at most", lambda task: task.queries)
 
 
