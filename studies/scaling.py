@@ -314,7 +314,9 @@ def main() -> None:
             started = time.perf_counter()
             lines = list(PARTS[name](Path(folder)))
         stamp = f"{datetime.date.today()}, {platform.machine()}, {CORES} cores, PyTorch {torch.__version__}"
-        text = "\n".join([f"## {name}", f"{stamp}; {time.perf_counter() - started:.0f} s.", "", *(f"- {one}" for one in lines)])
+        text = "\n".join(
+            [f"## {name}", f"{stamp}; {time.perf_counter() - started:.0f} s.", "", *(f"- {one}" for one in lines)]
+        )
         print(text, flush=True)
         _write(name, text)
 

@@ -108,7 +108,12 @@ def test_a_run_killed_again_and_again_ends_with_the_record_of_one_that_was_not(t
         process.communicate()
         assert process.returncode == -signal.SIGKILL, "the run must be under way when it is killed"
         assert runs.holder_of(out) is None
-    done = subprocess.run([sys.executable, "-m", "hardlabel", "resume", "run", "--quiet", "--jobs", "1"], check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "hardlabel", "resume", "run", "--quiet", "--jobs", "1"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     same(load(out), whole)
     made = events(out, MADE)
@@ -196,23 +201,21 @@ def test_the_audit_of_a_recipe_goes_on_as_well(tmp_path, store, monkeypatch, cap
 # --- who holds it ---
 
 
-def _hold(folder, told, ended):
+def _hold(folder, told):
     with runs.held(folder):
         told.set()
-        ended.wait()
+        time.sleep(600)
 
 
 def test_a_second_process_is_told_who_holds_the_run_and_since_when(tmp_path, monkeypatch, capsys):
-    told, ended = FORK.Event(), FORK.Event()
-    process = FORK.Process(target=_hold, args=(tmp_path / "run", told, ended))
+    told = FORK.Event()
+    process = FORK.Process(target=_hold, args=(tmp_path / "run", told))
     process.start()
     try:
         assert told.wait(20)
         holder = runs.holder_of(tmp_path / "run")
         assert holder.process == process.pid
-        code, _, stderr = called(
-            "audit", *OPTIONS, "--quiet", "--out", "run", monkeypatch=monkeypatch, capsys=capsys
-        )
+        code, _, stderr = called("audit", *OPTIONS, "--quiet", "--out", "run", monkeypatch=monkeypatch, capsys=capsys)
         assert code == 2
         assert f"out 'run' is held by process {process.pid} of {holder.user} on {holder.machine}" in stderr
         assert f"since {holder.since}" in stderr
@@ -223,7 +226,6 @@ def test_a_second_process_is_told_who_holds_the_run_and_since_when(tmp_path, mon
         with runs.held(tmp_path / "run"):
             pass
     finally:
-        ended.set()
         process.kill()
         process.join()
 
@@ -259,8 +261,8 @@ def test_runs_are_listed_with_their_state(tmp_path, store, monkeypatch, capsys):
     with runs.begun(tmp_path / "gone", {"data": "mnist"}, store=store):
         pass
     shutil.rmtree(tmp_path / "gone")
-    told, ended = FORK.Event(), FORK.Event()
-    process = FORK.Process(target=_hold, args=(tmp_path / "elsewhere", told, ended))
+    told = FORK.Event()
+    process = FORK.Process(target=_hold, args=(tmp_path / "elsewhere", told))
     states = {run.folder.name: run.state for run in runs.listed(store, tmp_path / "runs")}
     assert states == {"whole": FINISHED, "elsewhere": BROKEN_OFF, "gone": GONE}
     process.start()
@@ -268,10 +270,12 @@ def test_runs_are_listed_with_their_state(tmp_path, store, monkeypatch, capsys):
         assert told.wait(20)
         code, stdout, _ = called("runs", monkeypatch=monkeypatch, capsys=capsys)
     finally:
-        ended.set()
+        process.kill()
         process.join()
     assert code == 0
-    rows = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]] for line in stdout.splitlines()}
+    rows = {
+        line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]] for line in stdout.splitlines()
+    }
     assert rows["runs/whole"][:2] == [FINISHED, "digits"]
     assert rows["runs/whole"][3] == str(len(events(tmp_path / "runs" / "whole", MADE)))
     assert rows["elsewhere"][0].startswith(f"{RUNNING}: process {process.pid} of ")
@@ -309,7 +313,9 @@ def test_clean_frees_what_no_run_needs_and_nothing_else(tmp_path, store, monkeyp
 
 
 def test_a_dry_run_tells_the_plan_and_leaves_nothing(tmp_path, monkeypatch, capsys):
-    code, stdout, stderr = called("audit", *OPTIONS, "--dry-run", "--out", "run", monkeypatch=monkeypatch, capsys=capsys)
+    code, stdout, stderr = called(
+        "audit", *OPTIONS, "--dry-run", "--out", "run", monkeypatch=monkeypatch, capsys=capsys
+    )
     assert (code, stderr) == (0, "")
     assert not (tmp_path / "run").exists()
     assert list((tmp_path / "store").glob("*.piece")) == []

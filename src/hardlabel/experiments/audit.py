@@ -216,13 +216,13 @@ def run(
 ) -> AuditRecord:
     """Plays every attack on a case and writes down what came of it; `started` is when the clock began."""
     watch, store = asking.watch, asking.store
-    [target] = settled([case.target], case.members.inputs[:1].to(device), store)
-    case = replace(case, target=target)
     missing = dict(case.missing)
     if case.target.scores is None:
         missing[Need.SCORES] = "the target answers with labels only"
     picked = terms.chosen(case.members.domain, missing=missing, attacked=len(case.members) + len(case.nonmembers))
     rows, left_out = picked.rows, picked.left_out
+    [target] = settled([case.target], case.members.inputs[:1].to(device), store)
+    case = replace(case, target=target)
     classes = count_classes(case, device)
     attacker = Account(on_spent=watch.advance)  # What the attacker asks about no sample under attack.
     case = labelled_by_target(case, attacker, device=device, store=store, watch=watch)

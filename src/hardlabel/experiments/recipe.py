@@ -243,7 +243,7 @@ def case_of_recipe(
     config: AuditConfig, *, repeats: int, device: torch.device, store: Store | None, watch: Watch
 ) -> RecipeCase:
     """Loads and splits the data as an audit of one model does; the pool is its members and non-members."""
-    data = loaded(config, watch)
+    data = loaded(config, watch, store)
     recipe = recipe_of(config, data.samples.domain)
     parts = split(data.samples, equal_sizes(len(data.samples), config.size), seed=config.seed)
     checks.at_least(FEWEST_SHADOW, size=len(parts.shadow_members))

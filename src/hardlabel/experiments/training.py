@@ -7,7 +7,7 @@ import torch
 from hardlabel import checks, randomness
 from hardlabel.attacks import Need
 from hardlabel.checks import InvalidInput
-from hardlabel.data import augment, sources
+from hardlabel.data import augment, mapped
 from hardlabel.data.dataset import Dataset
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples, concatenate
@@ -70,7 +70,7 @@ def ground_of(config: AuditConfig, terms: Terms, *, device: torch.device, store:
     Raises:
         InvalidInput: A setting breaks a rule.
     """
-    data = loaded(config, watch)
+    data = loaded(config, watch, store)
     recipe = recipe_of(config, data.samples.domain)
     build(recipe.architecture, shape=data.samples.domain.shape, classes=data.classes, seed=0)  # Fits the shape?
     parts = split(data.samples, equal_sizes(len(data.samples), config.size), seed=config.seed)
@@ -143,15 +143,16 @@ def case_of_config(ground: Ground, *, device: torch.device, watch: Watch) -> Cas
     )
 
 
-def loaded(config: AuditConfig, watch: Watch) -> Dataset:
-    """The data a configuration names."""
+def loaded(config: AuditConfig, watch: Watch, store: Store | None) -> Dataset:
+    """The data a configuration names; large ones are mapped from a file in the store."""
     watch.stage(f"loading {config.data}", 1, "files")
-    return sources.load(
+    return mapped.load(
         config.data,
         folder=config.folder,
         label=config.label,
         missing=config.missing,
         categorical=config.categorical or None,
+        store=store,
     )
 
 
