@@ -2,7 +2,7 @@
 
 kills: an audit with 8 shadow models is killed by SIGKILL at twenty random moments and resumed each time.
 cluster: the same audit on two Ray nodes, of which a worker and then a node is killed.
-memory: 50,000 CIFAR-sized samples and 64 tiny models; the most memory that any worker held.
+memory-local, memory-ray: 50,000 CIFAR-sized samples and 64 tiny models; the most memory that any worker held.
 capacity: how much of the cores' time goes into pieces of one second.
 costs: what each piece costs here, for the cost model of docs/scaling.md.
 """
@@ -36,6 +36,7 @@ from hardlabel.experiments.record import AuditRecord, load
 from hardlabel.models.shadows import jobs, pairs, train_all
 from hardlabel.models.train import Recipe
 from hardlabel.models.trainers import RecipeTrainer
+from hardlabel.oracles.budget import Account
 from hardlabel.randomness import generator
 from hardlabel.signals.noise import Noise
 from hardlabel.store import Store
@@ -187,7 +188,15 @@ class Watched:
         return self.inner.run(watched, common, items, long=long)
 
 
-def memory(folder: Path) -> Iterator[str]:
+def memory_local(folder: Path) -> Iterator[str]:
+    yield from memory(folder, "local", Local(processes=2, scratch=folder))
+
+
+def memory_ray(folder: Path) -> Iterator[str]:
+    yield from memory(folder, "ray", Ray(cores=1))
+
+
+def memory(folder: Path, name: str, inner: Executor) -> Iterator[str]:
     count, models = 50_000, 64
     domain = Box((3, 32, 32))
     draws = generator(0, "memory")
@@ -199,40 +208,33 @@ def memory(folder: Path) -> Iterator[str]:
     )
     recipe = Recipe(architecture="logistic", max_epochs=1, batch_size=500)
     inside = pairs(models, count, seed=0)
-    for name, inner in (("local", Local(processes=2, scratch=folder)), ("ray", Ray(cores=1))):
-        store, notes = Store(folder / name), folder / f"{name}-workers"
-        notes.mkdir()
-        executor, started = Watched(inner, notes), time.perf_counter()
-        trainer = RecipeTrainer(recipe=recipe, classes=10, store=store)
-        trained = train_all(trainer, samples, jobs(inside, seed=0), executor=executor)
-        took = time.perf_counter() - started
-        asked = settled([Oracles.of(one.model, torch.device("cpu"), role="model") for one in trained],
-                        samples.inputs[:1], store)  # fmt: skip
-        sides = [Side(model=one, samples=samples, inside=mine) for one, mine in zip(asked, inside, strict=True)]
-        asking = Asking(seed=0, watch=SILENT, store=store, executor=executor)
-        started = time.perf_counter()
-        question = LabelQuestion(Noise(level=domain.noise_levels[2], draws=4))
-        asking.answers(question, sides, "noise", account=_account)
-        measured = time.perf_counter() - started
-        pieces = len(list(store.root.glob("*.piece")))
-        peaks = [list(map(int, path.read_text().split())) for path in notes.iterdir()]
-        most, own = (max(one[place] for one in peaks) / 2**20 for place in (0, 1))
-        yield (
-            f"{name}: {models} trainings on {count // 2:,} samples in {took:.0f} s, {models} models measured on "
-            f"{count:,} samples in {measured:.0f} s, {pieces} pieces. Most resident memory of a worker: {most:.2f} GiB, "
-            f"at the end {own:.2f} GiB of it its own, the rest mapped and shared ({len(peaks)} workers)."
-        )
-        if most >= 4:
-            raise SystemExit("memory: a worker held more than 4 GiB")
+    store, notes = Store(folder / name), folder / f"{name}-workers"
+    notes.mkdir()
+    executor, started = Watched(inner, notes), time.perf_counter()
+    trainer = RecipeTrainer(recipe=recipe, classes=10, store=store)
+    trained = train_all(trainer, samples, jobs(inside, seed=0), executor=executor)
+    took = time.perf_counter() - started
+    asked = [Oracles.of(one.model, torch.device("cpu"), role="model") for one in trained]
+    asked = settled(asked, samples.inputs[:1], store)
+    sides = [Side(model=one, samples=samples, inside=mine) for one, mine in zip(asked, inside, strict=True)]
+    asking = Asking(seed=0, watch=SILENT, store=store, executor=executor)
+    started = time.perf_counter()
+    question = LabelQuestion(Noise(level=domain.noise_levels[2], draws=2))
+    asking.answers(question, sides, "noise", account=Account)
+    measured = time.perf_counter() - started
+    pieces = len(list(store.root.glob("*.piece")))
+    peaks = [list(map(int, path.read_text().split())) for path in notes.iterdir()]
+    most, own = (max(one[place] for one in peaks) / 2**20 for place in (0, 1))
+    yield (
+        f"{name}: {models} trainings on {count // 2:,} samples in {took:.0f} s, {models} models measured on "
+        f"{count:,} samples in {measured:.0f} s, {pieces} pieces. Most resident memory of a worker: {most:.2f} GiB, "
+        f"at the end {own:.2f} GiB of it its own, the rest mapped and shared ({len(peaks)} workers)."
+    )
+    if most >= 4:
+        raise SystemExit("memory: a worker held more than 4 GiB")
     with open("/proc/self/status") as file:
         told = {line.split(":")[0]: line.split()[1] for line in file}
     yield f"The process that keeps the pieces: {int(told['VmHWM']) / 2**20:.2f} GiB at most."
-
-
-def _account():  # type: ignore[no-untyped-def]
-    from hardlabel.oracles.budget import Account
-
-    return Account()
 
 
 def capacity(folder: Path) -> Iterator[str]:
@@ -273,7 +275,8 @@ def costs(folder: Path) -> Iterator[str]:
         part = samples.take(slice(0, rows))
         made_ = train(Recipe(architecture=architecture, max_epochs=2), part, classes=10, seed=0)
         size = len(packed(made_))
-        yield f"{architecture}: one core trains {made_.rows / made_.seconds:,.0f} rows a second; a piece of {size / 1e6:.2f} MB."
+        speed = made_.rows / made_.seconds
+        yield f"{architecture}: one core trains {speed:,.0f} rows a second; a piece of {size / 1e6:.2f} MB."
         oracle = TorchScores(build(architecture, shape=(3, 32, 32), classes=10, seed=0), batch_size=128)
         started = time.perf_counter()
         oracle.ask(part.inputs, part.ids)
@@ -305,7 +308,14 @@ def _touch(common: dict[str, torch.Tensor], item: int) -> float:
     return float(common["pool"][item::2, 0, 0, 0].sum())
 
 
-PARTS = {"kills": kills, "cluster": cluster, "memory": memory, "capacity": capacity, "costs": costs}
+PARTS = {
+    "kills": kills,
+    "cluster": cluster,
+    "memory-local": memory_local,
+    "memory-ray": memory_ray,
+    "capacity": capacity,
+    "costs": costs,
+}
 
 
 def main() -> None:

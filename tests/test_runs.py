@@ -364,7 +364,7 @@ def test_a_record_of_an_older_version_is_read(tmp_path, whole, version):
 def test_a_record_of_a_later_version_is_refused_with_the_reason(tmp_path, whole, name, reader):
     whole.save(tmp_path / "run")
     (tmp_path / "run" / name).write_text('{"format": 99}')
-    with pytest.raises(InvalidInput, match="has record format 99, .* a later version of hardlabel wrote it"):
+    with pytest.raises(InvalidInput, match=r"has record format 99, .* a later version of hardlabel wrote it"):
         reader(tmp_path / "run")
 
 

@@ -6,6 +6,7 @@ done again wherever it was lost. Every piece has as many threads as it was given
 number of threads changes how sums round.
 """
 
+import io
 import os
 import pickle
 import tempfile
@@ -191,11 +192,13 @@ class Ray:
         ray = self._connected()
         piece = ray.remote(num_cpus=self.cores, num_gpus=self.gpus, max_retries=RETRIES)(_remote)
         sent, waiting, pending = ray.put(common), iter(enumerate(items)), dict[Any, int]()
+        # In a list, Ray hands on the reference: a worker that has looked it up once need not do so for each piece.
+        shared = [sent]
         try:
             while True:
                 while len(pending) < AHEAD and (following := next(waiting, None)) is not None:
                     number, item = following
-                    pending[piece.remote(self.cores, work, sent, item, versions())] = number
+                    pending[piece.remote(self.cores, work, shared, item, versions())] = number
                 if not pending:
                     return
                 # One result at a time: each is kept before the next is looked at, and then let go.
@@ -257,10 +260,17 @@ def versions() -> dict[str, str]:
 def sendable(thing: object) -> bool:
     """Whether a thing can be sent to another process."""
     try:
-        cloudpickle.dumps(thing)
+        _Trial(io.BytesIO()).dump(thing)
     except UNSENDABLE:
         return False
     return True
+
+
+class _Trial(cloudpickle.Pickler):  # type: ignore[misc]  # It has no types.
+    """Writes everything but tensors, which can always be sent and may be large."""
+
+    def persistent_id(self, thing: object) -> str | None:
+        return "tensor" if isinstance(thing, Tensor) else None
 
 
 def _ray() -> Any:
@@ -307,13 +317,18 @@ def _settle_in() -> None:
 
 
 def _remote(
-    cores: int, work: Callable[[Common, Item], Result], common: Common, item: Item, wanted: dict[str, str]
+    cores: int, work: Callable[[Any, Item], Result], shared: list[Any], item: Item, wanted: dict[str, str]
 ) -> Result:
     """In a worker of a cluster: one piece."""
     if versions() != wanted:
         raise InvalidInput(f"every node must have the versions {wanted}, got {versions()}")
     allocator.keep_memory()
-    return _with_threads(cores, work, common, item)
+    return _with_threads(cores, work, _looked_up(shared[0]), item)
+
+
+@lru_cache(maxsize=1)
+def _looked_up(sent: Any) -> Any:
+    return _ray().get(sent)
 
 
 def _as_array(tensor: Tensor) -> object:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hardlabel.data import sources
 from hardlabel.data.dataset import Dataset
 from hardlabel.data.samples import Samples
-from hardlabel.store import DAMAGED, DamagedPiece, Store, digest
+from hardlabel.store import DAMAGED, DamagedPiece, Spec, Store, digest
 
 FORMAT = 1  # Raised when the same files come to mean other samples.
 FOLDER = "data"  # Of a store.
@@ -43,7 +43,7 @@ def load(
     settings: dict[str, object] = {"folder": folder, "label": label, "missing": missing, "categorical": categorical}
     if store is None or not files:
         return sources.load(name, **settings)  # type: ignore[arg-type]
-    spec = {
+    spec: Spec = {
         "kind": "data",
         "format": FORMAT,
         "name": name,
@@ -60,7 +60,7 @@ def load(
         warnings.warn(f"{path} {DAMAGED}", DamagedPiece, stacklevel=2)
     data = sources.load(name, **settings)  # type: ignore[arg-type]
     values = data.samples.inputs.numel()
-    if WORTH_KEEPING <= 4 * values and values <= MOST_VALUES:
+    if 4 * values >= WORTH_KEEPING and values <= MOST_VALUES:
         write(data, path)
         return read(path) or data
     return data

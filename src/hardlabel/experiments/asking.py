@@ -158,10 +158,8 @@ class Asking:
     chunk: int = CHUNK
     _plans: dict[tuple[str, Samples, Knowledge], Prepared] = field(default_factory=dict)
     _answers: dict[tuple[Side, str, str], Answer] = field(default_factory=dict)
-    _chunks: dict[tuple[Side, tuple[slice, ...]], tuple[Side, ...]] = field(default_factory=dict)
-    _cut: dict[tuple[Samples, Knowledge, tuple[slice, ...]], tuple[tuple[Samples, Knowledge], ...]] = field(
-        default_factory=dict
-    )
+    _chunks: dict[Side, tuple[Side, ...]] = field(default_factory=dict)
+    _cut: dict[tuple[Samples, Knowledge], tuple[tuple[Samples, Knowledge], ...]] = field(default_factory=dict)
 
     def prepared(self, question: Question, side: Side) -> Prepared:
         """The question's plan for the side's samples; one plan serves all models asked about them."""
@@ -270,17 +268,17 @@ class Asking:
         """The chunks of a side; of one chunk, the side itself."""
         if len(parts) == 1:
             return (side,)
-        key = (side.samples, side.knowledge, parts)
+        key = (side.samples, side.knowledge)
         if key not in self._cut:
             self._cut[key] = tuple(
                 (side.samples.take(part), chunks.cut_knowledge(side.knowledge, part)) for part in parts
             )
-        if (side, parts) not in self._chunks:
-            self._chunks[side, parts] = tuple(
+        if side not in self._chunks:
+            self._chunks[side] = tuple(
                 Side(model=side.model, samples=samples, inside=side.inside[part], knowledge=knowledge)
                 for part, (samples, knowledge) in zip(parts, self._cut[key], strict=True)
             )
-        return self._chunks[side, parts]
+        return self._chunks[side]
 
     def _kept(
         self, question: Question, side: Side, beliefs: Beliefs | None, device: torch.device | None = None

@@ -4,6 +4,7 @@ Nothing a signal draws depends on the company of a sample, so that chunks find w
 measures all its samples together (it trains a surrogate, say) declares `whole = True` and is not cut.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -27,8 +28,13 @@ CHUNK = 1000  # Samples of a piece where nobody says how many.
 
 
 def cuts(samples: int, size: int) -> tuple[slice, ...]:
-    """Consecutive slices of `size` samples, the last one perhaps shorter; one empty slice of none."""
-    return tuple(slice(start, min(start + size, samples)) for start in range(0, max(1, samples), size))
+    """Consecutive slices of at most `size` samples, equally long but for one sample; one empty slice of none.
+
+    A short last one would be asked in a small batch, whose kernels may round in another way.
+    """
+    count = max(1, -(-samples // size))
+    edges = [samples * number // count for number in range(count + 1)]
+    return tuple(slice(start, stop) for start, stop in itertools.pairwise(edges))
 
 
 def cut_knowledge(knowledge: Knowledge, part: slice) -> Knowledge:

@@ -66,8 +66,8 @@ class Plan:
         return (
             f"plan: {self.pieces} pieces at most{done}: {self.trainings} trainings, {self.measurements} measurements, "
             f"{self.scores} scores; at most {self.queries:,} queries to the target and {self.rows:,} rows through own "
-            f"models; about {_duration(self.seconds)} with {self.workers} at once if a training takes {self.epochs} "
-            f"epochs; about {math.ceil(self.bytes / 1e6):,} MB on disk"
+            f"models; models alone take about {_duration(self.seconds)}, {self.workers} at once, if a training has "
+            f"{self.epochs} epochs; about {math.ceil(self.bytes / 1e6):,} MB on disk"
         )
 
 
