@@ -55,7 +55,7 @@ class Study:
             watch=SILENT,
         )
         rows = [TABLE[name] for name, _ in setting.attacks]
-        self.table: Table = seated(case, rows, seed=setting.config.seed, device=self.device, watch=SILENT)
+        self.table: Table = seated(case, rows, device=self.device, asking=self.asking)
         self.targets = turns(len(self.table.sides))[: setting.targets]
         self.inside = torch.stack([self.table.sides[one].inside for one in self.targets]).numpy()
 

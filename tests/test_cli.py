@@ -46,13 +46,17 @@ def called(*arguments, monkeypatch, capsys):
     return code, told.out, told.err
 
 
+def visible(folder):
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+
+
 def test_an_audit_leaves_a_whole_run_folder_and_prints_only_the_reports_path(tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
     code, stdout, stderr = called("audit", *SMALL, "--out", out, monkeypatch=monkeypatch, capsys=capsys)
     assert code == 0, stderr
     assert stdout.strip() == str(out / "report.html")
     assert "noise" in stderr
-    assert {path.name for path in out.iterdir()} == {"config.yaml", "scores.parquet", "results.json", "report.html"}
+    assert visible(out) == {"config.yaml", "journal.jsonl", "scores.parquet", "results.json", "report.html"}
     results = json.loads((out / "results.json").read_text())
     assert [attack["name"] for attack in results["attacks"]] == ["gap", "noise", "loss"]
     for attack in results["attacks"]:
@@ -322,7 +326,7 @@ def test_an_audit_of_a_recipe_leaves_its_record_and_report(tmp_path, monkeypatch
     )
     assert code == 0, stderr
     assert stdout.strip() == str(out / "report.html")
-    assert {path.name for path in out.iterdir()} == {"config.yaml", "scores.parquet", "recipe.json", "report.html"}
+    assert visible(out) == {"config.yaml", "journal.jsonl", "scores.parquet", "recipe.json", "report.html"}
     record = load_recipe(out)
     assert [len(attack.aucs) for attack in record.results.attacks] == [2, 2]
     assert str(record.attack("gap-ratio").auc) in stderr

@@ -11,7 +11,7 @@ from games import random_samples
 from hardlabel.calibrations.base import References
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Box
-from hardlabel.models import shadows
+from hardlabel.executors import Local
 from hardlabel.models.shadows import jobs, pairs, partners, train_all
 from hardlabel.models.train import Recipe
 from hardlabel.models.trainers import FunctionTrainer, Made, RecipeTrainer
@@ -128,15 +128,9 @@ def test_progress_is_told_once_per_model():
     assert [one.made for one in told] == made
 
 
-def test_epochs_are_told_of_models_trained_here():
-    told = []
-    train_all(TINY, POOL, jobs(pairs(2, 30, seed=0), seed=0), on_epoch=told.append, processes=1)
-    assert [report.epoch for report in told] == [1, 2, 1, 2]
-
-
 def test_no_jobs_give_no_models():
-    assert train_all(TINY, POOL, [], processes=1) == []
-    assert train_all(TINY, POOL, [], processes=2) == []
+    assert train_all(TINY, POOL, [], executor=Local(processes=1)) == []
+    assert train_all(TINY, POOL, [], executor=Local(processes=2)) == []
 
 
 def test_a_killed_training_goes_on_with_the_model_it_died_in(tmp_path):
@@ -164,12 +158,23 @@ def test_a_killed_training_goes_on_with_the_model_it_died_in(tmp_path):
 
 
 def test_recipes_of_which_some_are_kept_train_the_rest(tmp_path):
-    """One of four is missing: it is trained here, for a pool of processes would cost more than it gains."""
+    """One of four is missing: it is trained with the executor's threads, for it must round as the others did."""
     trainer, wanted = replace(TINY, store=Store(tmp_path)), jobs(pairs(4, 30, seed=0), seed=0)
     before = [trainer.fit(POOL.take(job.rows), job.seed) for job in (wanted[0], wanted[1], wanted[3])]
-    told, epochs = [], []
-    made = train_all(trainer, POOL, wanted, on_done=told.append, on_epoch=epochs.append, processes=2)
-    assert len(epochs) == 2
+    told, threads = [], []
+
+    @dataclass(frozen=True)
+    class Watched(Local):
+        def run(self, work, common, items, *, long=False):
+            def watched(common, item):
+                threads.append(torch.get_num_threads())
+                return work(common, item)
+
+            return super().run(watched, common, items, long=long)
+
+    made = train_all(trainer, POOL, wanted, on_done=told.append, executor=Watched(processes=2, cores=3))
+    assert threads == [3]
+    assert torch.get_num_threads() == 1  # As `conftest` has it.
     assert [one.done for one in told] == [1, 2, 3, 4]
     for one, other in zip(before, (made[0], made[1], made[3]), strict=True):
         assert torch.equal(weights(one.model), weights(other.model))
@@ -180,19 +185,11 @@ def test_recipes_of_which_some_are_kept_train_the_rest(tmp_path):
 @pytest.mark.parametrize("kept", [True, False])
 def test_processes_train_the_models_that_one_process_trains(tmp_path, kept):
     wanted, told = jobs(pairs(4, 30, seed=0), seed=0), []
-    alone = train_all(TINY, POOL, wanted, processes=1)
+    alone = train_all(TINY, POOL, wanted, executor=Local(processes=1))
     trainer = replace(TINY, store=Store(tmp_path)) if kept else TINY
-    spread = train_all(trainer, POOL, wanted, on_done=told.append, processes=2)
+    spread = train_all(trainer, POOL, wanted, on_done=told.append, executor=Local(processes=2))
     assert sorted(one.done for one in told) == [1, 2, 3, 4]
     for one, other in zip(alone, spread, strict=True):
         assert torch.equal(weights(one.model), weights(other.model))
         assert (one.rows, one.told) == (other.rows, other.told)
     assert len(list(tmp_path.glob("*.piece"))) == (4 if kept else 0)
-
-
-def test_a_process_that_trains_keeps_its_memory(monkeypatch):
-    kept = []
-    monkeypatch.setattr(shadows.allocator, "keep_memory", lambda: kept.append(1))
-    arrays = (part.numpy() for part in (POOL.inputs, POOL.labels, POOL.ids))
-    shadows._train_one(TINY, *arrays, POOL.domain, 3, torch.arange(10).numpy(), 0)
-    assert kept == [1]

@@ -13,7 +13,7 @@ from hardlabel.data.domain import BinaryFeatures, Box
 from hardlabel.data.samples import Samples
 from hardlabel.models import train as training
 from hardlabel.models.architectures import build
-from hardlabel.models.kept import content_hash, find, trained, weights_hash
+from hardlabel.models.kept import content_hash, packed, spec_of, trained, unpacked, weights_hash
 from hardlabel.models.train import Plateau, Recipe, train
 from hardlabel.store import DamagedPiece, Store
 
@@ -370,15 +370,14 @@ def test_another_recipe_seed_or_data_means_another_model(tmp_path, change):
     assert len(reports) > before
 
 
-def test_a_model_is_looked_for_without_being_trained(tmp_path):
+def test_a_model_packed_elsewhere_is_the_one_that_is_kept(tmp_path):
     recipe, store = replace(LINEAR, max_epochs=2), Store(tmp_path)
-    assert find(recipe, vectors(), classes=2, seed=0, store=store) is None
-    assert list(tmp_path.iterdir()) == []
-    made = trained(recipe, vectors(), classes=2, seed=0, store=store)
-    found = find(recipe, vectors(), classes=2, seed=0, store=store)
+    payload = packed(train(recipe, vectors(), classes=2, seed=0))
+    store.save(spec_of(recipe, vectors(), classes=2, seed=0), payload)
+    made = trained(recipe, vectors(), classes=2, seed=0, store=store, on_epoch=lambda report: pytest.fail("trained"))
+    found = unpacked(payload, recipe, vectors().domain, classes=2)
     assert weights_hash(found.model) == weights_hash(made.model)
-    assert found.rows == made.rows
-    assert find(recipe, vectors(), classes=2, seed=1, store=store) is None
+    assert found.rows == made.rows == 2 * len(vectors())
 
 
 def test_the_hash_of_a_network_knows_structure_weights_and_buffers():

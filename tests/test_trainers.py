@@ -1,6 +1,7 @@
 """Trainers fit a model from a seed, and find it again where they can tell it from others."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,15 +45,34 @@ def test_a_recipe_trains_what_train_would_and_says_how_it_ended():
 
 
 def test_a_recipe_is_found_again_only_where_there_is_a_store(tmp_path):
-    assert RecipeTrainer(recipe=TINY, classes=3).find(SAMPLES, 7) is None
     trainer = RecipeTrainer(recipe=TINY, classes=3, store=Store(tmp_path))
-    assert trainer.find(SAMPLES, 7) is None
     made, epochs = trainer.fit(SAMPLES, 7), []
-    again, found = trainer.fit(SAMPLES, 7, epochs.append), trainer.find(SAMPLES, 7)
+    again = trainer.fit(SAMPLES, 7, epochs.append)
     assert epochs == []
-    assert made.seconds == again.seconds == found.seconds
-    assert (made.rows, made.told) == (found.rows, found.told)
-    assert trainer.find(SAMPLES, 8) is None
+    assert made.seconds == again.seconds
+    assert (made.rows, made.told) == (again.rows, again.told)
+    RecipeTrainer(recipe=TINY, classes=3).fit(SAMPLES, 7, epochs.append)
+    assert epochs
+    assert len(list(tmp_path.glob("*.piece"))) == 1
+
+
+@pytest.mark.parametrize(
+    "trainer",
+    [
+        RecipeTrainer(recipe=TINY, classes=3),
+        EstimatorTrainer(estimator=LogisticRegression()),
+        FunctionTrainer(function=lambda inputs, labels, *, seed: {"seed": seed}, name="mine"),
+    ],
+    ids=lambda trainer: type(trainer).__name__,
+)
+def test_a_model_packed_elsewhere_is_found_by_who_keeps_it(tmp_path, trainer):
+    """What `packed` gives in another process, kept under `key`, is what `fit` finds here."""
+    keeper = replace(trainer, store=Store(tmp_path))
+    payload = keeper.moved(torch.device("cpu")).packed(SAMPLES, 7)
+    assert list(tmp_path.glob("*.piece")) == []
+    keeper.store.save(keeper.key(SAMPLES, 7), payload)
+    assert keeper.fit(SAMPLES, 7).seconds == keeper.unpacked(payload, SAMPLES).seconds
+    assert len(list(tmp_path.glob("*.piece"))) == 1
 
 
 def test_a_recipe_is_described_by_what_is_not_usual():

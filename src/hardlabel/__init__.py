@@ -13,10 +13,12 @@ from hardlabel.data.columns import Categorical, Numeric
 from hardlabel.data.domain import BinaryFeatures, Box
 from hardlabel.data.samples import Samples
 from hardlabel.data.table import MixedTable
+from hardlabel.executors import Local, Ray
 from hardlabel.experiments.audit import audit
 from hardlabel.experiments.recipe import audit_recipe
 from hardlabel.experiments.recipe_record import RecipeRecord
 from hardlabel.experiments.record import AuditRecord, load
+from hardlabel.experiments.work import Work
 from hardlabel.models.train import Recipe
 from hardlabel.oracles.base import LabelOracle, ScoreOracle
 from hardlabel.reports.html import write_report
@@ -31,13 +33,16 @@ __all__ = [
     "Categorical",
     "InvalidInput",
     "LabelOracle",
+    "Local",
     "MixedTable",
     "Numeric",
+    "Ray",
     "Recipe",
     "RecipeRecord",
     "Samples",
     "ScoreOracle",
     "Store",
+    "Work",
     "audit",
     "audit_recipe",
     "keep_memory",

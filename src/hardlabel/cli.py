@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage (one line says which argument, value a
 """
 
 import datetime
+import errno
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,15 +18,19 @@ from rich.table import Table
 from rich.text import Text
 
 import hardlabel
-from hardlabel import allocator
+from hardlabel import allocator, cli_runs
 from hardlabel.checks import InvalidInput
 from hardlabel.data.sources import SOURCES
-from hardlabel.experiments.audit import audit_config
+from hardlabel.executors import NAMES, executor_of
+from hardlabel.experiments.audit import audit_config, plan_config
+from hardlabel.experiments.chunks import CHUNK
 from hardlabel.experiments.config import AuditConfig, read
 from hardlabel.experiments.progress import SILENT, Watch
-from hardlabel.experiments.recipe import audit_recipe_config
+from hardlabel.experiments.recipe import audit_recipe_config, plan_recipe_config
 from hardlabel.experiments.recipe_record import RECIPE, RecipeRecord, load_recipe
 from hardlabel.experiments.record import REPORT, AuditRecord, load
+from hardlabel.experiments.runs import SCRATCH, read_settings
+from hardlabel.experiments.work import Work
 from hardlabel.models.architectures import ARCHITECTURES
 from hardlabel.reports import catalogue
 from hardlabel.reports.attacker import choice_line, queries
@@ -37,8 +42,18 @@ from hardlabel.store import default_store
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 errors = Console(stderr=True)
 INTERRUPTED = 130
+KEPT = "finished models and measurements are kept, the same command goes on from there"
 WIDE = 140  # Columns of a terminal that has room for the whole table of attacks.
 WIDE_SUMMARY = 112  # And for what an audit's attacks cost on the attacker's own models.
+
+# Options of every command that audits: where the work is done. No result depends on them.
+Executors = Annotated[str, typer.Option("--executor", help=f"Where own models are trained: {', '.join(NAMES)}.")]
+Address = Annotated[str | None, typer.Option(help="The Ray cluster's. [default: one that runs, else a new one here]")]
+Jobs = Annotated[int | None, typer.Option(help="Processes at once, of local. [default: one per core]")]
+Cores = Annotated[int, typer.Option(help="Cores, and threads, of each piece of work.")]
+Gpus = Annotated[float, typer.Option(help="GPUs of each piece of work, shares of one included; of ray.")]
+Chunk = Annotated[int, typer.Option(help="Samples of a piece: what a broken run may have to ask again.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress; errors only.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -103,7 +118,14 @@ def audit(
     seed: Annotated[int | None, typer.Option(help="Fixes every draw. [default: 0]")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ... [default: auto]")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder. [default: a new one under runs/]")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress; errors only.")] = False,
+    executor: Executors = "local",
+    address: Address = None,
+    jobs: Jobs = None,
+    cores: Cores = 1,
+    gpus: Gpus = 0.0,
+    chunk: Chunk = CHUNK,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and stop.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train a model and the attacker's own models, audit the model, write a report.
 
@@ -140,11 +162,52 @@ def audit(
     assert settings.out is not None
     if repeats is None and (settings.out / RECIPE).exists():
         raise InvalidInput(f"out {str(settings.out)!r} holds the audit of a recipe; name a new folder")
+    work = _work(settings.out, executor, address=address, jobs=jobs, cores=cores, gpus=gpus, chunk=chunk)
+    if dry_run:
+        if repeats is None:
+            typer.echo(plan_config(settings, store=default_store(), work=work))
+        else:
+            typer.echo(plan_recipe_config(settings, repeats=repeats, store=default_store(), work=work))
+        return
+    _finish(settings, repeats, work, quiet=quiet)
+
+
+@app.command()
+def resume(
+    run: Annotated[Path, typer.Argument(help="The run folder of an audit that broke off.")],
+    executor: Executors = "local",
+    address: Address = None,
+    jobs: Jobs = None,
+    cores: Cores = 1,
+    gpus: Gpus = 0.0,
+    chunk: Chunk = CHUNK,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with an audit that broke off, by the settings it was begun with; nothing finished is done again."""
+    found = read_settings(run)
+    repeats = found.pop("repeats", None)
+    settings = read(None, {**found, "out": run})
+    work = _work(run, executor, address=address, jobs=jobs, cores=cores, gpus=gpus, chunk=chunk)
+    _finish(settings, repeats if isinstance(repeats, int) else None, work, quiet=quiet)
+
+
+app.command()(cli_runs.runs)
+app.command()(cli_runs.clean)
+
+
+def _work(out: Path, name: str, *, address: str | None, jobs: int | None, cores: int, gpus: float, chunk: int) -> Work:
+    made = executor_of(name, address=address, processes=jobs, cores=cores, gpus=gpus, scratch=out / SCRATCH)
+    return Work(executor=made, chunk=chunk)
+
+
+def _finish(settings: AuditConfig, repeats: int | None, work: Work, *, quiet: bool) -> None:
+    """Audits, writes the report and prints where it is."""
+    assert settings.out is not None
     if quiet:
-        record = _audited(settings, repeats, SILENT)
+        record = _audited(settings, repeats, SILENT, work)
     else:
         with _Drawn() as watch:
-            record = _audited(settings, repeats, watch)
+            record = _audited(settings, repeats, watch, work)
         results = record.results
         for absent in results.left_out:
             _say(f"left out: {absent.name}: {absent.reason}")
@@ -209,13 +272,18 @@ def main() -> None:
         _fail(str(error), 2)
     except typer.Abort:
         _fail("aborted", 1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            errors.print_exception()
+            _fail(f"{type(error).__name__}: {error}", 1)
+        _fail(f"the disk is full: {error}; {KEPT} once there is room", 1)
     except Exception as error:
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # Click's own usage errors.
             _fail(error.format_message(), error.exit_code)
         errors.print_exception()
         _fail(f"{type(error).__name__}: {error}", 1)
     if code == INTERRUPTED:
-        _fail("interrupted; finished models and measurements are kept, the same command goes on from there", 1)
+        _fail(f"interrupted; {KEPT}", 1)
     sys.exit(code or 0)
 
 
@@ -268,10 +336,10 @@ class _Rate(ProgressColumn):
         return Text(f"{task.completed:,.0f} of {task.total:,.0f} {task.fields['unit']}{speed}")
 
 
-def _audited(settings: AuditConfig, repeats: int | None, watch: Watch) -> AuditRecord | RecipeRecord:
+def _audited(settings: AuditConfig, repeats: int | None, watch: Watch, work: Work) -> AuditRecord | RecipeRecord:
     if repeats is None:
-        return audit_config(settings, store=default_store(), watch=watch)
-    return audit_recipe_config(settings, repeats=repeats, store=default_store(), watch=watch)
+        return audit_config(settings, store=default_store(), watch=watch, work=work)
+    return audit_recipe_config(settings, repeats=repeats, store=default_store(), watch=watch, work=work)
 
 
 def _new_folder(data: str, *, recipe: bool) -> Path:

@@ -24,6 +24,7 @@ JSON: TypeAlias = bool | int | float | str | Sequence["JSON"] | Mapping[str, "JS
 Spec: TypeAlias = Mapping[str, JSON]
 
 ENVIRONMENT = "HARDLABEL_STORE"  # Where this variable points, the default store is.
+DAMAGED = "is damaged (its checksum differs) and will be made again"
 _CHECKSUM_BYTES = 32
 
 
@@ -84,8 +85,8 @@ class Store:
         path = self.path(spec)
         told = json.dumps(spec, indent=2, sort_keys=True, default=dict) + "\n"
         try:
-            _write_whole(path.with_suffix(".json"), told.encode())
-            _write_whole(path, _checksum(path.stem, payload) + payload)
+            write_whole(path.with_suffix(".json"), told.encode())
+            write_whole(path, _checksum(path.stem, payload) + payload)
         except (PermissionError, FileNotFoundError, NotADirectoryError) as error:
             raise _unusable(self.root, error) from error
 
@@ -103,11 +104,13 @@ class Store:
             return None
         payload = kept[_CHECKSUM_BYTES:]
         if kept[:_CHECKSUM_BYTES] != _checksum(path.stem, payload):
-            warnings.warn(
-                f"{path} is damaged (its checksum differs) and will be made again", DamagedPiece, stacklevel=2
-            )
+            self.damaged(path)
             return None
         return payload
+
+    def damaged(self, path: Path) -> None:
+        """Says that the piece at `path` is not what was saved."""
+        warnings.warn(f"{path} {DAMAGED}", DamagedPiece, stacklevel=3)
 
 
 def default_store() -> Store:
@@ -137,7 +140,12 @@ def _checksum(name: str, payload: bytes) -> bytes:
     return checksum.digest()
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file that is there whole or not at all, and on disk when this returns.
+
+    Raises:
+        OSError: The disk is full or broken; what was there before still is.
+    """
     # The same folder is the same file system, where a rename is atomic; a name of its own per writer.
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:

@@ -1,10 +1,15 @@
-"""Asks models what a signal wants to know, counts it, and keeps every finished measurement."""
+"""Asks models what a signal wants to know, counts it, and keeps every finished measurement.
+
+A measurement of one model on one chunk of samples is a piece. Those of the attacker's own networks are independent of
+each other and go to an executor; the target is asked from here, where its account is.
+"""
 
 import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -17,10 +22,14 @@ from hardlabel import randomness
 from hardlabel.attacks import Attack, LabelAttack
 from hardlabel.checks import InvalidInput
 from hardlabel.data.samples import Samples, concatenate
+from hardlabel.executors import Executor, Local, sendable
+from hardlabel.experiments import chunks
 from hardlabel.experiments.case import Oracles
+from hardlabel.experiments.chunks import CHUNK, Parts, SequentialParts
 from hardlabel.experiments.progress import Watch
 from hardlabel.models.kept import content_hash, weights_hash
 from hardlabel.oracles.budget import Account, ChargedLabels, ChargedScores
+from hardlabel.oracles.pytorch import TorchScores
 from hardlabel.signals.base import (
     Beliefs,
     Knowledge,
@@ -29,7 +38,6 @@ from hardlabel.signals.base import (
     Measurement,
     ScorePlan,
     ScoreSignal,
-    SequentialPlan,
 )
 from hardlabel.store import JSON, Store
 
@@ -88,12 +96,12 @@ class Prepared:
     """A plan for given samples, and what it took the attacker's own models to make it.
 
     Attributes:
-        plan: The plan.
+        plan: The plan, made of one for each chunk of the samples.
         rows: Rows that went through the attacker's models.
         seconds: Spent on it.
     """
 
-    plan: LabelPlan | ScorePlan
+    plan: Parts
     rows: int
     seconds: float
 
@@ -104,8 +112,8 @@ class LabelQuestion:
 
     signal: LabelSignal
 
-    def ask(self, plan: LabelPlan, side: Side, account: Account, aside: str | None = None) -> Measurement:
-        return plan.measure(ChargedLabels(side.model.labels, account, overhead=aside))
+    def ask(self, plan: LabelPlan, model: Oracles, account: Account, aside: str | None = None) -> Measurement:
+        return plan.measure(ChargedLabels(model.labels, account, overhead=aside))
 
 
 @dataclass(frozen=True)
@@ -114,11 +122,11 @@ class ScoreQuestion:
 
     signal: ScoreSignal
 
-    def ask(self, plan: ScorePlan, side: Side, account: Account, aside: str | None = None) -> Measurement:
+    def ask(self, plan: ScorePlan, model: Oracles, account: Account, aside: str | None = None) -> Measurement:
         assert aside is None, "no attack that sees scores asks about anything but its samples"
-        if side.model.scores is None:
+        if model.scores is None:
             raise InvalidInput("a score attack needs an oracle with ask_scores, this one answers with labels only")
-        return plan.measure(ChargedScores(side.model.scores, account))
+        return plan.measure(ChargedScores(model.scores, account))
 
 
 Question = LabelQuestion | ScoreQuestion
@@ -139,13 +147,19 @@ class Asking:
         seed: Fixes every draw.
         watch: Is told of progress.
         store: Keeps finished measurements of models with an identity; None keeps nothing.
+        executor: Measures the attacker's own networks.
+        chunk: Samples of a piece.
     """
 
     seed: int
     watch: Watch
     store: Store | None = None
+    executor: Executor = field(default_factory=Local)
+    chunk: int = CHUNK
     _plans: dict[tuple[str, Samples, Knowledge], Prepared] = field(default_factory=dict)
     _answers: dict[tuple[Side, str, str], Answer] = field(default_factory=dict)
+    _chunks: dict[Side, tuple[Side, ...]] = field(default_factory=dict)
+    _cut: dict[tuple[Samples, Knowledge], tuple[tuple[Samples, Knowledge], ...]] = field(default_factory=dict)
 
     def prepared(self, question: Question, side: Side) -> Prepared:
         """The question's plan for the side's samples; one plan serves all models asked about them."""
@@ -153,7 +167,7 @@ class Asking:
         if key not in self._plans:
             started = time.perf_counter()
             with _rows_counted(side.knowledge) as rows:
-                plan = question.signal.prepare(side.samples, side.knowledge, self.seed)
+                plan = chunks.prepared(question.signal, side.samples, side.knowledge, self.seed, size=self.chunk)
             self._plans[key] = Prepared(plan, rows(), time.perf_counter() - started)
         return self._plans[key]
 
@@ -177,46 +191,136 @@ class Asking:
             beliefs: Make a sequential plan ask less; other plans do without.
             aside: The overhead that pays where the side's samples are nobody's; None where they are asked about.
         """
+        account = account or Account()
+        parts = self._cuts(question, side)
+        told = [None if beliefs is None else chunks.cut_beliefs(beliefs, part) for part in parts]
+        sides = self._parts(side, parts)
+        missing = [
+            number
+            for number, (part, expected) in enumerate(zip(sides, told, strict=True))
+            if self._kept(question, part, expected) is None
+        ]
+        if missing:
+            plan = self.prepared(question, side).plan
+            if beliefs is not None and isinstance(plan, SequentialParts):
+                plan = plan.believing(beliefs)
+            rows = sum(len(sides[number].samples) for number in missing)
+            self.watch.stage(title, plan.queries[1] * rows, "queries")
+            for number in missing:
+                model, ids = side.model, sides[number].samples.ids
+                answer = _asked(question, plan.plans[number], model, ids, account, aside)
+                self._keep(question, sides[number], told[number], answer)
+        return _joined([self._kept(question, part, each) for part, each in zip(sides, told, strict=True)])
+
+    def answers(
+        self, question: Question, sides: Sequence[Side], title: str, *, account: Callable[[], Account]
+    ) -> list[Answer]:
+        """What the question finds on several of the attacker's own models, asked about the same samples.
+
+        Networks are measured by the executor; all else is asked from here, each model on an account of its own.
+        """
+        self._measure_elsewhere(question, sides, title)
+        named = [f"{title} {number + 1} of {len(sides)}" if len(sides) > 1 else title for number in range(len(sides))]
+        return [self.answer(question, side, name, account=account()) for side, name in zip(sides, named, strict=True)]
+
+    def _measure_elsewhere(self, question: Question, sides: Sequence[Side], title: str) -> None:
+        """Has the executor measure what is missing of networks, as far as it can be sent."""
+        able = [side for side in sides if side.model.network is not None and side.model.identity is not None]
+        if not able or chunks.is_whole(question.signal) or any(one.samples is not able[0].samples for one in able):
+            return
+        samples, device = able[0].samples, self.executor.device(able[0].samples.device)
+        if device.type != "cpu" and not self.executor.elsewhere:
+            return  # Processes that share one GPU gain nothing.
+        parts = self._cuts(question, able[0])
+        pieces = [
+            (model, number, part)
+            for model, side in enumerate(able)
+            for number, part in enumerate(self._parts(side, parts))
+            if self._kept(question, part, None, device) is None
+        ]
+        if not pieces:
+            return
+        plan, first = self.prepared(question, able[0]).plan, able[0].model.torch_model
+        networks = tuple(side.model.network for side in able if side.model.network is not None)
+        if first is None or not len(samples) or not sendable((question, plan.plans[0], networks[0])):
+            return
+        common = Measuring(
+            networks=networks,
+            plans=plan.plans,
+            ids=tuple(samples.ids[part] for part in parts),
+            question=question,
+            device=device,
+            batch=first.probe(samples.inputs[:1]),
+        )
+        most = plan.queries[1] * sum(len(part.samples) for _, _, part in pieces)
+        self.watch.stage(f"{title}s" if len(sides) > 1 else title, most, "queries")
+        items = [(model, number) for model, number, _ in pieces]
+        for place, payload in self.executor.run(measure, common, items):
+            answer = _read(payload)
+            self._keep(question, pieces[place][2], None, answer, device, payload)
+            self.watch.advance(int(answer.measured.queries.sum()))
+
+    def _cuts(self, question: Question, side: Side) -> tuple[slice, ...]:
+        size = max(1, len(side.samples)) if chunks.is_whole(question.signal) else self.chunk
+        return chunks.cuts(len(side.samples), size)
+
+    def _parts(self, side: Side, parts: tuple[slice, ...]) -> tuple[Side, ...]:
+        """The chunks of a side; of one chunk, the side itself."""
+        if len(parts) == 1:
+            return (side,)
+        key = (side.samples, side.knowledge)
+        if key not in self._cut:
+            self._cut[key] = tuple(
+                (side.samples.take(part), chunks.cut_knowledge(side.knowledge, part)) for part in parts
+            )
+        if side not in self._chunks:
+            self._chunks[side] = tuple(
+                Side(model=side.model, samples=samples, inside=side.inside[part], knowledge=knowledge)
+                for part, (samples, knowledge) in zip(parts, self._cut[key], strict=True)
+            )
+        return self._chunks[side]
+
+    def _kept(
+        self, question: Question, side: Side, beliefs: Beliefs | None, device: torch.device | None = None
+    ) -> Answer | None:
+        """What is known already of one chunk."""
         told = "" if beliefs is None else _digest(beliefs)
         key = (side, repr(question.signal), told)
-        if key in self._answers:
-            return self._answers[key]
-        spec = self._spec(question, side, told)
-        kept = None if spec is None or self.store is None else self.store.load(spec)
-        if kept is not None:
-            self._answers[key] = _read(kept)
-        else:
-            self._answers[key] = self._asked(question, side, title, account or Account(), beliefs, aside)
-            if spec is not None and self.store is not None:
-                self.store.save(spec, _written(self._answers[key]))
+        if key not in self._answers:
+            spec = self._spec(question, side, told, device)
+            payload = None if spec is None or self.store is None else self.store.load(spec)
+            if payload is None:
+                return None
+            self._answers[key] = _read(payload)
         return self._answers[key]
 
-    def _asked(
+    def _keep(
         self,
         question: Question,
         side: Side,
-        title: str,
-        account: Account,
         beliefs: Beliefs | None,
-        aside: str | None,
-    ) -> Answer:
-        plan = self.prepared(question, side).plan
-        if beliefs is not None and isinstance(plan, SequentialPlan):
-            plan = plan.believing(beliefs)
-        self.watch.stage(title, plan.queries[1] * len(side.samples), "queries")
-        started = time.perf_counter()
-        # A signal's own plan suits its question.
-        found = question.ask(plan, side, account, aside)  # type: ignore[arg-type]
-        measured = Measurement(*(part.cpu() for part in found))
-        if aside is None:
-            assert torch.equal(measured.queries, account.spent(side.samples.ids)), "a plan must report what it asked"
-        return Answer(measured, time.perf_counter() - started, dict(account.overhead))
+        answer: Answer,
+        device: torch.device | None = None,
+        payload: bytes | None = None,
+    ) -> None:
+        told = "" if beliefs is None else _digest(beliefs)
+        self._answers[side, repr(question.signal), told] = answer
+        spec = self._spec(question, side, told, device)
+        if spec is not None and self.store is not None:
+            self.store.save(spec, _written(answer) if payload is None else payload)
 
-    def _spec(self, question: Question, side: Side, beliefs: str) -> dict[str, JSON] | None:
-        """Everything a measurement depends on, or None where the model cannot be told from others."""
+    def _spec(
+        self, question: Question, side: Side, beliefs: str, device: torch.device | None
+    ) -> dict[str, JSON] | None:
+        """Everything a measurement depends on, or None where the model cannot be told from others.
+
+        `device` is where the model runs if that is not where its side's is.
+        """
         identity = side.model.identity
-        if self.store is None or identity is None:
+        if self.store is None or identity is None or ADDRESS in repr(question.signal):
             return None
+        if device is not None:
+            identity = {**identity, "device": str(device)}
         population, shadows = side.knowledge.population, side.knowledge.shadows
         return {
             "kind": "measurement",
@@ -227,11 +331,63 @@ class Asking:
             "beliefs": beliefs,
             "seed": self.seed,
             "domain": repr(side.samples.domain),
-            "samples": _content(side.samples),
-            "population": None if population is None else _content(population),
-            "crafters": [_weights(one) for one in (*side.knowledge.crafters, *side.knowledge.second)],
-            "shadows": None if shadows is None else [_weights(one) for one in shadows.models],
+            "samples": content_of(side.samples),
+            "population": None if population is None else content_of(population),
+            "crafters": [weights_of(one) for one in (*side.knowledge.crafters, *side.knowledge.second)],
+            "shadows": None if shadows is None else [weights_of(one) for one in shadows.models],
         }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Measuring:
+    """What the measurements of several networks by one question share; see `measure`.
+
+    Attributes:
+        networks: Who is asked.
+        plans: What, for each chunk of the samples.
+        ids: The samples' ids, for each chunk.
+        question: How.
+        device: Where the networks run.
+        batch: Rows of a forward pass.
+    """
+
+    networks: tuple[nn.Module, ...]
+    plans: tuple[LabelPlan | ScorePlan, ...]
+    ids: tuple[Tensor, ...]
+    question: Question
+    device: torch.device
+    batch: int
+
+
+def measure(common: Measuring, item: tuple[int, int]) -> bytes:
+    """A piece: network item[0] on chunk item[1], as `Asking` keeps it."""
+    number, part = item
+    network = TorchScores(common.networks[number], device=common.device, batch_size=common.batch)
+    model = Oracles(labels=network, scores=network, torch_model=network)
+    return _written(_asked(common.question, common.plans[part], model, common.ids[part], Account(), None))
+
+
+def _asked(
+    question: Question, plan: LabelPlan | ScorePlan, model: Oracles, ids: Tensor, account: Account, aside: str | None
+) -> Answer:
+    before, started = Counter(account.overhead), time.perf_counter()
+    # A signal's own plan suits its question.
+    measured = question.ask(plan, model, account, aside)  # type: ignore[arg-type]
+    measured = Measurement(*(part.cpu() for part in measured))
+    if aside is None:
+        assert torch.equal(measured.queries, account.spent(ids)), "a plan must report what it asked"
+    return Answer(measured, time.perf_counter() - started, dict(Counter(account.overhead) - before))
+
+
+def _joined(answers: Sequence[Answer | None]) -> Answer:
+    """The answers about consecutive chunks as one."""
+    found = [answer for answer in answers if answer is not None]
+    assert len(found) == len(answers), "every chunk has been asked about"
+    if len(found) == 1:
+        return found[0]
+    overhead = sum((Counter(answer.overhead) for answer in found), Counter[str]())
+    measured = chunks.joined(answer.measured for answer in found)
+    return Answer(measured, sum(answer.seconds for answer in found), dict(overhead))
 
 
 @contextmanager
@@ -252,14 +408,17 @@ def _rows_counted(knowledge: Knowledge) -> Iterator[Callable[[], int]]:
             hook.remove()
 
 
+ADDRESS = " at 0x"  # What a thing without a description of its own is described by: nothing another run could know.
 _SEEN: dict[int, tuple[object, str]] = {}  # Hashes of large things, which live as long as a run and never change.
 
 
-def _content(samples: Samples) -> str:
+def content_of(samples: Samples) -> str:
+    """`content_hash`, computed once a run."""
     return _once(samples, lambda: content_hash(samples))
 
 
-def _weights(model: nn.Module) -> str:
+def weights_of(model: nn.Module) -> str:
+    """`weights_hash`, computed once a run."""
     return _once(model, lambda: weights_hash(model))
 
 

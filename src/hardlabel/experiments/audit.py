@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pandas as pd
 import torch
@@ -11,8 +11,10 @@ from sklearn.base import BaseEstimator
 from hardlabel.attacks import Attack, Need
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain
-from hardlabel.experiments import evaluate
+from hardlabel.experiments import evaluate, plan, runs
+from hardlabel.experiments import scores as scores_of
 from hardlabel.experiments.asking import Asking, Side
+from hardlabel.experiments.batches import settled
 from hardlabel.experiments.case import MOST_ATTACKED, SHADOWS, Case, Oracles, Terms, count_classes
 from hardlabel.experiments.config import AuditConfig
 from hardlabel.experiments.environment import environment_of
@@ -30,7 +32,8 @@ from hardlabel.experiments.record import (
     refuse_other_run,
 )
 from hardlabel.experiments.shadow import labelled_by_target
-from hardlabel.experiments.training import case_of_config
+from hardlabel.experiments.training import Ground, case_of_config, ground_of
+from hardlabel.experiments.work import USUAL, Work
 from hardlabel.metrics import blind, intervals
 from hardlabel.models.train import Recipe
 from hardlabel.oracles.budget import Account
@@ -60,6 +63,7 @@ def audit(
     name: str | None = None,
     store: Store | None = None,
     watch: Watch = SILENT,
+    work: Work = USUAL,
 ) -> AuditRecord:
     """Audits a trained model with every attack that suits it.
 
@@ -90,8 +94,9 @@ def audit(
         name: What tells this target from others in a store; needed with a store where the target is no torch
             module, whose weights tell it. The same name must mean the same model.
         store: Keeps the answers to every finished attack, so that an audit that broke off (a dead server, Ctrl-C)
-            does not ask for them again. The attack under way when it broke off starts anew.
+            does not ask for them again. Of the attack under way, the samples asked about in one piece start anew.
         watch: Is told of progress.
+        work: Where the attacker's own models are trained and measured, and in pieces of which size.
 
     Returns:
         The record, in memory; `record.save(folder)` keeps it and `hardlabel.write_report` draws it.
@@ -140,23 +145,50 @@ def audit(
     }
     # Foreign oracles are asked from the CPU; only a torch model's samples move to its device.
     home = where if oracles.torch_model is not None else torch.device("cpu")
-    return run(case, terms, device=home, watch=watch, config=config, store=store, started=started)
+    asking = Asking(seed=seed, watch=watch, store=store, executor=work.executor, chunk=work.chunk)
+    return run(case, terms, device=home, asking=asking, config=config, started=started)
 
 
-def audit_config(config: AuditConfig, *, store: Store | None, watch: Watch = SILENT) -> AuditRecord:
+def audit_config(config: AuditConfig, *, store: Store | None, watch: Watch = SILENT, work: Work = USUAL) -> AuditRecord:
     """Trains a target and a shadow model as `config` says, audits the target, and keeps the record in its folder.
 
-    The folder is tried, and refused if it holds another audit, before anything is trained.
+    The folder is tried, and refused if it holds another audit or another process holds it, before anything is trained.
 
     Args:
         config: The settings; `out` must be set.
         store: Keeps models and measurements, so that what is finished is never done again; None keeps nothing.
         watch: Is told of progress.
+        work: Where the work is done, and in pieces of which size.
 
     Raises:
         InvalidInput: A setting breaks a rule; raised before any training or query.
     """
     started = time.perf_counter()
+    terms, ground, settings, kept = _grounded(config, store, watch)
+    assert config.out is not None
+    if watch is not SILENT:
+        watch.say(str(plan.of_audit(ground, work=work, folder=config.out)))
+    device = ground.trainer.device
+    with runs.begun(config.out, settings, store=kept):
+        case = case_of_config(ground, device=device, watch=watch)
+        asking = Asking(seed=terms.seed, watch=watch, store=kept, executor=work.executor, chunk=work.chunk)
+        resolved = {**settings, **case.settings}
+        return run(case, terms, device=device, asking=asking, config=resolved, started=started).save(config.out)
+
+
+def plan_config(config: AuditConfig, *, store: Store | None, watch: Watch = SILENT, work: Work = USUAL) -> plan.Plan:
+    """What `audit_config` would do; loads the data, trains nothing, writes nothing.
+
+    Raises:
+        InvalidInput: See `audit_config`.
+    """
+    ground = _grounded(config, store, watch)[1]
+    return plan.of_audit(ground, work=work, folder=config.out)
+
+
+def _grounded(
+    config: AuditConfig, store: Store | None, watch: Watch
+) -> tuple[Terms, Ground, dict[str, object], Store | None]:
     if config.out is None:
         raise InvalidInput("out must name the run folder, got None")
     device = resolve_device(config.device)
@@ -169,11 +201,8 @@ def audit_config(config: AuditConfig, *, store: Store | None, watch: Watch = SIL
         networks=config.networks,
         seed=config.seed,
     )
-    case = case_of_config(config, terms, device=device, store=store, watch=watch)
-    record = run(
-        case, terms, device=device, watch=watch, config={**settings, **case.settings}, store=store, started=started
-    )
-    return record.save(config.out)
+    kept = runs.journaled(config.out, store, watch)
+    return terms, ground_of(config, terms, device=device, store=kept, watch=watch), settings, kept
 
 
 def run(
@@ -181,38 +210,39 @@ def run(
     terms: Terms,
     *,
     device: torch.device,
-    watch: Watch,
+    asking: Asking,
     config: dict[str, object],
     started: float,
-    store: Store | None = None,
 ) -> AuditRecord:
     """Plays every attack on a case and writes down what came of it; `started` is when the clock began."""
+    watch, store = asking.watch, asking.store
     missing = dict(case.missing)
     if case.target.scores is None:
         missing[Need.SCORES] = "the target answers with labels only"
     picked = terms.chosen(case.members.domain, missing=missing, attacked=len(case.members) + len(case.nonmembers))
     rows, left_out = picked.rows, picked.left_out
+    [target] = settled([case.target], case.members.inputs[:1].to(device), store)
+    case = replace(case, target=target)
     classes = count_classes(case, device)
     attacker = Account(on_spent=watch.advance)  # What the attacker asks about no sample under attack.
     case = labelled_by_target(case, attacker, device=device, store=store, watch=watch)
-    owned = owned_by(case, rows, terms, classes=classes, device=device, watch=watch)
-    target = owned.target
+    owned = owned_by(case, rows, terms, classes=classes, device=device, asking=asking)
     game = Game(
-        target=target,
+        target=owned.target,
         shadow=owned.shadow,
         references=owned.references,
         budget=terms.budget,
-        asking=Asking(seed=terms.seed, watch=watch, store=store),
+        asking=asking,
     )
 
-    member, labels = target.inside.numpy(), target.samples.labels.cpu().numpy()
+    member, labels = game.target.inside.numpy(), game.target.samples.labels.cpu().numpy()
     right = game.right().numpy()
     results, frames = [], []
     for attack in rows:
         if (why := owned.lacks(attack) or game.lacks(attack)) is not None:
             left_out[attack.name] = why
             continue
-        played = game.play(attack)
+        played = scores_of.played(game, attack)
         result = evaluate.result(
             attack,
             played,
@@ -225,7 +255,7 @@ def run(
         )
         watch.say(f"{attack.name}: AUC {result.auc}, {result.queries_per_sample.mean:.4g} queries per sample")
         results.append(result)
-        frames.append(_frame(attack, played, target, case))
+        frames.append(_frame(attack, played, game.target, case))
     watch.stage("blind baseline", 1, "fits")
     blind_auc, blind_method = blind.blind_baseline(case.members, case.nonmembers, seed=terms.seed)
     scores = {result.name: frame["score"].to_numpy() for result, frame in zip(results, frames, strict=True)}
@@ -301,7 +331,7 @@ def _notes(case: Case, terms: Terms, gap_asked: bool) -> list[str]:
         notes.append("The audit itself asked the target once per sample for its accuracy; that is no attack's cost.")
     if case.target.torch_model is not None:
         notes.append(
-            f"The audit itself sent the target {case.target.torch_model.probe_rows} rows to find its best batch "
+            f"The audit itself sent the target {case.target.probed} rows to find its best batch "
             "size; that is no attack's cost."
         )
     return notes

@@ -126,15 +126,19 @@ class Oracles:
         labels: Its labels.
         scores: Its confidence vectors, or None where nobody sees them.
         torch_model: The same as a PyTorch adapter, where it is one.
+        network: The network itself, where it is one: what is sent to other processes.
         name: What tells it from other models, where its weights cannot be seen; None if nobody said.
         weights: A hash of its structure and weights, or of a scikit-learn classifier's state, where they can be seen.
+        probed: Rows that a probe for the best batch size has sent, where it was made by `settled`.
     """
 
     labels: LabelOracle
     scores: ScoreOracle | None
     torch_model: TorchScores | None = None
+    network: nn.Module | None = None
     name: str | None = None
     weights: str | None = None
+    probed: int = 0
 
     @classmethod
     def of(
@@ -152,7 +156,7 @@ class Oracles:
             both = TorchScores(model, device=device)
             # A module that registers no tensor keeps its state where a hash cannot see it.
             weights = weights_hash(model) if model.state_dict() else None
-            return cls(labels=both, scores=both, torch_model=both, name=name, weights=weights)
+            return cls(labels=both, scores=both, torch_model=both, network=model, name=name, weights=weights)
         scores = model if isinstance(model, ScoreOracle) else None
         if isinstance(model, LabelOracle):
             return cls(labels=model, scores=scores, name=name)

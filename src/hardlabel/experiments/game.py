@@ -290,16 +290,11 @@ class Game:
 
         def values(question: Question, sides: Sequence[Side]) -> Tensor:
             nonlocal rows, seconds
-            found = []
-            for number, side in enumerate(sides):
-                which = (
-                    f"reference model {number + 1} of {len(sides)}" if there or len(sides) > 1 else "the shadow model"
-                )
-                answer = self.asking.answer(question, side, f"{attack.name} on {which}", account=self._account())
-                rows += int(answer.measured.queries.sum()) + sum(answer.overhead.values())
-                seconds += answer.seconds
-                found.append(answer.measured.values)
-            return torch.stack(found)
+            which = "reference model" if there or len(sides) > 1 else "the shadow model"
+            answers = self.asking.answers(question, sides, f"{attack.name} on {which}", account=self._account)
+            rows += sum(int(one.measured.queries.sum()) + sum(one.overhead.values()) for one in answers)
+            seconds += sum(one.seconds for one in answers)
+            return torch.stack([one.measured.values for one in answers])
 
         alone = there is None or not there.pool_sides or not wants_pool(attack.calibration, len(sides[0].samples))
         groups = [sides] if there is None or alone else [sides, there.pool_sides]

@@ -10,10 +10,10 @@ from torch import nn
 from hardlabel.attacks import Attack, Need, ScoreAttack
 from hardlabel.calibrations.base import wants_pool
 from hardlabel.data.samples import Samples, concatenate
-from hardlabel.experiments.asking import Side
+from hardlabel.experiments.asking import Asking, Side
+from hardlabel.experiments.batches import settled
 from hardlabel.experiments.case import Case, CraftingPlan, Oracles, ShadowPlan, Terms
 from hardlabel.experiments.game import ReferenceSides
-from hardlabel.experiments.progress import Watch
 from hardlabel.experiments.record import ReferenceModels, Shadow
 from hardlabel.experiments.references import Crafters, craftable, crafters_of, facts, sides_of, trained_references
 from hardlabel.experiments.shadow import shadow_of
@@ -54,13 +54,14 @@ class Owned:
 
 
 def owned_by(
-    case: Case, rows: Sequence[Attack], terms: Terms, *, classes: int, device: torch.device, watch: Watch
+    case: Case, rows: Sequence[Attack], terms: Terms, *, classes: int, device: torch.device, asking: Asking
 ) -> Owned:
     """Trains what the attacks need, or finds it in the store; `classes` are those of the task."""
+    watch = asking.watch
     needs = {need for row in rows for need in row.required}
     wants_references = Need.REFERENCES in needs or Need.GRADIENTS in needs
     plan = case.references if wants_references else None
-    made = [] if plan is None else trained_references(plan, watch)
+    made = [] if plan is None else trained_references(plan, watch, asking.executor)
     crafters = Crafters()
     if needs & {Need.CRAFTERS, Need.SURROGATE}:
         crafters = crafters_of(case.crafting, watch)
@@ -71,12 +72,11 @@ def owned_by(
     shadow = None
     if case.shadow is not None and any(row.learns_on_shadow for row in rows):
         searched = Knowledge(population=searched_population(case, device))
-        shadow = shadow_of(
-            case.shadow, knowledge=searched, seed=terms.seed, classes=classes, device=device, watch=watch
-        )
+        shadow = shadow_of(case.shadow, knowledge=searched, classes=classes, device=device, asking=asking)
     references = reference_facts = None
     if plan is not None:
         models = [Oracles.of(one.model, device, role="trainer's model", classes=classes) for one in made]
+        models = settled(models, target.samples.inputs[:1], asking.store)
         with_pool = any(wants_pool(row.calibration, len(target.samples)) for row in rows if row.calibration.per_sample)
         references = sides_of(plan, models, target.samples, knowledge, with_pool=with_pool)
         reference_facts = facts(plan, made, references.sides).model_copy(

@@ -20,8 +20,10 @@ from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples, concatenate
 from hardlabel.data.split import equal_sizes, split
-from hardlabel.experiments import evaluate
+from hardlabel.experiments import evaluate, plan, runs
+from hardlabel.experiments import scores as scores_of
 from hardlabel.experiments.asking import Asking, Side
+from hardlabel.experiments.batches import settled
 from hardlabel.experiments.case import (
     FEWEST_SHADOW,
     MOST_ATTACKED,
@@ -45,6 +47,7 @@ from hardlabel.experiments.record import Choice, LeftOut, refuse_other_run
 from hardlabel.experiments.references import accuracies, craftable, crafters_of, sides_of, trained_references
 from hardlabel.experiments.shadow import shadow_of
 from hardlabel.experiments.training import at_most, crafting_of, loaded, pool_of, recipe_of
+from hardlabel.experiments.work import USUAL, Work
 from hardlabel.models import shadows as shadow_models
 from hardlabel.models.train import Recipe
 from hardlabel.models.trainers import Made, RecipeTrainer
@@ -90,6 +93,7 @@ def audit_recipe(
     name: str | None = None,
     store: Store | None = None,
     watch: Watch = SILENT,
+    work: Work = USUAL,
 ) -> RecipeRecord:
     """Audits a way of training instead of one model.
 
@@ -111,6 +115,7 @@ def audit_recipe(
         name: What tells this trainer from others in a store, where it is a function.
         store: Keeps models and measurements.
         watch: Is told of progress.
+        work: Where the work is done, and in pieces of which size.
 
     Raises:
         InvalidInput: An argument breaks a rule; raised before any training.
@@ -153,11 +158,12 @@ def audit_recipe(
     )
     config: dict[str, object] = {"train_size": size, "repeats": repeats, "shadows": shadows, "attacked": attacked}
     config |= {"budget": budget, "seed": seed, "device": device, "name": name}
-    return play_recipe(case, terms, device=where, store=store, watch=watch, config=config, started=started)
+    asking = Asking(seed=seed, watch=watch, store=store, executor=work.executor, chunk=work.chunk)
+    return play_recipe(case, terms, device=where, asking=asking, config=config, started=started)
 
 
 def audit_recipe_config(
-    config: AuditConfig, *, repeats: int, store: Store | None, watch: Watch = SILENT
+    config: AuditConfig, *, repeats: int, store: Store | None, watch: Watch = SILENT, work: Work = USUAL
 ) -> RecipeRecord:
     """Audits the recipe a configuration describes, and keeps the record in its folder; see `audit_recipe`.
 
@@ -165,6 +171,32 @@ def audit_recipe_config(
         InvalidInput: A setting breaks a rule; raised before any training.
     """
     started = time.perf_counter()
+    terms, case, settings, kept = _grounded(config, repeats, store, watch)
+    assert config.out is not None
+    if watch is not SILENT:
+        watch.say(str(_plan_of(case, terms, work, config)))
+    with runs.begun(config.out, settings, store=kept):
+        asking = Asking(seed=terms.seed, watch=watch, store=kept, executor=work.executor, chunk=work.chunk)
+        device = resolve_device(config.device)
+        record = play_recipe(case, terms, device=device, asking=asking, config=settings, started=started)
+        return record.save(config.out)
+
+
+def plan_recipe_config(
+    config: AuditConfig, *, repeats: int, store: Store | None, watch: Watch = SILENT, work: Work = USUAL
+) -> plan.Plan:
+    """What `audit_recipe_config` would do; loads the data, trains nothing, writes nothing.
+
+    Raises:
+        InvalidInput: See `audit_recipe_config`.
+    """
+    terms, case, _, _ = _grounded(config, repeats, store, watch)
+    return _plan_of(case, terms, work, config)
+
+
+def _grounded(
+    config: AuditConfig, repeats: int, store: Store | None, watch: Watch
+) -> tuple[Terms, RecipeCase, dict[str, object], Store | None]:
     if config.out is None:
         raise InvalidInput("out must name the run folder, got None")
     device = resolve_device(config.device)
@@ -178,9 +210,22 @@ def audit_recipe_config(
         networks=config.networks,
         seed=config.seed,
     )
-    case = case_of_recipe(config, repeats=repeats, device=device, store=store, watch=watch)
-    record = play_recipe(case, terms, device=device, store=store, watch=watch, config=settings, started=started)
-    return record.save(config.out)
+    kept = runs.journaled(config.out, store, watch)
+    return terms, case_of_recipe(config, repeats=repeats, device=device, store=kept, watch=watch), settings, kept
+
+
+def _plan_of(case: RecipeCase, terms: Terms, work: Work, config: AuditConfig) -> plan.Plan:
+    rows = terms.chosen(case.attacked.domain, missing=case.missing, attacked=len(case.attacked) * case.targets).rows
+    return plan.of_recipe(
+        case.plan,
+        rows,
+        attacked=len(case.attacked),
+        targets=case.targets,
+        shadow=case.shadow,
+        budget=terms.budget,
+        work=work,
+        folder=config.out,
+    )
 
 
 def check_repeats(repeats: int, shadows: int) -> None:
@@ -198,7 +243,7 @@ def case_of_recipe(
     config: AuditConfig, *, repeats: int, device: torch.device, store: Store | None, watch: Watch
 ) -> RecipeCase:
     """Loads and splits the data as an audit of one model does; the pool is its members and non-members."""
-    data = loaded(config, watch)
+    data = loaded(config, watch, store)
     recipe = recipe_of(config, data.samples.domain)
     parts = split(data.samples, equal_sizes(len(data.samples), config.size), seed=config.seed)
     checks.at_least(FEWEST_SHADOW, size=len(parts.shadow_members))
@@ -261,8 +306,8 @@ class Table:
         others = [number for number in range(len(self.sides)) if number not in (target, target ^ 1)]
         side = self.sides[target]
         if crafted:
-            plan = self.case.plan
-            there = craftable(plan.pool, plan.inside[others], [self.made[one] for one in others], side.samples)
+            own = self.case.plan
+            there = craftable(own.pool, own.inside[others], [self.made[one] for one in others], side.samples)
             side = replace(side, knowledge=replace(side.knowledge, shadows=there))
         references = ReferenceSides(
             sides=tuple(self.sides[one] for one in others),
@@ -273,20 +318,22 @@ class Table:
         return Game(target=side, shadow=self.shadow, references=references, budget=budget, asking=asking)
 
 
-def seated(case: RecipeCase, rows: Sequence[Attack], *, seed: int, device: torch.device, watch: Watch) -> Table:
+def seated(case: RecipeCase, rows: Sequence[Attack], *, device: torch.device, asking: Asking) -> Table:
     """Trains every model of the case, or finds it in the store."""
-    made = trained_references(case.plan, watch)
+    watch = asking.watch
+    made = trained_references(case.plan, watch, asking.executor)
     crafters = crafters_of(case.crafting, watch)
     samples = case.attacked.to(device)
     knowledge = knowledge_of(case, crafters=crafters, shadows=None, device=device)
     classes = max(2, 1 + max(int(part.labels.max()) for part in (case.plan.pool, case.own) if part is not None))
     models = [Oracles.of(one.model, device, role="trainer's model", classes=classes) for one in made]
+    models = settled(models, samples.inputs[:1], asking.store)
     with_pool = any(wants_pool(row.calibration, len(samples)) for row in rows if row.calibration.per_sample)
     sides = sides_of(case.plan, models, samples, knowledge, with_pool=with_pool)
     shadow = None
     if case.shadow is not None and any(row.learns_on_shadow for row in rows):
         searched = type(knowledge)(population=searched_population(case, device))
-        shadow = shadow_of(case.shadow, knowledge=searched, seed=seed, classes=classes, device=device, watch=watch)[1]
+        shadow = shadow_of(case.shadow, knowledge=searched, classes=classes, device=device, asking=asking)[1]
     return Table(sides=sides.sides, pool_sides=sides.pool_sides, shadow=shadow, made=made, case=case)
 
 
@@ -295,15 +342,14 @@ def play_recipe(
     terms: Terms,
     *,
     device: torch.device,
-    store: Store | None,
-    watch: Watch,
+    asking: Asking,
     config: dict[str, object],
     started: float,
 ) -> RecipeRecord:
     """Plays every attack on every target and writes down what came of it."""
+    watch = asking.watch
     picked = terms.chosen(case.attacked.domain, missing=case.missing, attacked=len(case.attacked) * case.targets)
-    table = seated(case, picked.rows, seed=terms.seed, device=device, watch=watch)
-    asking = Asking(seed=terms.seed, watch=watch, store=store)
+    table = seated(case, picked.rows, device=device, asking=asking)
     numbers = turns(len(table.sides))[: case.targets]
     inside = torch.stack([table.sides[one].inside for one in numbers])
     results, frames, scores = [], [], {}
@@ -316,7 +362,7 @@ def play_recipe(
         if why is not None:
             picked.left_out[attack.name] = why
             continue
-        played = [game.play(attack) for game in games]
+        played = [scores_of.played(game, attack) for game in games]
         result = evaluate.recipe_result(attack, played, inside=inside.numpy(), seed=terms.seed)
         watch.say(f"{attack.name}: AUC {result.auc}, {result.queries_per_sample.mean:.4g} queries per sample")
         results.append(result)
@@ -324,14 +370,14 @@ def play_recipe(
         frames += [
             _frame(attack, one, number, table.sides[number]) for one, number in zip(played, numbers, strict=True)
         ]
-    plan, told = case.plan, accuracies(table.sides)
+    own, told = case.plan, accuracies(table.sides)
     return RecipeRecord(
         results=RecipeResults(
             data=case.data,
             domain=case.attacked.domain.kind,
             samples=len(case.attacked),
-            train_size=int(plan.inside[0].sum()),
-            description=plan.trainer.description,
+            train_size=int(own.inside[0].sum()),
+            description=own.trainer.description,
             budget=terms.budget,
             references=len(table.sides) - 2,
             training_seconds=sum(one.seconds for one in table.made),

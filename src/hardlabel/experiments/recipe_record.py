@@ -3,6 +3,7 @@
 A run folder holds `config.yaml`, `scores.parquet` (one row per attack, target and sample) and `recipe.json`.
 """
 
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,9 +23,10 @@ from hardlabel.experiments.record import (
     Part,
     Queries,
     check_writable,
-    write_whole,
+    refuse_format,
 )
 from hardlabel.metrics.estimate import Estimate
+from hardlabel.store import write_whole
 
 FORMAT = 1
 RECIPE = "recipe.json"
@@ -169,13 +171,17 @@ def load_recipe(folder: str | Path) -> RecipeRecord:
     """Reads a run folder of `audit_recipe` back.
 
     Raises:
-        InvalidInput: A file is missing or damaged.
+        InvalidInput: A file is missing or damaged, or the record has another format.
     """
     folder = Path(folder)
     try:
-        results = RecipeResults.model_validate_json((folder / RECIPE).read_text())
+        text = (folder / RECIPE).read_text()
+        refuse_format(folder, json.loads(text).get("format", 1), (FORMAT,))
+        results = RecipeResults.model_validate_json(text)
         scores = pd.read_parquet(folder / SCORES)
         config = yaml.safe_load((folder / CONFIG).read_text())
+    except InvalidInput:
+        raise
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidInput(f"run {str(folder)!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error

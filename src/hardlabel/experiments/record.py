@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hardlabel.checks import InvalidInput
 from hardlabel.metrics.estimate import Estimate
+from hardlabel.store import write_whole
 
 FORMAT = 2  # Raised when results.json changes in a way that readers must know of.
+READABLE = (1, 2)  # Format 1 knew no reference models and no ladder, and is read as a record without them.
 CONFIG, SCORES, RESULTS, REPORT = "config.yaml", "scores.parquet", "results.json", "report.html"
 FPRS = (0.1, 0.01, 0.001)  # False-positive rates at which TPR is reported.
 
@@ -323,14 +325,27 @@ def load(folder: str | Path) -> AuditRecord:
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InvalidInput(f"run {str(folder)!r} must hold whole {RESULTS}, {CONFIG} and {SCORES}: {reason}") from error
-    if found != FORMAT:
-        raise InvalidInput(f"run {str(folder)!r} has record format {found}, this version reads format {FORMAT}")
+    refuse_format(folder, found, READABLE)
     try:
         results = Results.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidInput(f"run {str(folder)!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     return AuditRecord(results=results, scores=scores, config=_config(folder), folder=folder)
+
+
+def refuse_format(folder: Path, found: object, readable: tuple[int, ...]) -> None:
+    """Refuses a record whose format this version does not read, and says why.
+
+    Raises:
+        InvalidInput: It does not.
+    """
+    if found in readable:
+        return
+    why = f"this version reads format {' and '.join(map(str, readable))}"
+    if isinstance(found, int) and found > max(readable):
+        why += "; a later version of hardlabel wrote it"
+    raise InvalidInput(f"run {str(folder)!r} has record format {found}, {why}")
 
 
 def refuse_other_run(folder: Path, config: dict[str, object]) -> None:
@@ -376,10 +391,3 @@ def _config(folder: Path) -> dict[str, object]:
     if not isinstance(found, dict):
         raise InvalidInput(f"run {str(folder)!r}: {CONFIG} must map settings to values, got {type(found).__name__}")
     return found
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes beside and renames: the file is there whole or not at all."""
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    beside.write_bytes(content)
-    beside.replace(path)

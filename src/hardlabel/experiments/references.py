@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hardlabel.checks import InvalidInput
 from hardlabel.data.samples import Samples
+from hardlabel.executors import Executor
 from hardlabel.experiments.asking import Side
 from hardlabel.experiments.case import MOST_POOL, CraftingPlan, Oracles, ReferencePlan
 from hardlabel.experiments.game import ReferenceSides
@@ -44,8 +45,8 @@ def crafters_of(plan: CraftingPlan | None, watch: Watch) -> Crafters:
     return Crafters(first=groups[0], second=groups[1], seconds=seconds)
 
 
-def trained_references(plan: ReferencePlan, watch: Watch) -> list[Made]:
-    """The models of the plan, in its order; finished ones are told one by one."""
+def trained_references(plan: ReferencePlan, watch: Watch, executor: Executor | None = None) -> list[Made]:
+    """The models of the plan, in its order, made by the executor; finished ones are told one by one."""
     wanted = shadows.jobs(plan.inside, seed=plan.seed)
     watch.stage(f"training {len(wanted)} reference models", len(wanted), "models")
 
@@ -55,7 +56,7 @@ def trained_references(plan: ReferencePlan, watch: Watch) -> list[Made]:
         ended = f", {made.told}" if made.told else ""
         watch.detail(f"last one: {made.seconds:.3g} s{ended}")
 
-    return shadows.train_all(plan.trainer, plan.pool, wanted, on_done=tell)
+    return shadows.train_all(plan.trainer, plan.pool, wanted, on_done=tell, executor=executor)
 
 
 def sides_of(

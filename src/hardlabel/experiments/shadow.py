@@ -9,7 +9,8 @@ from torch import Tensor
 
 from hardlabel import randomness
 from hardlabel.data.samples import Samples
-from hardlabel.experiments.asking import Side
+from hardlabel.experiments.asking import Asking, Side
+from hardlabel.experiments.batches import settled
 from hardlabel.experiments.case import Case, Oracles, ShadowPlan
 from hardlabel.experiments.progress import Watch, told
 from hardlabel.experiments.record import Shadow
@@ -22,12 +23,14 @@ LABELLING = "labelling the shadow data"
 
 
 def shadow_of(
-    plan: ShadowPlan, *, knowledge: Knowledge, seed: int, classes: int, device: torch.device, watch: Watch
+    plan: ShadowPlan, *, knowledge: Knowledge, classes: int, device: torch.device, asking: Asking
 ) -> tuple[Shadow, Side]:
     """Trains the shadow model; its facts and its side of the game."""
+    seed, watch = asking.seed, asking.watch
     watch.stage("training the shadow model", plan.trainer.epochs or 1, "epochs")
     made = plan.trainer.fit(plan.members, randomness.derive(seed, "shadow model"), told(watch))
     model = Oracles.of(made.model, device, role="trainer's model", classes=classes)
+    [model] = settled([model], plan.members.inputs[:1].to(device), asking.store)
     attacked = plan.members.take(slice(0, plan.attacked))
     side = Side.mixed(model, attacked.to(device), plan.nonmembers.to(device), seed=seed, knowledge=knowledge)
     right = (model.labels.ask(side.samples.inputs, side.samples.ids) == side.samples.labels).cpu()

@@ -1,13 +1,13 @@
 """The case of a model that hardlabel trains itself, as a configuration says."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
 from hardlabel import checks, randomness
 from hardlabel.attacks import Need
 from hardlabel.checks import InvalidInput
-from hardlabel.data import augment, sources
+from hardlabel.data import augment, mapped
 from hardlabel.data.dataset import Dataset
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples, concatenate
@@ -17,6 +17,7 @@ from hardlabel.experiments.case import (
     MOST_ATTACKED,
     MOST_SHADOW,
     Case,
+    Chosen,
     CraftingPlan,
     Oracles,
     ReferencePlan,
@@ -33,15 +34,43 @@ from hardlabel.models.trainers import RecipeTrainer
 from hardlabel.store import Store
 
 
-def case_of_config(
-    config: AuditConfig, terms: Terms, *, device: torch.device, store: Store | None, watch: Watch
-) -> Case:
-    """Loads and splits the data, checks what can be checked, then trains the target or finds it in the store.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ground:
+    """Everything a configuration leads to before anything is trained.
+
+    Attributes:
+        config: The configuration.
+        data: What was loaded.
+        parts: How it was split.
+        trainer: Trains target, shadow model and references.
+        attacked: Members, and non-members, that are attacked.
+        shadow_attacked: The same on the shadow model.
+        missing: What there is none of, and why, in words.
+        picked: The attacks to run.
+    """
+
+    config: AuditConfig
+    data: Dataset
+    parts: Split
+    trainer: RecipeTrainer
+    attacked: int
+    shadow_attacked: int
+    missing: dict[Need, str]
+    picked: Chosen
+
+    @property
+    def target_seed(self) -> int:
+        """The seed of the target's training."""
+        return randomness.derive(self.config.seed, "target")
+
+
+def ground_of(config: AuditConfig, terms: Terms, *, device: torch.device, store: Store | None, watch: Watch) -> Ground:
+    """Loads and splits the data and checks what can be checked; trains nothing.
 
     Raises:
-        InvalidInput: A setting breaks a rule; raised before the training.
+        InvalidInput: A setting breaks a rule.
     """
-    data = loaded(config, watch)
+    data = loaded(config, watch, store)
     recipe = recipe_of(config, data.samples.domain)
     build(recipe.architecture, shape=data.samples.domain.shape, classes=data.classes, seed=0)  # Fits the shape?
     parts = split(data.samples, equal_sizes(len(data.samples), config.size), seed=config.seed)
@@ -55,12 +84,25 @@ def case_of_config(
         needs = (Need.SHADOW, Need.REFERENCES, Need.CRAFTERS, Need.GRADIENTS, Need.SURROGATE)
         missing |= dict.fromkeys(needs, too_few)
     # Can those asked for be run?
-    terms.chosen(data.samples.domain, missing=missing, attacked=2 * attacked)
-    shadow_attacked = at_most("shadow_samples", config.shadow_samples, len(parts.shadow_members), MOST_SHADOW)
+    picked = terms.chosen(data.samples.domain, missing=missing, attacked=2 * attacked)
+    return Ground(
+        config=config,
+        data=data,
+        parts=parts,
+        trainer=RecipeTrainer(recipe=recipe, classes=data.classes, device=device, store=store),
+        attacked=attacked,
+        shadow_attacked=at_most("shadow_samples", config.shadow_samples, len(parts.shadow_members), MOST_SHADOW),
+        missing=missing,
+        picked=picked,
+    )
 
-    trainer = RecipeTrainer(recipe=recipe, classes=data.classes, device=device, store=store)
+
+def case_of_config(ground: Ground, *, device: torch.device, watch: Watch) -> Case:
+    """Trains the target or finds it in the store, and lays out what is to be trained besides."""
+    config, data, parts, trainer, missing = ground.config, ground.data, ground.parts, ground.trainer, ground.missing
+    attacked, shadow_attacked, recipe = ground.attacked, ground.shadow_attacked, ground.trainer.recipe
     watch.stage("training the target", recipe.max_epochs, "epochs")
-    target = trainer.fit(parts.members, randomness.derive(config.seed, "target"), told(watch))
+    target = trainer.fit(parts.members, ground.target_seed, told(watch))
     shadow = references = crafting = None
     if Need.SHADOW not in missing:
         shadow = ShadowPlan(
@@ -101,15 +143,16 @@ def case_of_config(
     )
 
 
-def loaded(config: AuditConfig, watch: Watch) -> Dataset:
-    """The data a configuration names."""
+def loaded(config: AuditConfig, watch: Watch, store: Store | None) -> Dataset:
+    """The data a configuration names; large ones are mapped from a file in the store."""
     watch.stage(f"loading {config.data}", 1, "files")
-    return sources.load(
+    return mapped.load(
         config.data,
         folder=config.folder,
         label=config.label,
         missing=config.missing,
         categorical=config.categorical or None,
+        store=store,
     )
 
 

@@ -33,24 +33,14 @@ def trained(
     version; not by device or threads, which change its rounding only. `on_epoch` is not called for a model
     that was found. Errors: see `train`.
     """
-    found = None if store is None else find(recipe, samples, classes=classes, seed=seed, device=device, store=store)
-    if found is not None:
-        return found
+    spec = None if store is None else spec_of(recipe, samples, classes=classes, seed=seed)
+    kept = None if store is None or spec is None else store.load(spec)
+    if kept is not None:
+        return unpacked(kept, recipe, samples.domain, classes=classes, device=device)
     made = train(recipe, samples, classes=classes, seed=seed, device=device, on_epoch=on_epoch)
-    if store is not None:
-        store.save(_spec(recipe, samples, classes, seed), _packed(made))
+    if store is not None and spec is not None:
+        store.save(spec, packed(made))
     return made
-
-
-def find(
-    recipe: Recipe, samples: Samples, *, classes: int, seed: int, device: torch.device | str = "cpu", store: Store
-) -> Trained | None:
-    """The model `train` would give if `store` has it, else None."""
-    kept = store.load(_spec(recipe, samples, classes, seed))
-    if kept is None:
-        return None
-    model = build(recipe.architecture, shape=samples.domain.shape, classes=classes, seed=seed)
-    return _unpacked(kept, model, samples.domain, torch.device(device))
 
 
 def weights_hash(model: nn.Module) -> str:
@@ -72,7 +62,8 @@ def content_hash(samples: Samples) -> str:
     return content.hexdigest()
 
 
-def _spec(recipe: Recipe, samples: Samples, classes: int, seed: int) -> Spec:
+def spec_of(recipe: Recipe, samples: Samples, *, classes: int, seed: int) -> Spec:
+    """What a model is kept under."""
     return {
         "kind": "model",
         "format": FORMAT,
@@ -85,15 +76,21 @@ def _spec(recipe: Recipe, samples: Samples, classes: int, seed: int) -> Spec:
     }
 
 
-def _packed(made: Trained) -> bytes:
+def packed(made: Trained) -> bytes:
+    """A trained model as a piece."""
     content = io.BytesIO()
     figures = {name: value for name, value in vars(made).items() if name != "model"}
-    torch.save({"weights": made.model.state_dict(), "figures": figures}, content)
+    weights = {name: weight.cpu() for name, weight in made.model.state_dict().items()}
+    torch.save({"weights": weights, "figures": figures}, content)
     return content.getvalue()
 
 
-def _unpacked(kept: bytes, model: nn.Sequential, domain: Domain, device: torch.device) -> Trained:
+def unpacked(
+    kept: bytes, recipe: Recipe, domain: Domain, *, classes: int, device: torch.device | str = "cpu"
+) -> Trained:
+    """The model that `packed` wrote, on `device`."""
     content = torch.load(io.BytesIO(kept), map_location="cpu", weights_only=True)
+    model = build(recipe.architecture, shape=domain.shape, classes=classes, seed=0)  # Its weights are replaced.
     model.load_state_dict(content["weights"])
-    place(model, domain, device)
+    place(model, domain, torch.device(device))
     return Trained(model=model.eval(), **content["figures"])

@@ -5,27 +5,20 @@ one model of every pair; who plays target takes its partner out, and every sampl
 trained on it as ones that were not, whatever its membership in the target.
 """
 
-import contextlib
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
-import joblib
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from hardlabel import allocator, randomness
+from hardlabel import randomness
 from hardlabel.checks import InvalidInput
-from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples
-from hardlabel.models.train import EpochReport
-from hardlabel.models.trainers import Made, RecipeTrainer, Trainer
-from hardlabel.store import Store
+from hardlabel.executors import Executor, Local, sendable
+from hardlabel.models.trainers import Made, Movable, RecipeTrainer, Trainer
 
-Array = NDArray[Any]
 FEWEST, MOST = 2, 256  # Reference models of an audit.
+LONG = 10**6  # Rows through a network in training from which on no first model is tried here alone.
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,24 +86,22 @@ def train_all(
     wanted: Sequence[Job],
     *,
     on_done: Callable[[Progress], None] | None = None,
-    on_epoch: Callable[[EpochReport], None] | None = None,
-    processes: int | None = None,
+    executor: Executor | None = None,
 ) -> list[Made]:
     """The models of all jobs, in their order; each goes to the trainer's store as soon as it is finished.
 
-    Recipes on a CPU are trained by one process per core, each with one thread: small networks gain little from more
-    threads. All else is trained here, one after another.
+    What the executor can spread goes there: recipes on a CPU, each model with the executor's cores (small networks gain
+    little from more threads, and the last model that is missing must round as the others did), and on a cluster
+    whatever can be sent. All else is trained here, one after another.
 
     Args:
         trainer: Fits one model.
         pool: What the jobs' rows mean.
         wanted: The models.
         on_done: Told of each finished model, in the order in which they finish.
-        on_epoch: Told of each epoch of a model that is trained here.
-        processes: How many at once; None for one per core.
+        executor: Where models are trained; None for processes of this machine.
     """
-    if processes is None:
-        processes = joblib.cpu_count()
+    executor = executor or Local()
     found: dict[int, Made] = {}
 
     def done(number: int, made: Made) -> None:
@@ -119,61 +110,53 @@ def train_all(
             on_done(Progress(done=len(found), of=len(wanted), made=made))
 
     missing = dict(enumerate(wanted))
-    if isinstance(trainer, RecipeTrainer) and trainer.device.type == "cpu" and processes > 1:
+    if isinstance(trainer, Movable) and _spreads(trainer, executor):
         for number, job in enumerate(wanted):
-            kept = trainer.find(pool.take(job.rows), job.seed)
+            samples = pool.take(job.rows)
+            spec = trainer.key(samples, job.seed) if trainer.store is not None else None
+            kept = trainer.store.load(spec) if trainer.store is not None and spec is not None else None
             if kept is not None:
                 del missing[number]
-                done(number, kept)
-        if len(missing) > 1:
-            for number, made in _by_processes(trainer, pool, missing, processes):
-                done(number, made)
-            missing = {}
+                done(number, trainer.unpacked(kept, samples))
+        for number, made in _spread(trainer, pool, missing, executor):
+            done(number, made)
+        missing = {}
     for number, job in missing.items():
-        done(number, trainer.fit(pool.take(job.rows), job.seed, on_epoch))
+        done(number, trainer.fit(pool.take(job.rows), job.seed))
     return [found[number] for number in range(len(wanted))]
 
 
-def _by_processes(
-    trainer: RecipeTrainer, pool: Samples, wanted: Mapping[int, Job], processes: int
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Training:
+    """What the trainings of several models share; see `train_one`."""
+
+    trainer: Movable
+    pool: Samples
+
+
+def train_one(common: Training, job: Job) -> bytes:
+    """A piece: one model, as the trainer's store keeps it."""
+    return common.trainer.packed(common.pool.take(job.rows), job.seed)
+
+
+def _spreads(trainer: Movable, executor: Executor) -> bool:
+    if executor.elsewhere:
+        return sendable(trainer.moved(torch.device("cpu")))
+    return isinstance(trainer, RecipeTrainer) and trainer.device.type == "cpu"
+
+
+def _spread(
+    trainer: Movable, pool: Samples, missing: Mapping[int, Job], executor: Executor
 ) -> Iterator[tuple[int, Made]]:
-    """Trains in other processes, into the store, and reads the models back as they come."""
-    with contextlib.ExitStack() as stack:
-        if trainer.store is None:
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
-            trainer = replace(trainer, store=Store(folder))
-        # Arrays of a pool go to the workers as one memory-mapped file, not once per job.
-        inputs, labels, ids = (part.cpu().numpy() for part in (pool.inputs, pool.labels, pool.ids))
-        run = joblib.Parallel(
-            n_jobs=min(processes, len(wanted)), backend="loky", return_as="generator_unordered", batch_size=1
-        )
-        tasks = (
-            joblib.delayed(_train_one)(trainer, inputs, labels, ids, pool.domain, number, job.rows.numpy(), job.seed)
-            for number, job in wanted.items()
-        )
-        for number in run(tasks):
-            job = wanted[number]
-            yield number, trainer.fit(pool.take(job.rows), job.seed)
-
-
-def _train_one(
-    trainer: RecipeTrainer,
-    inputs: Array,
-    labels: Array,
-    ids: Array,
-    domain: Domain,
-    number: int,
-    rows: Array,
-    seed: int,
-) -> int:
-    """In a worker: trains one model into the store, unless it is there."""
-    torch.set_num_threads(1)
-    allocator.keep_memory()
-    samples = Samples(
-        inputs=torch.from_numpy(inputs[rows]),
-        labels=torch.from_numpy(labels[rows]),
-        ids=torch.from_numpy(ids[rows]),
-        domain=domain,
-    )
-    trainer.fit(samples, seed)
-    return number
+    """Trains by the executor, and keeps the models as they come."""
+    here = trainer.device if isinstance(trainer, RecipeTrainer) else torch.device("cpu")
+    common = Training(trainer=trainer.moved(executor.device(here)), pool=pool.to("cpu"))
+    numbers = list(missing)
+    passes = max((len(job.rows) for job in missing.values()), default=0) * (trainer.epochs or LONG)
+    for place, payload in executor.run(train_one, common, list(missing.values()), long=passes >= LONG):
+        number, job = numbers[place], missing[numbers[place]]
+        samples = pool.take(job.rows)
+        spec = trainer.key(samples, job.seed) if trainer.store is not None else None
+        if trainer.store is not None and spec is not None:
+            trainer.store.save(spec, payload)
+        yield number, trainer.unpacked(payload, samples)

@@ -7,12 +7,11 @@ user gives.
 
 import inspect
 import io
-import pickle
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
-from typing import Protocol
+from typing import Protocol, Self, runtime_checkable
 
 import joblib
 import torch
@@ -20,8 +19,9 @@ from sklearn.base import BaseEstimator, clone
 
 from hardlabel.checks import InvalidInput
 from hardlabel.data.samples import Samples
-from hardlabel.models.kept import content_hash, find, trained
-from hardlabel.models.train import EpochReport, Recipe, Trained
+from hardlabel.executors import UNSENDABLE
+from hardlabel.models.kept import content_hash, packed, spec_of, trained, unpacked
+from hardlabel.models.train import EpochReport, Recipe, Trained, train
 from hardlabel.store import Spec, Store
 
 FORMAT = 1  # Raised when the same trainer, data and seed come to mean another model: old ones are not found then.
@@ -59,6 +59,30 @@ class Trainer(Protocol):
 
     def fit(self, samples: Samples, seed: int, on_epoch: Callable[[EpochReport], None] | None = None) -> Made:
         """A model fitted on `samples`, or the one the store kept."""
+        ...
+
+
+@runtime_checkable
+class Movable(Trainer, Protocol):
+    """A trainer whose models can be made in another process: there they are packed, here unpacked and kept."""
+
+    @property
+    def store(self) -> Store | None: ...
+
+    def key(self, samples: Samples, seed: int) -> Spec | None:
+        """What the model is kept under; None where it cannot be told from others."""
+        ...
+
+    def packed(self, samples: Samples, seed: int) -> bytes:
+        """A model fitted on `samples`, as the piece that the store keeps; nothing is kept here."""
+        ...
+
+    def unpacked(self, kept: bytes, samples: Samples) -> Made:
+        """The model of such a piece."""
+        ...
+
+    def moved(self, device: torch.device) -> Self:
+        """The trainer as it is sent elsewhere: without its store, and training on `device` where that is its choice."""
         ...
 
 
@@ -105,12 +129,17 @@ class RecipeTrainer:
         )
         return _of_recipe(made)
 
-    def find(self, samples: Samples, seed: int) -> Made | None:
-        """The model `fit` would give if the store has it, else None."""
-        if self.store is None:
-            return None
-        found = find(self.recipe, samples, classes=self.classes, seed=seed, device=self.device, store=self.store)
-        return None if found is None else _of_recipe(found)
+    def key(self, samples: Samples, seed: int) -> Spec:
+        return spec_of(self.recipe, samples, classes=self.classes, seed=seed)
+
+    def packed(self, samples: Samples, seed: int) -> bytes:
+        return packed(train(self.recipe, samples, classes=self.classes, seed=seed, device=self.device))
+
+    def unpacked(self, kept: bytes, samples: Samples) -> Made:
+        return _of_recipe(unpacked(kept, self.recipe, samples.domain, classes=self.classes, device=self.device))
+
+    def moved(self, device: torch.device) -> "RecipeTrainer":
+        return replace(self, device=device, store=None)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -142,7 +171,10 @@ class EstimatorTrainer:
 
     def fit(self, samples: Samples, seed: int, on_epoch: Callable[[EpochReport], None] | None = None) -> Made:
         del on_epoch  # It has none.
-        spec: Spec = {
+        return _kept(self.key(samples, seed), self.store, lambda: self._fitted(samples, seed))
+
+    def key(self, samples: Samples, seed: int) -> Spec:
+        return {
             "kind": "estimator",
             "format": FORMAT,
             "class": f"{type(self.estimator).__module__}.{type(self.estimator).__qualname__}",
@@ -151,7 +183,17 @@ class EstimatorTrainer:
             "seed": seed,
             "sklearn": metadata.version("scikit-learn"),
         }
-        return _kept(spec, self.store, lambda: self._fitted(samples, seed))
+
+    def packed(self, samples: Samples, seed: int) -> bytes:
+        return _packed(lambda: self._fitted(samples, seed))
+
+    def unpacked(self, kept: bytes, samples: Samples) -> Made:
+        del samples
+        return _unpacked(kept)
+
+    def moved(self, device: torch.device) -> "EstimatorTrainer":
+        del device
+        return replace(self, store=None)
 
     def _fitted(self, samples: Samples, seed: int) -> object:
         fresh = clone(self.estimator)
@@ -196,13 +238,16 @@ class FunctionTrainer:
 
     def fit(self, samples: Samples, seed: int, on_epoch: Callable[[EpochReport], None] | None = None) -> Made:
         del on_epoch  # Nobody tells of them.
-        if self.name is None or self.store is None:
-            return _kept({}, None, lambda: self._called(samples, seed))
+        return _kept(self.key(samples, seed), self.store, lambda: self._called(samples, seed))
+
+    def key(self, samples: Samples, seed: int) -> Spec | None:
+        if self.name is None:
+            return None
         try:
             text = inspect.getsource(self.function)
         except (OSError, TypeError):
             text = ""  # Typed in a console, or a callable object.
-        spec: Spec = {
+        return {
             "kind": "function",
             "format": FORMAT,
             "name": self.name,
@@ -211,7 +256,17 @@ class FunctionTrainer:
             "samples": content_hash(samples),
             "seed": seed,
         }
-        return _kept(spec, self.store, lambda: self._called(samples, seed))
+
+    def packed(self, samples: Samples, seed: int) -> bytes:
+        return _packed(lambda: self._called(samples, seed))
+
+    def unpacked(self, kept: bytes, samples: Samples) -> Made:
+        del samples
+        return _unpacked(kept)
+
+    def moved(self, device: torch.device) -> "FunctionTrainer":
+        del device
+        return replace(self, store=None)
 
     def _called(self, samples: Samples, seed: int) -> object:
         inputs, labels = samples.inputs.cpu(), samples.labels.cpu()
@@ -226,19 +281,33 @@ def _of_recipe(made: Trained) -> Made:
     return Made(model=made.model, seconds=made.seconds, rows=made.rows, told=told)
 
 
-def _kept(spec: Spec, store: Store | None, make: Callable[[], object]) -> Made:
+def _kept(spec: Spec | None, store: Store | None, make: Callable[[], object]) -> Made:
     """The model of `spec` from the store, or made and saved there where it can be pickled."""
-    kept = None if store is None else store.load(spec)
+    kept = None if store is None or spec is None else store.load(spec)
     if kept is not None:
-        content = torch.load(io.BytesIO(kept), map_location="cpu", weights_only=False)
-        return Made(model=content["model"], seconds=content["seconds"])
+        return _unpacked(kept)
     started = time.perf_counter()
     made = Made(model=make(), seconds=time.perf_counter() - started)
-    if store is not None:
-        file = io.BytesIO()
+    if store is not None and spec is not None:
         try:
-            torch.save({"model": made.model, "seconds": made.seconds}, file)
-        except (pickle.PicklingError, AttributeError, TypeError):
+            payload = _written(made)
+        except UNSENDABLE:
             return made  # A model that cannot be written is trained again another time.
-        store.save(spec, file.getvalue())
+        store.save(spec, payload)
     return made
+
+
+def _packed(make: Callable[[], object]) -> bytes:
+    started = time.perf_counter()
+    return _written(Made(model=make(), seconds=time.perf_counter() - started))
+
+
+def _written(made: Made) -> bytes:
+    file = io.BytesIO()
+    torch.save({"model": made.model, "seconds": made.seconds}, file)
+    return file.getvalue()
+
+
+def _unpacked(kept: bytes) -> Made:
+    content = torch.load(io.BytesIO(kept), map_location="cpu", weights_only=False)
+    return Made(model=content["model"], seconds=content["seconds"])

@@ -145,7 +145,8 @@ class LabelSignal(Protocol):
     """A signal that sees labels only.
 
     One whose values are known up to an interval says so in a class attribute `censored = True` and gives pairs of
-    columns, lower and upper edge.
+    columns, lower and upper edge. One that measures all samples together, so that they cannot be asked about in
+    chunks, says `whole = True`; of all others a sample's value must not depend on its company.
     """
 
     access: ClassVar[Access]

@@ -40,6 +40,7 @@ class Transfer:
     """
 
     access: ClassVar[Access] = Access.LABEL
+    whole: ClassVar[bool] = True
     rows: int | None = None
     ask_samples: bool = False
 

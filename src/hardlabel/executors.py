@@ -1,0 +1,347 @@
+"""Where independent pieces of work run: processes of this machine, or a Ray cluster. The results are the same.
+
+A piece is `work(common, item)`: a function of something large that all pieces share, sent once, and of something
+small. It must depend on nothing else and keep nothing: whoever asked for it keeps the result, so that a piece may be
+done again wherever it was lost. Every piece has as many threads as it was given cores, wherever it runs, because the
+number of threads changes how sums round.
+"""
+
+import io
+import os
+import pickle
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import cloudpickle
+import joblib
+import torch
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from torch import Tensor
+
+from hardlabel import allocator, checks
+from hardlabel.checks import InvalidInput
+
+Common = TypeVar("Common")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+NAMES = ("local", "ray")
+WORTH_STARTING = 5.0  # Seconds of work left from which on starting processes pays: each imports PyTorch first.
+RETRIES = 5  # Times a piece is done again whose worker was lost.
+AHEAD = 1000  # Pieces handed to a cluster at a time.
+WATCHED = 1.0  # Seconds between two looks of a worker at whether its parent lives.
+UNSENDABLE = (pickle.PicklingError, AttributeError, TypeError)  # What pickle raises at things it cannot write.
+
+
+class Lost(RuntimeError):
+    """Workers died again and again at the same pieces, as they do where memory is short."""
+
+
+class Executor(Protocol):
+    """Runs pieces somewhere."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether pieces go to other machines, so that even a single one is worth sending."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """How many pieces run at once, as far as that is known."""
+        ...
+
+    def device(self, here: torch.device) -> torch.device:
+        """Where models of a piece run if those of this process run on `here`."""
+        ...
+
+    def run(
+        self, work: Callable[[Common, Item], Result], common: Common, items: Sequence[Item], *, long: bool = False
+    ) -> Iterator[tuple[int, Result]]:
+        """The result of each piece with its place among `items`, as they are finished, in any order.
+
+        Args:
+            work: A function of a module, without side effects.
+            common: What all pieces share; sent once.
+            items: What tells them apart.
+            long: Whether a piece is known to take long, so that none should be tried here first.
+
+        Raises:
+            Lost: A piece's workers died RETRIES times.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Local:
+    """Processes of this machine, each with `cores` threads; a few short pieces are done right here.
+
+    What pieces share is written to a file once, which all processes map into their memory.
+
+    Attributes:
+        processes: How many at once; None for as many as the cores allow.
+        cores: Threads of each piece.
+        scratch: Where that file is written; None for the system's temporary folder.
+
+    Raises:
+        InvalidInput: A number is below 1.
+    """
+
+    processes: int | None = None
+    cores: int = 1
+    scratch: Path | None = None
+    elsewhere = False
+
+    def __post_init__(self) -> None:
+        checks.at_least(1, cores=self.cores)
+        if self.processes is not None:
+            checks.at_least(1, processes=self.processes)
+
+    @property
+    def width(self) -> int:
+        return self.processes or max(1, joblib.cpu_count() // self.cores)
+
+    def device(self, here: torch.device) -> torch.device:
+        return here
+
+    def run(
+        self, work: Callable[[Common, Item], Result], common: Common, items: Sequence[Item], *, long: bool = False
+    ) -> Iterator[tuple[int, Result]]:
+        left = list(range(len(items)))
+        while left and not (len(left) > 1 and self.width > 1 and long):
+            started = time.perf_counter()
+            yield left[0], _with_threads(self.cores, work, common, items[left[0]])
+            del left[0]
+            long = (time.perf_counter() - started) * len(left) > WORTH_STARTING
+        if left:
+            yield from self._spread(work, common, items, left)
+
+    def _spread(
+        self, work: Callable[[Common, Item], Result], common: Common, items: Sequence[Item], left: list[int]
+    ) -> Iterator[tuple[int, Result]]:
+        if self.scratch is not None:
+            self.scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.scratch, prefix="hardlabel-") as folder:
+            path = Path(folder) / "common"
+            torch.save(common, path, pickle_module=cloudpickle)
+            for _ in range(RETRIES + 1):
+                run = joblib.Parallel(
+                    n_jobs=min(self.width, len(left)), backend="loky", return_as="generator_unordered", batch_size=1
+                )
+                tasks = (joblib.delayed(_mapped)(self.cores, work, str(path), items[one], one) for one in left[:])
+                # The process that waits needs no processor, but its own threads would fight for those of the workers.
+                try:
+                    for number, result in run(tasks):
+                        left.remove(number)
+                        yield number, result
+                    return
+                except TerminatedWorkerError:
+                    continue
+        raise Lost(f"worker processes died {RETRIES + 1} times (is memory short?), {len(left)} pieces are not done")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ray:
+    """Tasks of a Ray cluster, one per piece. Ray places them, retries those of lost workers and nodes, and hands what
+    they share to each node once; what they print comes back to this terminal.
+
+    Attributes:
+        address: The cluster's, as `ray.init` takes it; None for the one that RAY_ADDRESS names or that runs here,
+            else one that is started on this machine.
+        cores: Processors of each piece, and its threads.
+        gpus: GPUs of each piece, shares of one included; pieces with any run on CUDA, others on the processor.
+
+    Raises:
+        InvalidInput: A number is out of range, or Ray is not installed.
+    """
+
+    address: str | None = None
+    cores: int = 1
+    gpus: float = 0.0
+    elsewhere = True
+
+    def __post_init__(self) -> None:
+        checks.at_least(1, cores=self.cores)
+        checks.not_negative(gpus=self.gpus)
+        _ray()
+
+    @property
+    def width(self) -> int:
+        total = self._connected().cluster_resources()
+        pieces = [total.get("CPU", 1.0) / self.cores]
+        if self.gpus:
+            pieces.append(total.get("GPU", 0.0) / self.gpus)
+        return max(1, int(min(pieces)))
+
+    def device(self, here: torch.device) -> torch.device:
+        return torch.device("cuda" if self.gpus else "cpu")
+
+    def run(
+        self, work: Callable[[Common, Item], Result], common: Common, items: Sequence[Item], *, long: bool = False
+    ) -> Iterator[tuple[int, Result]]:
+        del long
+        if not items:
+            return
+        ray = self._connected()
+        piece = ray.remote(num_cpus=self.cores, num_gpus=self.gpus, max_retries=RETRIES)(_remote)
+        sent, waiting, pending = ray.put(common), iter(enumerate(items)), dict[Any, int]()
+        # In a list, Ray hands on the reference: a worker that has looked it up once need not do so for each piece.
+        shared = [sent]
+        try:
+            while True:
+                while len(pending) < AHEAD and (following := next(waiting, None)) is not None:
+                    number, item = following
+                    pending[piece.remote(self.cores, work, shared, item, versions())] = number
+                if not pending:
+                    return
+                # One result at a time: each is kept before the next is looked at, and then let go.
+                [done], _ = ray.wait(list(pending), num_returns=1)
+                try:
+                    result = ray.get(done)
+                except (ray.exceptions.WorkerCrashedError, ray.exceptions.ObjectLostError) as error:
+                    told = str(error).splitlines()[0]
+                    raise Lost(f"a piece's workers died {RETRIES + 1} times: {told}") from error
+                except ray.exceptions.RayTaskError as error:
+                    raise error.as_instanceof_cause() from None
+                yield pending.pop(done), result
+                del done, result
+        finally:
+            for one in pending:
+                ray.cancel(one, force=True)
+
+    def _connected(self) -> Any:
+        ray = _ray()
+        if not ray.is_initialized():
+            try:
+                ray.init(address=self.address, log_to_driver=True)
+            except ConnectionError as error:
+                raise InvalidInput(f"address {self.address!r} must be a Ray cluster's: {error}") from error
+            ray.util.register_serializer(Tensor, serializer=_as_array, deserializer=_as_tensor)
+        return ray
+
+
+def executor_of(
+    name: str,
+    *,
+    address: str | None = None,
+    processes: int | None = None,
+    cores: int = 1,
+    gpus: float = 0.0,
+    scratch: Path | None = None,
+) -> Executor:
+    """The executor of that name.
+
+    Raises:
+        InvalidInput: The name is unknown, a setting is of the other executor only, or Ray is not installed.
+    """
+    checks.one_of(NAMES, executor=name)
+    if name == "local":
+        for setting, given in (("address", address is not None), ("gpus", gpus > 0)):
+            if given:
+                raise InvalidInput(f"{setting} is a setting of executor 'ray', got executor 'local'")
+        return Local(processes=processes, cores=cores, scratch=scratch)
+    if processes is not None:
+        raise InvalidInput("processes is a setting of executor 'local', got executor 'ray'")
+    return Ray(address=address, cores=cores, gpus=gpus)
+
+
+def versions() -> dict[str, str]:
+    """What must be the same wherever a piece runs, for the result to be the same."""
+    return {"hardlabel": metadata.version("hardlabel"), "torch": torch.__version__}
+
+
+def sendable(thing: object) -> bool:
+    """Whether a thing can be sent to another process."""
+    try:
+        _Trial(io.BytesIO()).dump(thing)
+    except UNSENDABLE:
+        return False
+    return True
+
+
+class _Trial(cloudpickle.Pickler):  # type: ignore[misc]  # It has no types.
+    """Writes everything but tensors, which can always be sent and may be large."""
+
+    def persistent_id(self, thing: object) -> str | None:
+        return "tensor" if isinstance(thing, Tensor) else None
+
+
+def _ray() -> Any:
+    try:
+        import ray
+        import ray.util
+    except ImportError as error:
+        raise InvalidInput("executor 'ray' needs Ray: pip install 'hardlabel[ray]'") from error
+    return ray
+
+
+def _with_threads(cores: int, work: Callable[[Common, Item], Result], common: Common, item: Item) -> Result:
+    before = torch.get_num_threads()
+    torch.set_num_threads(cores)
+    try:
+        return work(common, item)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _mapped(cores: int, work: Callable[[Any, Item], Result], path: str, item: Item, number: int) -> tuple[int, Result]:
+    """In a process of this machine: one piece."""
+    _settle_in()
+    return number, _with_threads(cores, work, _common(path), item)
+
+
+@lru_cache(maxsize=1)
+def _common(path: str) -> Any:
+    return torch.load(path, map_location="cpu", mmap=True, weights_only=False)
+
+
+@lru_cache(maxsize=1)
+def _settle_in() -> None:
+    """Once in each process: keeps freed memory, and goes when the parent is gone, whatever killed it."""
+    allocator.keep_memory()
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCHED)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _remote(
+    cores: int, work: Callable[[Any, Item], Result], shared: list[Any], item: Item, wanted: dict[str, str]
+) -> Result:
+    """In a worker of a cluster: one piece."""
+    if versions() != wanted:
+        raise InvalidInput(f"every node must have the versions {wanted}, got {versions()}")
+    allocator.keep_memory()
+    return _with_threads(cores, work, _looked_up(shared[0]), item)
+
+
+@lru_cache(maxsize=1)
+def _looked_up(sent: Any) -> Any:
+    return _ray().get(sent)
+
+
+def _as_array(tensor: Tensor) -> object:
+    """What Ray sends for a tensor: a plain array, which workers read in the node's shared memory without a copy."""
+    plain = tensor.device.type == "cpu" and tensor.layout is torch.strided and not tensor.requires_grad
+    if plain and tensor.is_contiguous() and tensor.dtype is not torch.bfloat16 and not tensor.is_inference():
+        return tensor.numpy()
+    return cloudpickle.dumps(tensor.detach().cpu().clone(memory_format=torch.preserve_format))
+
+
+def _as_tensor(sent: Any) -> Tensor:
+    if isinstance(sent, bytes):
+        return cloudpickle.loads(sent)  # type: ignore[no-any-return]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # That the memory is read-only: nobody writes to what is shared.
+        return torch.from_numpy(sent)

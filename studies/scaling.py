@@ -1,0 +1,347 @@
+"""Whether runs survive and outgrow one machine: `python studies/scaling.py PART ...`, into studies/SCALING.md.
+
+kills: an audit with 8 shadow models is killed by SIGKILL at twenty random moments and resumed each time.
+cluster: the same audit on two Ray nodes, of which a worker and then a node is killed.
+memory-local, memory-ray: 50,000 CIFAR-sized samples and 64 tiny models; the most memory that any worker held.
+capacity: how much of the cores' time goes into pieces of one second.
+costs: what each piece costs here, for the cost model of docs/scaling.md.
+"""
+
+import datetime
+import json
+import os
+import platform
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from hardlabel.data.domain import Box
+from hardlabel.data.samples import Samples
+from hardlabel.executors import Executor, Local, Ray
+from hardlabel.experiments.asking import Asking, LabelQuestion, Side
+from hardlabel.experiments.batches import settled
+from hardlabel.experiments.case import Oracles
+from hardlabel.experiments.journal import MADE, Journal
+from hardlabel.experiments.progress import SILENT
+from hardlabel.experiments.record import AuditRecord, load
+from hardlabel.models.shadows import jobs, pairs, train_all
+from hardlabel.models.train import Recipe
+from hardlabel.models.trainers import RecipeTrainer
+from hardlabel.oracles.budget import Account
+from hardlabel.randomness import generator
+from hardlabel.signals.noise import Noise
+from hardlabel.store import Store
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "SCALING.md"
+CORES = os.cpu_count() or 1
+AUDIT = ["--size", "150", "--shadows", "8", "--device", "cpu", "--quiet", "--attacks", "gap,noise,path,loss,lira"]
+KILLS = 20
+
+
+def command(out: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "hardlabel", "audit", *AUDIT, "--out", str(out), *more]
+
+
+def same(one: AuditRecord, other: AuditRecord) -> bool:
+    """Whether two records agree in everything but clocks, commands and the timed probe for the batch size."""
+
+    def told(record: AuditRecord) -> object:
+        results = json.loads(re.sub(r'"(\w*seconds)":[^,}]+', r'"\1":0', record.results.model_dump_json()))
+        results["environment"], results["target"]["batch_size"] = None, None
+        results["notes"] = [note for note in results["notes"] if "batch size" not in note]
+        return results
+
+    return told(one) == told(other) and one.scores.equals(other.scores)
+
+
+def made(folder: Path) -> list[str]:
+    return [str(line["piece"]) for line in Journal(folder / "journal.jsonl").lines() if line["event"] == MADE]
+
+
+def kills(folder: Path) -> Iterator[str]:
+    environment = {**os.environ, "HARDLABEL_STORE": str(folder / "whole-store")}
+    started = time.perf_counter()
+    subprocess.run(command(folder / "whole"), check=True, env=environment, stdout=subprocess.DEVNULL)
+    alone = time.perf_counter() - started
+    environment["HARDLABEL_STORE"] = str(folder / "store")
+    draw, hit, counts, tries = random.Random(0), 0, [], 0
+    # A resumed run starts anew, so that it gets no further than its start if it is killed too early; a moment is drawn
+    # between the start of the process and a little more than a whole run would take from there.
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import hardlabel.cli"], check=True)
+    start = time.perf_counter() - begun
+    while hit < KILLS:
+        tries += 1
+        process = subprocess.Popen(command(folder / "run"), env=environment, stdout=subprocess.DEVNULL)
+        moment = start * draw.uniform(0.2, 1.0) + draw.random() * (alone - start) / (KILLS / 4)
+        try:
+            process.wait(moment)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            hit += 1
+            counts.append(len(set(made(folder / "run"))))
+            continue
+        # It was finished before the moment came: what is left of the kills goes to a run of its own.
+        if not same(load(folder / "run"), load(folder / "whole")):
+            raise SystemExit("kills: a record differs")
+        _check(folder / "run")
+        shutil.rmtree(folder / "run")
+        shutil.rmtree(folder / "store")
+    subprocess.run(command(folder / "run"), check=True, env=environment, stdout=subprocess.DEVNULL)
+    names = _check(folder / "run")
+    yield f"A whole run takes {alone:.0f} s. {KILLS} kills by SIGKILL at random moments, {tries} starts in all."
+    yield f"Pieces made when each kill came: {', '.join(map(str, counts))}."
+    yield f"The record is the undisturbed run's: {same(load(folder / 'run'), load(folder / 'whole'))}."
+    yield f"Pieces in the journal as made: {len(names)}, different ones: {len(set(names))}."
+
+
+def _check(run: Path) -> list[str]:
+    names = made(run)
+    if len(names) != len(set(names)):
+        raise SystemExit("kills: a finished piece was made twice")
+    return names
+
+
+def cluster(folder: Path) -> Iterator[str]:
+    environment = {**os.environ, "HARDLABEL_STORE": str(folder / "whole-store")}
+    subprocess.run(command(folder / "whole"), check=True, env=environment, stdout=subprocess.DEVNULL)
+    environment["HARDLABEL_STORE"] = str(folder / "store")
+    ray = str(Path(sys.executable).parent / "ray")
+    port, quiet = "6399", {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    node = ["--num-cpus", "1", "--object-store-memory", str(2**28), "--block"]
+    head = subprocess.Popen([ray, "start", "--head", "--port", port, "--include-dashboard", "false", *node], **quiet)  # type: ignore[call-overload]
+    time.sleep(10)
+    second = subprocess.Popen([ray, "start", "--address", f"127.0.0.1:{port}", *node], **quiet)  # type: ignore[call-overload]
+    time.sleep(10)
+    try:
+        options = ["--executor", "ray", "--address", f"127.0.0.1:{port}", "--chunk", "50"]
+        process = subprocess.Popen(command(folder / "run", *options), env=environment, stdout=subprocess.DEVNULL)
+        events = []
+        for least, event in ((2, _kill_a_worker), (5, lambda: _kill_tree(second.pid))):
+            while process.poll() is None and len(set(made(folder / "run"))) < least:
+                time.sleep(0.02)
+            event()
+            events.append(len(set(made(folder / "run"))))
+        if process.wait():
+            raise SystemExit("cluster: the run failed")
+        yield f"A worker was killed after {events[0]} pieces, a node of the two after {events[1]}."
+        names = _check(folder / "run")
+        yield f"The run made {len(names)} pieces; its record is the local run's: " + str(
+            same(load(folder / "run"), load(folder / "whole"))
+        )
+    finally:
+        for process in (second, head):
+            _kill_tree(process.pid)
+
+
+def _children(parent: int) -> list[int]:
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=False)
+    return [int(line) for line in found.stdout.split()]
+
+
+def _kill_tree(top: int) -> None:
+    for child in _children(top):
+        _kill_tree(child)
+    try:
+        os.kill(top, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _kill_a_worker() -> None:
+    found = subprocess.run(["pgrep", "-f", "^ray::_remote"], capture_output=True, text=True, check=False).stdout.split()
+    if found:
+        os.kill(int(found[0]), signal.SIGKILL)
+
+
+class Watched:
+    """An executor whose workers write down the most memory they have held."""
+
+    def __init__(self, inner: Executor, folder: Path) -> None:
+        self.inner, self.folder = inner, folder
+        self.elsewhere, self.width = inner.elsewhere, inner.width
+
+    def device(self, here: torch.device) -> torch.device:
+        return self.inner.device(here)
+
+    def run(self, work: Callable, common: object, items: list, *, long: bool = False) -> Iterator:  # type: ignore[type-arg]
+        folder = str(self.folder)
+
+        def watched(common: object, item: object) -> object:
+            result = work(common, item)
+            with open("/proc/self/status") as file:
+                told = {line.split(":")[0]: line.split()[1] for line in file}
+            (Path(folder) / f"{os.getpid()}").write_text(f"{told['VmHWM']} {told['RssAnon']}")
+            return result
+
+        return self.inner.run(watched, common, items, long=long)
+
+
+def memory_local(folder: Path) -> Iterator[str]:
+    yield from memory(folder, "local", Local(processes=2, scratch=folder))
+
+
+def memory_ray(folder: Path) -> Iterator[str]:
+    yield from memory(folder, "ray", Ray(cores=1))
+
+
+def memory(folder: Path, name: str, inner: Executor) -> Iterator[str]:
+    count, models = 50_000, 64
+    domain = Box((3, 32, 32))
+    draws = generator(0, "memory")
+    samples = Samples(
+        ids=torch.arange(count),
+        inputs=torch.rand(count, 3, 32, 32, generator=draws),
+        labels=torch.randint(10, (count,), generator=draws),
+        domain=domain,
+    )
+    recipe = Recipe(architecture="logistic", max_epochs=1, batch_size=500)
+    inside = pairs(models, count, seed=0)
+    store, notes = Store(folder / name), folder / f"{name}-workers"
+    notes.mkdir()
+    executor, started = Watched(inner, notes), time.perf_counter()
+    trainer = RecipeTrainer(recipe=recipe, classes=10, store=store)
+    trained = train_all(trainer, samples, jobs(inside, seed=0), executor=executor)
+    took = time.perf_counter() - started
+    asked = [Oracles.of(one.model, torch.device("cpu"), role="model") for one in trained]
+    asked = settled(asked, samples.inputs[:1], store)
+    sides = [Side(model=one, samples=samples, inside=mine) for one, mine in zip(asked, inside, strict=True)]
+    asking = Asking(seed=0, watch=SILENT, store=store, executor=executor)
+    started = time.perf_counter()
+    question = LabelQuestion(Noise(level=domain.noise_levels[2], draws=2))
+    asking.answers(question, sides, "noise", account=Account)
+    measured = time.perf_counter() - started
+    pieces = len(list(store.root.glob("*.piece")))
+    peaks = [list(map(int, path.read_text().split())) for path in notes.iterdir()]
+    most, own = (max(one[place] for one in peaks) / 2**20 for place in (0, 1))
+    yield (
+        f"{name}: {models} trainings on {count // 2:,} samples in {took:.0f} s, {models} models measured on "
+        f"{count:,} samples in {measured:.0f} s, {pieces} pieces. Most resident memory of a worker: {most:.2f} GiB, "
+        f"at the end {own:.2f} GiB of it its own, the rest mapped and shared ({len(peaks)} workers)."
+    )
+    if most >= 4:
+        raise SystemExit("memory: a worker held more than 4 GiB")
+    with open("/proc/self/status") as file:
+        told = {line.split(":")[0]: line.split()[1] for line in file}
+    yield f"The process that keeps the pieces: {int(told['VmHWM']) / 2**20:.2f} GiB at most."
+
+
+def capacity(folder: Path) -> Iterator[str]:
+    del folder
+    pieces = 60 * CORES // 2
+
+    def work(seconds: float, item: int) -> float:
+        import time
+
+        started = time.process_time()
+        while time.process_time() - started < seconds:
+            sum(range(10_000))
+        return time.process_time() - started
+
+    for name, executor in (("local", Local()), ("ray", Ray(cores=1))):
+        for start in ("cold", "warm"):
+            started = time.perf_counter()
+            busy = sum(result for _, result in executor.run(work, 1.0, list(range(pieces)), long=True))
+            share = busy / (time.perf_counter() - started) / CORES
+            yield f"{name}, workers {start}: {pieces} pieces of 1 s on {CORES} cores: {share:.3f} of the cores' time."
+
+
+def costs(folder: Path) -> Iterator[str]:
+    from hardlabel.models.architectures import build
+    from hardlabel.models.kept import packed
+    from hardlabel.models.train import train
+    from hardlabel.oracles.pytorch import TorchScores
+
+    torch.set_num_threads(1)
+    draws = generator(0, "costs")
+    samples = Samples(
+        ids=torch.arange(2000),
+        inputs=torch.rand(2000, 3, 32, 32, generator=draws),
+        labels=torch.randint(10, (2000,), generator=draws),
+        domain=Box((3, 32, 32)),
+    )
+    for architecture, rows in (("cnn", 2000), ("resnet18", 200)):
+        part = samples.take(slice(0, rows))
+        made_ = train(Recipe(architecture=architecture, max_epochs=2), part, classes=10, seed=0)
+        size = len(packed(made_))
+        speed = made_.rows / made_.seconds
+        yield f"{architecture}: one core trains {speed:,.0f} rows a second; a piece of {size / 1e6:.2f} MB."
+        oracle = TorchScores(build(architecture, shape=(3, 32, 32), classes=10, seed=0), batch_size=128)
+        started = time.perf_counter()
+        oracle.ask(part.inputs, part.ids)
+        yield f"{architecture}: one core answers {rows / (time.perf_counter() - started):,.0f} rows a second."
+    store, payload = Store(folder / "costs"), os.urandom(200_000)
+    started = time.perf_counter()
+    for number in range(100):
+        store.save({"number": number}, payload)
+    yield f"Keeping a piece of 0.2 MB: {(time.perf_counter() - started) * 10:.1f} ms."
+    executor = Ray(cores=1)
+    list(executor.run(_nothing, None, list(range(50))))
+    started = time.perf_counter()
+    list(executor.run(_nothing, None, list(range(500))))
+    yield f"A Ray task that does nothing: {(time.perf_counter() - started) * 2:.1f} ms."
+    common = {"pool": torch.rand(50_000, 3, 32, 32)}
+    for name, one in (("local", Local(scratch=folder)), ("ray", executor)):
+        started = time.perf_counter()
+        list(one.run(_touch, common, [0, 1], long=True))
+        yield f"{name}: sharing 50,000 CIFAR images ({common['pool'].nbytes / 1e6:.0f} MB) with two workers: " + (
+            f"{time.perf_counter() - started:.1f} s."
+        )
+
+
+def _nothing(common: None, item: int) -> int:
+    return item
+
+
+def _touch(common: dict[str, torch.Tensor], item: int) -> float:
+    return float(common["pool"][item::2, 0, 0, 0].sum())
+
+
+PARTS = {
+    "kills": kills,
+    "cluster": cluster,
+    "memory-local": memory_local,
+    "memory-ray": memory_ray,
+    "capacity": capacity,
+    "costs": costs,
+}
+
+
+def main() -> None:
+    for name in sys.argv[1:] or PARTS:
+        with tempfile.TemporaryDirectory() as folder:
+            started = time.perf_counter()
+            lines = list(PARTS[name](Path(folder)))
+        stamp = f"{datetime.date.today()}, {platform.machine()}, {CORES} cores, PyTorch {torch.__version__}"
+        text = "\n".join(
+            [f"## {name}", f"{stamp}; {time.perf_counter() - started:.0f} s.", "", *(f"- {one}" for one in lines)]
+        )
+        print(text, flush=True)
+        _write(name, text)
+
+
+def _write(name: str, text: str) -> None:
+    head = (
+        "# Runs that survive, and outgrow one machine\nWritten by `python studies/scaling.py`; each part says on what "
+        "machine it was made.\n"
+    )
+    old = RESULTS.read_text() if RESULTS.exists() else head
+    parts = {part.splitlines()[0]: part.rstrip() for part in re.split(r"^## ", old, flags=re.MULTILINE)[1:]}
+    parts[name] = text.removeprefix("## ")
+    body = "\n\n".join(f"## {parts[one]}" for one in PARTS if one in parts)
+    RESULTS.write_text(f"{head}\n{body}\n")
+
+
+if __name__ == "__main__":
+    main()

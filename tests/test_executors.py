@@ -1,0 +1,277 @@
+"""Executors: one answer wherever a piece runs, whatever dies on the way."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+import torch
+
+from games import random_samples
+from hardlabel.checks import InvalidInput
+from hardlabel.data.domain import Box
+from hardlabel.executors import Local, Lost, Ray, executor_of, versions
+from hardlabel.experiments.audit import audit_config
+from hardlabel.experiments.config import AuditConfig
+from hardlabel.experiments.work import Work
+from hardlabel.models.shadows import jobs, pairs, train_all
+from hardlabel.models.train import Recipe
+from hardlabel.models.trainers import FunctionTrainer, RecipeTrainer
+from hardlabel.store import Store
+from test_runs import same
+
+ray = pytest.importorskip("ray")
+
+POOL = random_samples(Box((4,)), 30, classes=3)
+TINY = RecipeTrainer(recipe=Recipe(architecture="fc", max_epochs=2, batch_size=5), classes=3)
+
+
+# Functions in functions, so that they travel whole: workers do not know this file.
+def summing():
+    def work(common, item):
+        import os
+
+        import torch
+
+        return float(common["rows"][item].sum()), torch.get_num_threads(), os.getpid()
+
+    return work
+
+
+def dying(folder):
+    """Kills its process at each item's first try."""
+
+    def work(common, item):
+        import os
+        import signal
+        from pathlib import Path
+
+        mark = Path(folder) / f"{item}"
+        if not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return item * common
+
+    return work
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes of one processor each, on this machine."""
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 1, "object_store_memory": 2**28, "include_dashboard": False},
+    )
+    nodes.second = nodes.add_node(num_cpus=1, object_store_memory=2**28)
+    nodes.wait_for_nodes()
+    before = logging.getLogger("ray").level
+    yield nodes
+    ray.shutdown()
+    nodes.shutdown()
+    logging.getLogger("ray").setLevel(before)
+
+
+@pytest.fixture
+def executors(cluster):
+    return {
+        "here": Local(processes=1, cores=2),
+        "processes": Local(processes=2, cores=2),
+        "ray": Ray(address=cluster.address, cores=1),
+    }
+
+
+def test_every_executor_gives_each_item_its_result(executors):
+    # Whole numbers: their sums are exact in any order, with any number of threads.
+    common = {"rows": torch.randint(-8, 8, (9, 300_000), generator=torch.Generator().manual_seed(0)).float()}
+    expected = {place: float(common["rows"][place].sum()) for place in range(9)}
+    for name, executor in executors.items():
+        found = dict(executor.run(summing(), common, range(9), long=True))
+        assert {place: result[0] for place, result in found.items()} == expected, name
+        assert {threads for _, threads, _ in found.values()} == {executor.cores}, name
+        elsewhere = {process for *_, process in found.values()} - {os.getpid()}
+        assert bool(elsewhere) == (name != "here"), name
+    assert torch.get_num_threads() == 1  # As `conftest` has it.
+
+
+def test_no_items_give_no_results(executors):
+    for executor in executors.values():
+        assert list(executor.run(summing(), {}, [])) == []
+
+
+def test_what_a_piece_raises_is_raised_as_it_is(executors):
+    def work(common, item):
+        from hardlabel.checks import InvalidInput
+
+        raise InvalidInput(f"item must be no {item}")
+
+    for executor in executors.values():
+        with pytest.raises(InvalidInput, match="item must be no 3"):
+            list(executor.run(work, None, [3, 3], long=True))
+
+
+def test_a_few_short_pieces_are_done_right_here():
+    found = list(Local(processes=2).run(summing(), {"rows": torch.ones(5, 3)}, range(5)))
+    assert {process for _, (*_, process) in found} == {os.getpid()}
+
+
+def test_pieces_of_killed_workers_are_done_again(executors, tmp_path):
+    for name in ("processes", "ray"):
+        (tmp_path / name).mkdir()
+        found = dict(executors[name].run(dying(str(tmp_path / name)), 10, range(4), long=True))
+        assert found == {0: 0, 1: 10, 2: 20, 3: 30}
+
+
+def test_a_piece_that_always_kills_its_worker_is_given_up_in_the_end(monkeypatch):
+    def work(common, item):
+        import os
+
+        os._exit(1)
+
+    monkeypatch.setattr("hardlabel.executors.RETRIES", 1)
+    with pytest.raises(Lost, match=r"died 2 times .*, 2 pieces are not done"):
+        list(Local(processes=2).run(work, None, [0, 1], long=True))
+
+
+def test_workers_go_when_their_parent_is_killed(tmp_path):
+    """A run killed by SIGKILL leaves nobody behind who goes on computing for nothing."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            from hardlabel.executors import Local
+
+            def work(common, item):
+                import os, time
+                from pathlib import Path
+                (Path({str(tmp_path)!r}) / f"pid-{{os.getpid()}}").touch()
+                time.sleep(60)
+
+            list(Local(processes=2).run(work, None, [0, 1], long=True))
+            """
+        )
+    )
+    process = subprocess.Popen([sys.executable, script])
+    while process.poll() is None and len(found := list(tmp_path.glob("pid-*"))) < 2:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    workers, patience = [int(path.name[4:]) for path in found], time.monotonic() + 20
+    while any(_alive(worker) for worker in workers) and time.monotonic() < patience:
+        time.sleep(0.1)
+    assert not any(_alive(worker) for worker in workers)
+
+
+def _alive(process):
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().split(")")[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+# --- what goes through them ---
+
+
+def test_models_trained_on_a_cluster_are_those_trained_here(cluster, tmp_path):
+    wanted, told = jobs(pairs(4, 30, seed=0), seed=0), []
+    alone = train_all(TINY, POOL, wanted, executor=Local(processes=1))
+    trainer = RecipeTrainer(recipe=TINY.recipe, classes=3, store=Store(tmp_path))
+    spread = train_all(trainer, POOL, wanted, on_done=told.append, executor=Ray(address=cluster.address))
+    assert sorted(one.done for one in told) == [1, 2, 3, 4]
+    assert len(list(tmp_path.glob("*.piece"))) == 4
+    for one, other in zip(alone, spread, strict=True):
+        for mine, theirs in zip(one.model.parameters(), other.model.parameters(), strict=True):
+            assert torch.equal(mine, theirs)
+
+
+def test_a_users_function_is_sent_to_a_cluster_and_kept(cluster, tmp_path):
+    def memorise(inputs, labels, *, seed):
+        return {"mean": float(inputs.mean()), "seed": seed}
+
+    trainer = FunctionTrainer(function=memorise, name="mine", store=Store(tmp_path))
+    wanted = jobs(pairs(4, 30, seed=0), seed=0)
+    made = train_all(trainer, POOL, wanted, executor=Ray(address=cluster.address))
+    assert [one.model["seed"] for one in made] == [job.seed % 2**32 for job in wanted]
+    again = train_all(trainer, POOL, wanted)  # Here, and found.
+    assert [one.model for one in again] == [one.model for one in made]
+
+
+def test_an_audit_on_a_cluster_that_loses_a_node_finds_what_a_local_one_finds(cluster, tmp_path):
+    """While models are trained and measured, a worker is killed and then a whole node is taken away."""
+    config = {"size": 60, "max_epochs": 40, "attacks": ["gap", "path", "lira"], "shadows": 8, "device": "cpu"}
+    local = audit_config(AuditConfig(**config, out=tmp_path / "local"), store=Store(tmp_path / "one"))
+    executor, lost = Ray(address=cluster.address), []
+
+    class Losing(Ray):
+        def run(self, work, common, items, *, long=False):
+            for number, result in enumerate(super().run(work, common, items, long=long)):
+                if number == 1 and not lost:
+                    _kill_a_worker()
+                    lost.append("worker")
+                elif number == 3 and lost == ["worker"]:
+                    cluster.remove_node(cluster.second, allow_graceful=False)
+                    lost.append("node")
+                yield result
+
+    losing = Losing(address=executor.address)
+    spread = audit_config(
+        AuditConfig(**config, out=tmp_path / "ray"), store=Store(tmp_path / "two"), work=Work(executor=losing, chunk=50)
+    )
+    assert lost == ["worker", "node"]
+    same(spread, local)
+    patience = time.monotonic() + 30  # The cluster takes a while to notice.
+    while len(alive := [node for node in ray.nodes() if node["Alive"]]) > 1 and time.monotonic() < patience:
+        time.sleep(0.2)
+    assert len(alive) == 1
+
+
+def _kill_a_worker():
+    """Kills one worker process of the cluster that is at work."""
+    for folder in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{folder}/cmdline", "rb") as file:
+                name = file.read().replace(b"\0", b" ").strip()
+        except OSError:
+            continue
+        if folder.isdigit() and name.startswith(b"ray::_remote"):
+            os.kill(int(folder), signal.SIGKILL)
+            return
+    raise AssertionError("no worker was at work")
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({"name": "rey"}, "executor 'rey' is unknown: did you mean 'ray'"),
+        ({"name": "local", "address": "auto"}, "address is a setting of executor 'ray', got executor 'local'"),
+        ({"name": "local", "gpus": 0.5}, "gpus is a setting of executor 'ray'"),
+        ({"name": "ray", "processes": 2}, "processes is a setting of executor 'local'"),
+        ({"name": "local", "processes": 0}, "processes must be at least 1, got 0"),
+        ({"name": "local", "cores": 0}, "cores must be at least 1, got 0"),
+        ({"name": "ray", "gpus": -1.0}, "gpus must be 0 or more, got -1.0"),
+    ],
+)
+def test_bad_settings_are_refused(settings, rule):
+    with pytest.raises(InvalidInput, match=rule):
+        executor_of(**settings)
+
+
+def test_a_node_with_other_versions_is_refused(cluster, monkeypatch):
+    monkeypatch.setattr("hardlabel.executors.versions", lambda: {**versions(), "torch": "1.0"})
+    with pytest.raises(InvalidInput, match="every node must have the versions"):
+        list(Ray(address=cluster.address).run(summing(), {}, [0]))
+
+
+def test_without_ray_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InvalidInput, match=r"pip install 'hardlabel\[ray\]'"):
+        Ray()
