@@ -13,7 +13,7 @@ class Task:
     """One measurement, made in a process of its own.
 
     Attributes:
-        tool: raw, hardlabel, foolbox or art.
+        tool: raw, hardlabel, foolbox or art; "floor" does a boundary search's arithmetic and asks no network.
         target: Whose labels are asked.
         attack: forward (of raw), boundary, geoda, noise, augmentation or path; deepfool or carlini-wagner, which see
             gradients.
@@ -82,6 +82,8 @@ def parts(*, threads: tuple[int, ...] = (1, 2), cuda: bool = False) -> list[Part
                 tasks=_beside_raw(*(replace(boundary, queries=count) for count in (100, 250, 500, 1000, BUDGET))),
             ),
         ]
+    probing = Task(tool="floor", target="location", attack="arithmetic", queries=BUDGET)
+    found.append(Part(name="floor-location", tasks=_beside_raw(probing)))
     many = Task(tool="hardlabel", target="cifar10", attack="boundary", samples=5000, threads=most)
     found += [
         Part(name="allocator", tasks=_allocators("cifar10", batches=(32, 64, 128, 256, 512, 1024), queries=100)),
@@ -98,6 +100,11 @@ def quick() -> list[Part]:
         Part(name="compare-digits-1", tasks=_compared("digits", samples=20, queries=300), rounds=1),
         Part(name="samples-digits", tasks=_beside_raw(small, replace(small, samples=100)), rounds=1),
         Part(name="allocator", tasks=_allocators("digits", batches=(64, 1024), queries=50), rounds=1),
+        Part(
+            name="floor-digits",
+            tasks=_beside_raw(Task(tool="floor", target="digits", attack="arithmetic", queries=300, samples=20)),
+            rounds=1,
+        ),
         Part(name="distance-digits", tasks=_distances("digits", samples=20, budgets=(100, 300)), rounds=1),
     ]
 

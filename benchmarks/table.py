@@ -44,6 +44,7 @@ def write(parts: Sequence[Part], folder: Path, path: Path) -> None:
         "memory": _memory,
         "allocator": _allocators,
         "distance": _distances,
+        "floor": _floor,
     }
     for part, content in found:
         lines += ["", *sections[part.name.split("-")[0]](part, content["rounds"])]
@@ -129,6 +130,26 @@ def _beside(part: Part, rounds: list[Round]) -> Iterable[str]:
                 )
     if told:
         yield f"hardlabel finds its batch once per model, told apart as in an audit: {'; '.join(told)}."
+
+
+def _floor(part: Part, rounds: list[Round]) -> Iterable[str]:
+    """What is left for a search where the network is as fast as its own arithmetic."""
+    task = part.tasks[1]
+    told = [
+        _told(over_rounds(rounds, 1, figure), form)
+        for figure, form in (
+            (lambda one, _: rate(one), ",.0f"),
+            (lambda one, tasks: 1 / (1 / rate(one) + 1 / best_raw(tasks)), ",.0f"),
+            (lambda one, tasks: 1 / (1 + best_raw(tasks) / rate(one)), ".2f"),
+        )
+    ]
+    yield f"## The floor: a boundary search's own arithmetic, {TITLES[task.target]}; {_threads(task)}"
+    yield (
+        "Each probe is a direction scaled, moved to its sample and clipped, and a part of a signed sum; the directions "
+        f"are drawn once for all {task.samples} samples, so that a query costs 1 / {task.samples} of a row of random "
+        f"numbers where the peers draw a row. That alone, without any network, makes {told[0]} rows/s. With the raw "
+        f"forward pass on top no search of this kind passes {told[1]} rows/s, {told[2]} of raw."
+    )
 
 
 def _distances(part: Part, rounds: list[Round]) -> Iterable[str]:

@@ -31,11 +31,12 @@ from hardlabel.data.domain import l2
 from hardlabel.data.samples import Samples
 from hardlabel.oracles.budget import Account, ChargedLabels
 from hardlabel.oracles.pytorch import TorchModel
-from hardlabel.signals.base import Knowledge, LabelSignal
+from hardlabel.signals.base import Knowledge, LabelSignal, chunks
 from hardlabel.signals.geoda import geoda
 from hardlabel.signals.hopskipjump import hop_skip_jump
 from hardlabel.signals.noise import Noise
 from hardlabel.signals.path import Path
+from hardlabel.signals.probes import BLOCK
 from hardlabel.signals.whitebox import carlini_wagner, deepfool
 
 BATCHES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
@@ -51,6 +52,8 @@ def run(task: Task, target: Target) -> dict[str, object]:
     device = torch.device(task.device)
     if task.tool == "raw":
         return raw(task, target, device)
+    if task.tool == "floor":
+        return probing(task, target, device)
     if task.attack in ("boundary", "geoda", "deepfool", "carlini-wagner"):
         search = {"hardlabel": ours, "foolbox": foolbox, "art": art}[task.tool]
         if task.attack in SEEING:
@@ -100,6 +103,30 @@ def _passes(model: Counted, inputs: Tensor, device: torch.device) -> dict[str, A
     passes = max(RAW_PASSES, int(RAW_SECONDS / max(first.seconds, 1e-6)))
     _, took = cost(lambda: [once() for _ in range(passes)] and None, model, device)
     return asdict(took)
+
+
+def probing(task: Task, target: Target, device: torch.device) -> dict[str, object]:
+    """What an estimate of normals cannot do without, and no network: directions drawn once for all samples, each probe
+    scaled, moved and clipped, and the signed sum of directions for each sample."""
+    samples = target.first(task.samples, boxed=True)
+    near = samples.inputs.flatten(1)
+    count, width = near.shape
+    scale, rows = torch.full((count, 1, 1), 0.1, device=device), 0
+    signs = torch.ones(count, BLOCK, device=device)
+    towards = torch.zeros_like(near)
+
+    def work() -> None:
+        nonlocal rows
+        for _ in range(task.queries // BLOCK):
+            bank = torch.randn(BLOCK, width, device=device)
+            for part in chunks(count, copies=BLOCK, shape=(width,), device=device):
+                probes = (bank * scale[part]).add_(near[part, None])
+                samples.domain.clip(probes.flatten(0, 1))
+                towards[part] += signs[part] @ bank
+                rows += probes.shape[0] * BLOCK
+
+    _, took = cost(work, Counted(target.model), device)
+    return {**asdict(took), "rows": rows, "memory": None}
 
 
 def searched(search: Callable, task: Task, target: Target, device: torch.device) -> dict[str, object]:

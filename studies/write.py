@@ -20,8 +20,8 @@ and s: rows through the attacker's own models for one target, training apart, an
 Attacks that see scores are marked *.
 
 `path` learns from 1,000 further samples of the pool beside those scored, which cost the target nothing; where 2,000 or
-more are scored, from those alone. With no more than 8 queries it asks two routes where they tell most, with 10 on images
-such questions and five moved copies, with 50 three routes and moved and noisy copies.
+more are scored, from those alone. With no more than 8 queries it asks two routes where they tell most, with 10 on
+images such questions and five moved copies, with 50 three routes and moved and noisy copies.
 
 How crafters are trained, the routes and the calibrations to choose from were settled while looking at models of these
 same settings (seed 0); within the attacks every choice is made on references. The figures have not been repeated on

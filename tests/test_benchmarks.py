@@ -119,6 +119,13 @@ def test_searches_are_set_beside_ours_at_their_budget_sample_by_sample(benchmark
     assert "| deepfool | **hardlabel** | gradients | 2.000 |" in text
 
 
+def test_the_floor_adds_the_arithmetic_to_the_networks_own_time(benchmarks, tmp_path):
+    [part] = [one for one in benchmarks("settings").parts(threads=(1,)) if one.name == "floor-location"]
+    text = written(benchmarks("table"), part, [[raw_of(600), asked(300, 1.0), raw_of(500)]], tmp_path)
+    assert "makes 300 rows/s" in text
+    assert "no search of this kind passes 200 rows/s, 0.33 of raw" in text  # 1 / (1 / 300 + 1 / 600).
+
+
 @pytest.mark.parametrize(("others", "warned"), [(0.05, False), (0.9, True)])
 def test_a_disturbed_machine_is_told(benchmarks, tmp_path, others, warned):
     ours = asked(900, 1.0)
@@ -139,7 +146,7 @@ def test_tools_are_asked_for_the_same_beside_a_raw_pass_under_the_same_condition
             assert len({task.queries for task in boundary}) == 1
         if part.name.startswith("distance"):
             assert len({(task.target, task.samples) for task in part.tasks}) == 1
-        assert {task.tool for task in part.tasks} <= {"raw", "hardlabel", "foolbox", "art"}
+        assert {task.tool for task in part.tasks} <= {"raw", "hardlabel", "foolbox", "art", "floor"}
 
 
 def test_a_counted_model_answers_as_the_model_does_and_counts_what_it_received(benchmarks):
