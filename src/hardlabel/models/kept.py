@@ -3,18 +3,21 @@
 import hashlib
 import io
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import Field, asdict, fields, is_dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples
-from hardlabel.models.architectures import build
+from hardlabel.models.method import Method
 from hardlabel.models.train import EpochReport, Recipe, Trained, place, train
-from hardlabel.store import Spec, Store
+from hardlabel.store import JSON, Spec, Store
 
 FORMAT = 1  # Raised when the same recipe, data and seed come to mean another model: old ones are not found then.
+
+UNTOLD = "untold"  # Metadata of a method's field that does not change what is trained, such as a store.
 
 
 def trained(
@@ -26,30 +29,39 @@ def trained(
     device: torch.device | str = "cpu",
     store: Store | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
+    method: Method | None = None,
 ) -> Trained:
     """The model `train` would give, from `store` if it is there; else it is trained and saved there.
 
-    A model is found by recipe, content and order of the data (not ids), domain, classes, seed and PyTorch's
+    A model is found by recipe, method, content and order of the data (not ids), domain, classes, seed and PyTorch's
     version; not by device or threads, which change its rounding only. `on_epoch` is not called for a model
     that was found. Errors: see `train`.
     """
-    found = None if store is None else find(recipe, samples, classes=classes, seed=seed, device=device, store=store)
-    if found is not None:
-        return found
-    made = train(recipe, samples, classes=classes, seed=seed, device=device, on_epoch=on_epoch)
     if store is not None:
-        store.save(_spec(recipe, samples, classes, seed), _packed(made))
+        found = find(recipe, samples, classes=classes, seed=seed, device=device, store=store, method=method)
+        if found is not None:
+            return found
+    made = train(recipe, samples, classes=classes, seed=seed, device=device, on_epoch=on_epoch, method=method)
+    if store is not None:
+        store.save(_spec(recipe, samples, classes, seed, method), _packed(made))
     return made
 
 
 def find(
-    recipe: Recipe, samples: Samples, *, classes: int, seed: int, device: torch.device | str = "cpu", store: Store
+    recipe: Recipe,
+    samples: Samples,
+    *,
+    classes: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+    store: Store,
+    method: Method | None = None,
 ) -> Trained | None:
     """The model `train` would give if `store` has it, else None."""
-    kept = store.load(_spec(recipe, samples, classes, seed))
+    kept = store.load(_spec(recipe, samples, classes, seed, method))
     if kept is None:
         return None
-    model = build(recipe.architecture, shape=samples.domain.shape, classes=classes, seed=seed)
+    model = (method or Method()).network(recipe.architecture, shape=samples.domain.shape, classes=classes, seed=seed)
     return _unpacked(kept, model, samples.domain, torch.device(device))
 
 
@@ -72,8 +84,10 @@ def content_hash(samples: Samples) -> str:
     return content.hexdigest()
 
 
-def _spec(recipe: Recipe, samples: Samples, classes: int, seed: int) -> Spec:
-    return {
+def _spec(recipe: Recipe, samples: Samples, classes: int, seed: int, method: Method | None = None) -> Spec:
+    # Without a method the key is what it always was: models trained earlier are found again.
+    changed = {} if method is None else {"method": method_spec(method)}
+    return changed | {
         "kind": "model",
         "format": FORMAT,
         "recipe": asdict(recipe),
@@ -83,6 +97,24 @@ def _spec(recipe: Recipe, samples: Samples, classes: int, seed: int) -> Spec:
         "seed": seed,
         "torch": ".".join(torch.__version__.split(".")[:2]),
     }
+
+
+def method_spec(method: Method) -> Spec:
+    """What tells a method from others: its class and fields, data by their content, networks by their weights."""
+    told: dict[str, JSON] = {"class": f"{type(method).__module__}.{type(method).__qualname__}"}
+    known: tuple[Field[Any], ...] = fields(method) if is_dataclass(method) else ()
+    for one in known:
+        value: Any = getattr(method, one.name)
+        if one.metadata.get(UNTOLD):
+            continue
+        if isinstance(value, Samples):
+            value = content_hash(value)
+        elif isinstance(value, nn.Module):
+            value = weights_hash(value)
+        elif is_dataclass(value) and not isinstance(value, type):
+            value = method_spec(value) if isinstance(value, Method) else asdict(value)
+        told[one.name] = value
+    return told
 
 
 def _packed(made: Trained) -> bytes:

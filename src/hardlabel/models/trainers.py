@@ -21,6 +21,7 @@ from sklearn.base import BaseEstimator, clone
 from hardlabel.checks import InvalidInput
 from hardlabel.data.samples import Samples
 from hardlabel.models.kept import content_hash, find, trained
+from hardlabel.models.method import Method
 from hardlabel.models.train import EpochReport, Recipe, Trained
 from hardlabel.store import Spec, Store
 
@@ -71,12 +72,14 @@ class RecipeTrainer:
         classes: Number of logits.
         device: Where the models run.
         store: Keeps them; None keeps nothing.
+        method: What is changed about the training, or None.
     """
 
     recipe: Recipe
     classes: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     store: Store | None = None
+    method: Method | None = None
 
     @property
     def description(self) -> str:
@@ -87,7 +90,7 @@ class RecipeTrainer:
             words += f", {len(self.recipe.augment)} augmentations"
         if self.recipe.stop_at_accuracy is not None:
             words += f", stopped at accuracy {self.recipe.stop_at_accuracy:g}"
-        return words
+        return words if self.method is None else f"{words}, {self.method.description}"
 
     @property
     def epochs(self) -> int:
@@ -102,6 +105,7 @@ class RecipeTrainer:
             device=self.device,
             store=self.store,
             on_epoch=on_epoch,
+            method=self.method,
         )
         return _of_recipe(made)
 
@@ -109,7 +113,15 @@ class RecipeTrainer:
         """The model `fit` would give if the store has it, else None."""
         if self.store is None:
             return None
-        found = find(self.recipe, samples, classes=self.classes, seed=seed, device=self.device, store=self.store)
+        found = find(
+            self.recipe,
+            samples,
+            classes=self.classes,
+            seed=seed,
+            device=self.device,
+            store=self.store,
+            method=self.method,
+        )
         return None if found is None else _of_recipe(found)
 
 
