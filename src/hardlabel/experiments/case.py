@@ -1,6 +1,6 @@
 """A case: everything an audit works on, checked before any training or query."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -138,24 +138,32 @@ class Oracles:
 
     @classmethod
     def of(
-        cls, model: object, device: torch.device, *, role: str, name: str | None = None, classes: int | None = None
+        cls,
+        model: object,
+        device: torch.device,
+        *,
+        role: str,
+        name: str | None = None,
+        classes: int | None = None,
+        batch_size: int | None = None,
     ) -> "Oracles":
         """A torch module that maps inputs to logits, a fitted scikit-learn classifier, or an object that can be asked.
 
-        The last has `ask` or `ask_scores` or both. `classes` are those of the task at least: a classifier may not
-        have seen the last ones.
+        The last has `ask` or `ask_scores` or both; a `fingerprint`, where it has one, stands for its weights.
+        `classes` are those of the task at least: a classifier may not have seen the last ones. A `batch_size` saves
+        a module's probe.
 
         Raises:
             InvalidInput: It is none of these.
         """
         if isinstance(model, nn.Module):
-            both = TorchScores(model, device=device)
+            both = TorchScores(model, device=device, batch_size=batch_size)
             # A module that registers no tensor keeps its state where a hash cannot see it.
             weights = weights_hash(model) if model.state_dict() else None
             return cls(labels=both, scores=both, torch_model=both, name=name, weights=weights)
         scores = model if isinstance(model, ScoreOracle) else None
         if isinstance(model, LabelOracle):
-            return cls(labels=model, scores=scores, name=name)
+            return cls(labels=model, scores=scores, name=name, weights=getattr(model, "fingerprint", None))
         if scores is not None:
             return cls(labels=LabelsOfScores(scores), scores=scores, name=name)
         if is_estimator(model):
@@ -176,6 +184,19 @@ class Oracles:
             device = None if self.torch_model is None else str(self.torch_model.device)
             return {"weights": self.weights, "device": device}
         return None if self.name is None else {"name": self.name}
+
+
+def alike(models: Sequence[object], device: torch.device, *, classes: int, example: Tensor) -> list[Oracles]:
+    """Models of one trainer as oracles; networks of one form share the batch size that a probe finds for the first."""
+    sizes: dict[str, int] = {}
+    oracles = []
+    for model in models:
+        form = repr(model)
+        made = Oracles.of(model, device, role="trainer's model", classes=classes, batch_size=sizes.get(form))
+        if made.torch_model is not None:
+            sizes[form] = made.torch_model.probe(example)
+        oracles.append(made)
+    return oracles
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -233,7 +254,7 @@ class CraftingPlan:
 
     trainer: RecipeTrainer
     sets: tuple[tuple[Samples, int], ...]
-    second: RecipeTrainer
+    second: Trainer
     second_sets: tuple[tuple[Samples, int], ...]
 
 

@@ -28,10 +28,10 @@ from hardlabel.experiments.case import (
     MOST_SHADOW,
     SHADOWS,
     CraftingPlan,
-    Oracles,
     ReferencePlan,
     ShadowPlan,
     Terms,
+    alike,
     lacking_pairs,
 )
 from hardlabel.experiments.config import AuditConfig
@@ -280,7 +280,7 @@ def seated(case: RecipeCase, rows: Sequence[Attack], *, seed: int, device: torch
     samples = case.attacked.to(device)
     knowledge = knowledge_of(case, crafters=crafters, shadows=None, device=device)
     classes = max(2, 1 + max(int(part.labels.max()) for part in (case.plan.pool, case.own) if part is not None))
-    models = [Oracles.of(one.model, device, role="trainer's model", classes=classes) for one in made]
+    models = alike([one.model for one in made], device, classes=classes, example=samples.inputs[:1])
     with_pool = any(wants_pool(row.calibration, len(samples)) for row in rows if row.calibration.per_sample)
     sides = sides_of(case.plan, models, samples, knowledge, with_pool=with_pool)
     shadow = None
