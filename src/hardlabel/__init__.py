@@ -14,6 +14,8 @@ from hardlabel.data.domain import BinaryFeatures, Box
 from hardlabel.data.samples import Samples
 from hardlabel.data.table import MixedTable
 from hardlabel.experiments.audit import audit
+from hardlabel.experiments.defend import defend
+from hardlabel.experiments.defend_record import DefendRecord
 from hardlabel.experiments.recipe import audit_recipe
 from hardlabel.experiments.recipe_record import RecipeRecord
 from hardlabel.experiments.record import AuditRecord, load
@@ -29,6 +31,7 @@ __all__ = [
     "BinaryFeatures",
     "Box",
     "Categorical",
+    "DefendRecord",
     "InvalidInput",
     "LabelOracle",
     "MixedTable",
@@ -40,6 +43,7 @@ __all__ = [
     "Store",
     "audit",
     "audit_recipe",
+    "defend",
     "keep_memory",
     "load",
     "write_report",
