@@ -155,13 +155,14 @@ class Private(Method):
         Raises:
             InvalidInput: Opacus cannot take it; see also `build`.
         """
+        from opacus import GradSampleModule
         from opacus.validators import ModuleValidator
 
         plain = build(architecture, shape=shape, classes=classes, seed=seed)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(randomness.derive(seed, "replaced layers"))
             fixed = ModuleValidator.fix(plain)
-        faults = ModuleValidator.validate(fixed, strict=False)
+        faults = [*ModuleValidator.validate(fixed, strict=False), *GradSampleModule.validate(fixed, strict=False)]
         if faults:
             raise InvalidInput(f"defense 'dp-sgd' cannot take architecture {architecture!r}: {_line(faults[0])}")
         assert isinstance(fixed, nn.Sequential)

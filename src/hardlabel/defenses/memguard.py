@@ -38,7 +38,8 @@ class MemGuard:
     a small network per model, some hundred passes through it per answer, and confidences that are off. Jia et al.
     (2019), section 4, and their code.
 
-    The attack network sees sorted confidences, of members and of as many samples of the reserve.
+    The attack network sees sorted confidences, of members and of as many samples of the reserve; unlike in the authors'
+    code they are sorted anew in every step of the search.
 
     Attributes:
         distortion: Largest expected L1 distance between true and shown confidences, in (0, 2].
@@ -133,7 +134,8 @@ class Noise:
 
     def sure(self, shown: Tensor) -> Tensor:
         """The network's logit of membership for confidences (q, classes) in any order, (q,)."""
-        return self._logit(shown.sort(1).values)
+        told: Tensor = self._network(shown.sort(1).values.float())
+        return told[:, 1] - told[:, 0]
 
     def search(self, shown: Tensor) -> Tensor:
         """Phase 1: noise (q, classes) to add to confidences, 0 where none was found; never moves the label."""
@@ -141,7 +143,7 @@ class Noise:
         first = true.clone().scatter(1, shown.argmax(1, keepdim=True), float("inf"))
         order = first.argsort(1)  # Ascending, as the network wants it; the label comes last, also in a tie.
         start = true.gather(1, order)
-        sure = self._logit(start.softmax(1))
+        sure = self.sure(start.softmax(1))
         best = start.clone()
         alive = ((sure.sigmoid() - 0.5).abs() > ENOUGH).nonzero().flatten()
         weight = SMALLEST
@@ -166,7 +168,7 @@ class Noise:
         for _ in range(STEPS - 1):
             here = now[going].requires_grad_()
             with torch.enable_grad():
-                logit = self._logit(here.softmax(1))
+                logit = self.sure(here.softmax(1))
                 other = (here[:, :-1].amax(1) - here[:, -1]).relu()
                 distortion = (here.softmax(1) - start[going].softmax(1)).abs().sum(1)
                 total = (logit.abs() + KEEP_LABEL * other + weight * distortion).sum()
@@ -179,8 +181,4 @@ class Noise:
 
     def _reached(self, now: Tensor, sure: Tensor) -> Tensor:
         kept = now[:, -1] > now[:, :-1].amax(1)
-        return kept & (self._logit(now.softmax(1)) * sure <= 0)
-
-    def _logit(self, ordered: Tensor) -> Tensor:
-        told: Tensor = self._network(ordered.float())
-        return told[:, 1] - told[:, 0]
+        return kept & (self.sure(now.softmax(1)) * sure <= 0)
