@@ -17,8 +17,8 @@ from hardlabel.models.architectures import build
 from hardlabel.models.method import Course, Method, Task
 from hardlabel.models.train import Recipe
 
-# Orders of Rényi's divergence: dense near 1, where the best ones for a large epsilon lie; whole ones are cheap.
-ORDERS = (1.01, 1.02, 1.05, *(1 + x / 10 for x in range(1, 20)), 3.5, 4.5, *map(float, range(3, 65)), 128.0, 512.0)
+# Orders of Rényi's divergence: those near 1, where the best ones for a large epsilon lie, cost most; whole ones little.
+ORDERS = (1.05, 1.1, 1.25, 1.5, 1.75, 2.5, 3.5, *map(float, range(2, 65)), 128.0, 512.0)
 TIGHT = 300.0  # Up to this epsilon the tighter accountant's grid is fine enough.
 LEAST, MOST = 0.01, 1e6  # Epsilons that noise is sought for.
 

@@ -249,6 +249,8 @@ def _compared(
         seed=asked.terms.seed,
     )
     rows = _attacks(asked.terms, case)
+    if not any(row.crafted for row in rows):
+        case = replace(case, crafting=None)  # Nobody would look at its networks.
     strengths, left_out = [], []
     for strength in chosen(asked.defenses, asked.levels):
         try:
