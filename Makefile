@@ -13,7 +13,7 @@ $(BIN)/hardlabel: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.extras: $(BIN)/hardlabel
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,check]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,check,dp]'
 	@touch $@
 
 # The peers live apart: nothing of theirs is needed to run or to test hardlabel.

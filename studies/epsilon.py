@@ -321,18 +321,18 @@ Made by `{command}`: {games:,} games of each kind, seed {seed}, {seconds:.0f} s 
 programs ran; {versions}. What the bounds say: [docs/metrics.md](../docs/metrics.md).
 
 ## Bounds
-At 95 %. A bound that holds exceeds the truth in at most {limit} of {games:,} games, but for bad luck of {luck:.1f} in 1,000.
-`n`: runs with and as many without the canary, or canaries in one run. Where the last column says no, an assumption is
-broken on purpose: such a bound must not be believed.
+At 95 %. A bound that holds exceeds the truth in at most {limit} of {games:,} games, but for bad luck of {luck:.1f} in
+1,000. `n`: runs with and as many without the canary, or canaries in one run. Where the last column says no, an
+assumption is broken on purpose: such a bound must not be believed.
 
-| bound, mechanism | n | truth | median | exceed the truth | of the truth: lowest, median | within 10 % | meant to hold |
+| bound, mechanism | n | truth | median | exceed the truth | of it: lowest, median | within 10 % | meant to hold |
 |---|---|---|---|---|---|---|---|
 """
 
 MIDDLE = """
 ## False discovery rate
-Asked for: on average at most {rate:.0%} false ones among the points found; where nothing is there, anybody found in at most
-{rate:.0%} of the games. ± one standard error.
+Asked for: on average at most {rate:.0%} false ones among the points found; where nothing is there, anybody found in at
+most {rate:.0%} of the games. ± one standard error.
 
 | p-values, data | something there | false among found | found of those there | games with a false one |
 |---|---|---|---|---|

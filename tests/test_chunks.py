@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from games import pool_of_memories
+from hardlabel.attacks import TABLE, LabelAttack
 from hardlabel.calibrations.normals import NormalBeliefs
 from hardlabel.data.domain import Box
 from hardlabel.experiments import chunks
@@ -27,6 +28,26 @@ def test_cuts_hold_every_sample_once_in_pieces_of_like_length(samples, size):
     assert max(lengths) <= size
     assert max(lengths) - min(lengths) <= 1
     assert len(parts) == max(1, -(-samples // size))
+
+
+# Of images, of shadows with gradients, or not cut at all: see the tests of an audit in chunks, and below.
+ELSEWHERE = {"augmentation", "combined", "yoqo", "transfer"}
+SUITED = [row for row in TABLE.values() if isinstance(row, LabelAttack) and row.name not in ELSEWHERE]
+
+
+@pytest.mark.parametrize("attack", SUITED, ids=lambda row: row.name)
+def test_every_signal_finds_in_chunks_what_it_finds_at_once(attack):
+    samples = DESIGN.game(budget=3).target.samples
+    for signal in attack.signals(samples.domain, attack.allowed(max(attack.fewest, min(attack.usual, 60))))[:2]:
+        found = [
+            plan.measure(ChargedLabels(DESIGN.models[0].labels, Account()))
+            for plan in (
+                signal.prepare(samples, DESIGN.knowledge, 0),
+                chunks.prepared(signal, samples, DESIGN.knowledge, 0, size=7),
+            )
+        ]
+        for one, other in zip(*found, strict=True):
+            assert torch.equal(one.cpu(), other)
 
 
 @pytest.mark.parametrize("informed", [False, True])

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-
 PATH = Path(__file__).resolve().parents[1] / "studies" / "epsilon.py"
 SPEC = importlib.util.spec_from_file_location("epsilon_study", PATH)
 assert SPEC is not None

@@ -203,7 +203,7 @@ def test_the_final_figures_are_measured_in_evaluation_mode_without_augmentation(
 @settings(deadline=None)
 def test_every_row_stands_once_in_a_batch_and_none_stands_alone(count, size, seed):
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-    batches = list(training._batches(order, size))
+    batches = list(torch.split(order, training.batch_lengths(count, size)))
     assert torch.equal(torch.cat(batches), order)
     lengths = [len(batch) for batch in batches]
     assert all(length == size for length in lengths[:-1])

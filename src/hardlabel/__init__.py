@@ -15,6 +15,8 @@ from hardlabel.data.samples import Samples
 from hardlabel.data.table import MixedTable
 from hardlabel.executors import Local, Ray
 from hardlabel.experiments.audit import audit
+from hardlabel.experiments.defend import defend
+from hardlabel.experiments.defend_record import DefendRecord
 from hardlabel.experiments.recipe import audit_recipe
 from hardlabel.experiments.recipe_record import RecipeRecord
 from hardlabel.experiments.record import AuditRecord, load
@@ -31,6 +33,7 @@ __all__ = [
     "BinaryFeatures",
     "Box",
     "Categorical",
+    "DefendRecord",
     "InvalidInput",
     "LabelOracle",
     "Local",
@@ -45,6 +48,7 @@ __all__ = [
     "Work",
     "audit",
     "audit_recipe",
+    "defend",
     "keep_memory",
     "load",
     "write_report",

@@ -3,13 +3,14 @@
 Exit codes: 0 done, 1 failed, 2 bad usage (one line says which argument, value and rule).
 """
 
+import contextlib
 import datetime
 import errno
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated
+from typing import Annotated, TypedDict, cast
 
 import typer
 from rich.console import Console
@@ -25,6 +26,8 @@ from hardlabel.executors import NAMES, executor_of
 from hardlabel.experiments.audit import audit_config, plan_config
 from hardlabel.experiments.chunks import CHUNK
 from hardlabel.experiments.config import AuditConfig, read
+from hardlabel.experiments.defend import defend_config
+from hardlabel.experiments.defend_record import DEFEND, load_defend
 from hardlabel.experiments.progress import SILENT, Watch
 from hardlabel.experiments.recipe import audit_recipe_config, plan_recipe_config
 from hardlabel.experiments.recipe_record import RECIPE, RecipeRecord, load_recipe
@@ -32,8 +35,9 @@ from hardlabel.experiments.record import REPORT, AuditRecord, load
 from hardlabel.experiments.runs import SCRATCH, read_settings
 from hardlabel.experiments.work import Work
 from hardlabel.models.architectures import ARCHITECTURES
-from hardlabel.reports import catalogue
+from hardlabel.reports import catalogue, defense_list
 from hardlabel.reports.attacker import choice_line, queries
+from hardlabel.reports.defend import defend_markdown
 from hardlabel.reports.html import write_report
 from hardlabel.reports.summary import summary
 from hardlabel.reports.text import markdown, table_of
@@ -42,6 +46,7 @@ from hardlabel.store import default_store
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 errors = Console(stderr=True)
 INTERRUPTED = 130
+COMPARED = ("defenses", "levels", "pretrain")  # Settings of a comparison only.
 KEPT = "finished models and measurements are kept, the same command goes on from there"
 WIDE = 140  # Columns of a terminal that has room for the whole table of attacks.
 WIDE_SUMMARY = 112  # And for what an audit's attacks cost on the attacker's own models.
@@ -158,7 +163,9 @@ def audit(
     }
     settings = read(config, {name: value for name, value in options.items() if value is not None})
     if settings.out is None:
-        settings = settings.model_copy(update={"out": _new_folder(settings.data, recipe=repeats is not None)})
+        settings = settings.model_copy(
+            update={"out": _new_folder(settings.data, kind="" if repeats is None else "-recipe")}
+        )
     assert settings.out is not None
     if repeats is None and (settings.out / RECIPE).exists():
         raise InvalidInput(f"out {str(settings.out)!r} holds the audit of a recipe; name a new folder")
@@ -174,7 +181,7 @@ def audit(
 
 @app.command()
 def resume(
-    run: Annotated[Path, typer.Argument(help="The run folder of an audit that broke off.")],
+    run: Annotated[Path, typer.Argument(help="The run folder of an audit or a comparison that broke off.")],
     executor: Executors = "local",
     address: Address = None,
     jobs: Jobs = None,
@@ -183,11 +190,15 @@ def resume(
     chunk: Chunk = CHUNK,
     quiet: Quiet = False,
 ) -> None:
-    """Go on with an audit that broke off, by the settings it was begun with; nothing finished is done again."""
+    """Go on with a run that broke off, by the settings it was begun with; nothing finished is done again."""
     found = read_settings(run)
-    repeats = found.pop("repeats", None)
+    extra = {name: found.pop(name) for name in ("repeats", *COMPARED) if name in found}
     settings = read(None, {**found, "out": run})
     work = _work(run, executor, address=address, jobs=jobs, cores=cores, gpus=gpus, chunk=chunk)
+    if extra.keys() >= set(COMPARED):
+        _compare(settings, cast("_Defenses", extra), work, quiet=quiet)
+        return
+    repeats = extra.get("repeats")
     _finish(settings, repeats if isinstance(repeats, int) else None, work, quiet=quiet)
 
 
@@ -258,8 +269,113 @@ def list_attacks(
 
 
 @app.command()
+def defend(
+    config: Annotated[Path | None, typer.Argument(help="Settings as YAML, as for audit.")] = None,
+    data: Annotated[str | None, typer.Option(help="As for audit. [default: digits]")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where data lie. [default: $HARDLABEL_DATA]")] = None,
+    label: Annotated[str | None, typer.Option(help="The label column of a table.")] = None,
+    arch: Annotated[str | None, typer.Option(help=f"{', '.join(ARCHITECTURES)}.")] = None,
+    max_epochs: Annotated[int | None, typer.Option(help="Most epochs of training. [default: 1000]")] = None,
+    size: Annotated[int | None, typer.Option(help="Training samples. [default: a fifth, 2500 at most]")] = None,
+    samples: Annotated[int | None, typer.Option(help="Half of the samples asked about. [default: 1000]")] = None,
+    shadows: Annotated[int | None, typer.Option(help="Reference models per target, even. [default: 12]")] = None,
+    repeats: Annotated[int, typer.Option(help="Models that play target, 2 to shadows + 2.")] = 8,
+    defenses: Annotated[
+        str | None, typer.Option(help="Comma-separated names, see --list. [default: all that suit]")
+    ] = None,
+    levels: Annotated[
+        list[str] | None, typer.Option(help="Strengths of one, as NAME=LEVEL,LEVEL; repeatable. [default: three each]")
+    ] = None,
+    pretrain: Annotated[str | None, typer.Option(help="Data to pretrain on. [default: the defender's reserve]")] = None,
+    attacks: Annotated[
+        str | None, typer.Option(help="Comma-separated. [default: gap, the strongest label-only, two that see scores]")
+    ] = None,
+    budget: Annotated[int | None, typer.Option(help="Most queries per sample and attack.", metavar="N")] = None,
+    seed: Annotated[int | None, typer.Option(help="Fixes every draw. [default: 0]")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ... [default: auto]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder. [default: a new one under runs/]")] = None,
+    executor: Executors = "local",
+    address: Address = None,
+    jobs: Jobs = None,
+    cores: Cores = 1,
+    gpus: Gpus = 0.0,
+    chunk: Chunk = CHUNK,
+    quiet: Quiet = False,
+    listed: Annotated[bool, typer.Option("--list", help="List the defenses and stop.")] = False,
+) -> None:
+    """Compare defenses: train with each, attack all alike, say which helps and what it costs.
+
+    Attackers know of the defense, and beside them such as do not. The table goes to stdout; finished models and
+    measurements are kept, and the same command goes on where it was.
+    """
+    if listed:
+        typer.echo(table_of(defense_list.HEADS, defense_list.rows()))
+        return
+    options = {
+        "data": data,
+        "folder": folder,
+        "label": label,
+        "arch": arch,
+        "max_epochs": max_epochs,
+        "size": size,
+        "samples": samples,
+        "shadows": shadows,
+        "attacks": _names(attacks),
+        "budget": budget,
+        "seed": seed,
+        "device": device,
+        "out": out,
+    }
+    settings = read(config, {name: value for name, value in options.items() if value is not None})
+    if settings.out is None:
+        settings = settings.model_copy(update={"out": _new_folder(settings.data, kind="-defend")})
+    assert settings.out is not None
+    wanted = _Defenses(
+        repeats=repeats,
+        defenses=_names(defenses),
+        levels=None if levels is None else dict(map(_levels, levels)),
+        pretrain=pretrain,
+    )
+    work = _work(settings.out, executor, address=address, jobs=jobs, cores=cores, gpus=gpus, chunk=chunk)
+    _compare(settings, wanted, work, quiet=quiet)
+
+
+class _Defenses(TypedDict):
+    """What a comparison is told beside an audit's settings; kept with them."""
+
+    repeats: int
+    defenses: list[str] | None
+    levels: dict[str, list[float]] | None
+    pretrain: str | None
+
+
+def _compare(settings: AuditConfig, wanted: _Defenses, work: Work, *, quiet: bool) -> None:
+    """Compares defenses and prints the table."""
+    with contextlib.ExitStack() as stack:
+        watch = SILENT if quiet else stack.enter_context(_Drawn())
+        record = defend_config(settings, **wanted, store=default_store(), watch=watch, work=work)
+    typer.echo(defend_markdown(record))
+    _say(f"kept in {settings.out}")
+
+
+def _names(given: str | None) -> list[str] | None:
+    return None if given is None else [name.strip() for name in given.split(",") if name.strip()]
+
+
+def _levels(given: str) -> tuple[str, list[float]]:
+    name, _, numbers = given.partition("=")
+    try:
+        return name.strip(), [float(one) for one in numbers.split(",") if one.strip()]
+    except ValueError as error:
+        raise InvalidInput(f"levels must be NAME=LEVEL,LEVEL with numbers, got {given!r}") from error
+
+
+@app.command()
 def show(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
-    """Print the figures of a finished audit, of a model or of a recipe, as a Markdown table."""
+    """Print the figures of a finished audit, of a model or of a recipe, or of a comparison of defenses, in Markdown."""
+    if (run / DEFEND).exists():
+        typer.echo(defend_markdown(load_defend(run)))
+        return
     typer.echo(markdown(load_recipe(run) if (run / RECIPE).exists() else load(run)))
 
 
@@ -342,9 +458,9 @@ def _audited(settings: AuditConfig, repeats: int | None, watch: Watch, work: Wor
     return audit_recipe_config(settings, repeats=repeats, store=default_store(), watch=watch, work=work)
 
 
-def _new_folder(data: str, *, recipe: bool) -> Path:
+def _new_folder(data: str, *, kind: str) -> Path:
     stamp = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / f"{Path(data).stem}{'-recipe' if recipe else ''}-{stamp}"
+    return Path("runs") / f"{Path(data).stem}{kind}-{stamp}"
 
 
 def _print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequence[str]) -> None:

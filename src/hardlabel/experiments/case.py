@@ -146,8 +146,8 @@ class Oracles:
     ) -> "Oracles":
         """A torch module that maps inputs to logits, a fitted scikit-learn classifier, or an object that can be asked.
 
-        The last has `ask` or `ask_scores` or both. `classes` are those of the task at least: a classifier may not
-        have seen the last ones.
+        The last has `ask` or `ask_scores` or both; a `fingerprint`, where it has one, stands for its weights.
+        `classes` are those of the task at least: a classifier may not have seen the last ones.
 
         Raises:
             InvalidInput: It is none of these.
@@ -159,7 +159,7 @@ class Oracles:
             return cls(labels=both, scores=both, torch_model=both, network=model, name=name, weights=weights)
         scores = model if isinstance(model, ScoreOracle) else None
         if isinstance(model, LabelOracle):
-            return cls(labels=model, scores=scores, name=name)
+            return cls(labels=model, scores=scores, name=name, weights=getattr(model, "fingerprint", None))
         if scores is not None:
             return cls(labels=LabelsOfScores(scores), scores=scores, name=name)
         if is_estimator(model):
@@ -237,7 +237,7 @@ class CraftingPlan:
 
     trainer: RecipeTrainer
     sets: tuple[tuple[Samples, int], ...]
-    second: RecipeTrainer
+    second: Trainer
     second_sets: tuple[tuple[Samples, int], ...]
 
 

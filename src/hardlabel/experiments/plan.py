@@ -19,6 +19,7 @@ from hardlabel.experiments.journal import JOURNAL, MADE, Journal
 from hardlabel.experiments.training import Ground, smooth
 from hardlabel.experiments.work import Work
 from hardlabel.models.architectures import build
+from hardlabel.models.method import Course
 from hardlabel.models.train import Recipe, laid_out, one_epoch, optimizer_of, place
 from hardlabel.models.trainers import RecipeTrainer
 
@@ -201,7 +202,7 @@ def _speed(recipe: Recipe, samples: Samples, classes: int, device: torch.device)
     inputs, labels = laid_out(part.inputs), part.labels
     optimizer = optimizer_of(recipe, model.parameters(), device)
     batch = torch.arange(min(len(part), max(2, recipe.batch_size)), device=device)
-    training = _seconds_per(lambda: one_epoch(model, optimizer, inputs, labels, [batch]), len(batch))
+    training = _seconds_per(lambda: one_epoch(Course(model, optimizer), inputs, labels, [batch]), len(batch))
     model.eval()
     answering = _seconds_per(lambda: _forward(model, inputs), len(part))
     return training, answering, sum(weight.numel() * weight.element_size() for weight in model.state_dict().values())

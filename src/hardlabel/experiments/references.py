@@ -36,7 +36,7 @@ def crafters_of(plan: CraftingPlan | None, watch: Watch) -> Crafters:
     for trainer, sets in ((plan.trainer, plan.sets), (plan.second, plan.second_sets)):
         models = []
         for samples, seed in sets:
-            watch.stage("training a crafter", trainer.epochs, "epochs")
+            watch.stage("training a crafter", trainer.epochs or 1, "epochs")
             made = trainer.fit(samples, seed, told(watch))
             assert isinstance(made.model, nn.Module)
             models.append(made.model)

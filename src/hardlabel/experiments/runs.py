@@ -22,6 +22,7 @@ import filelock
 import yaml
 
 from hardlabel.checks import InvalidInput
+from hardlabel.experiments.defend_record import DEFEND
 from hardlabel.experiments.journal import JOURNAL, MADE, Journal, JournaledStore
 from hardlabel.experiments.progress import Watch
 from hardlabel.experiments.recipe_record import RECIPE
@@ -201,7 +202,7 @@ def _seen(folder: Path, note: Path | None, store: Store) -> Run:
     elif holder is not None:
         state = RUNNING
     else:
-        state = FINISHED if any((folder / name).exists() for name in (RESULTS, RECIPE)) else BROKEN_OFF
+        state = FINISHED if any((folder / name).exists() for name in (RESULTS, RECIPE, DEFEND)) else BROKEN_OFF
     return Run(
         folder=folder,
         state=state,

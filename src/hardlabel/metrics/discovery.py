@@ -192,7 +192,7 @@ def exposed(
     if dependence == "any":
         share /= float((1 / np.arange(1, n + 1)).sum())
     hits, n1, alarms, n0 = _counts(calls, inside)
-    advantages = tuple(_advantage(*(int(count[i]) for count in (hits, n1, alarms, n0)), share) for i in range(n))
+    advantages = tuple(_advantage(*map(int, each), error=share) for each in zip(hits, n1, alarms, n0, strict=True))
     return Exposed(
         found=found.found,
         p_values=found.p_values,
@@ -243,7 +243,7 @@ def _counts(calls: Mask, inside: Mask) -> tuple[Counts, Counts, Counts, Counts]:
     return (calls & inside).sum(axis=0), n1, (calls & ~inside).sum(axis=0), n0
 
 
-def _advantage(hits: int, n1: int, alarms: int, n0: int, error: float) -> Estimate:
+def _advantage(hits: int, n1: int, alarms: int, n0: int, *, error: float) -> Estimate:
     """TPR minus FPR with an exact interval that misses with chance `error` at most."""
     tpr, fpr = exact_rate(hits, n1, confidence=1 - error / 2), exact_rate(alarms, n0, confidence=1 - error / 2)
     ends = np.array([(tpr.low, tpr.high), (fpr.high, fpr.low)], dtype=np.float64)

@@ -3,18 +3,21 @@
 import hashlib
 import io
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import Field, asdict, fields, is_dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples
-from hardlabel.models.architectures import build
+from hardlabel.models.method import Method
 from hardlabel.models.train import EpochReport, Recipe, Trained, place, train
-from hardlabel.store import Spec, Store
+from hardlabel.store import JSON, Spec, Store
 
 FORMAT = 1  # Raised when the same recipe, data and seed come to mean another model: old ones are not found then.
+
+UNTOLD = "untold"  # Metadata of a method's field that does not change what is trained, such as a store.
 
 
 def trained(
@@ -26,18 +29,19 @@ def trained(
     device: torch.device | str = "cpu",
     store: Store | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
+    method: Method | None = None,
 ) -> Trained:
     """The model `train` would give, from `store` if it is there; else it is trained and saved there.
 
-    A model is found by recipe, content and order of the data (not ids), domain, classes, seed and PyTorch's
+    A model is found by recipe, method, content and order of the data (not ids), domain, classes, seed and PyTorch's
     version; not by device or threads, which change its rounding only. `on_epoch` is not called for a model
     that was found. Errors: see `train`.
     """
-    spec = None if store is None else spec_of(recipe, samples, classes=classes, seed=seed)
+    spec = None if store is None else spec_of(recipe, samples, classes=classes, seed=seed, method=method)
     kept = None if store is None or spec is None else store.load(spec)
     if kept is not None:
-        return unpacked(kept, recipe, samples.domain, classes=classes, device=device)
-    made = train(recipe, samples, classes=classes, seed=seed, device=device, on_epoch=on_epoch)
+        return unpacked(kept, recipe, samples.domain, classes=classes, device=device, method=method)
+    made = train(recipe, samples, classes=classes, seed=seed, device=device, on_epoch=on_epoch, method=method)
     if store is not None and spec is not None:
         store.save(spec, packed(made))
     return made
@@ -62,9 +66,12 @@ def content_hash(samples: Samples) -> str:
     return content.hexdigest()
 
 
-def spec_of(recipe: Recipe, samples: Samples, *, classes: int, seed: int) -> Spec:
+def spec_of(recipe: Recipe, samples: Samples, *, classes: int, seed: int, method: Method | None = None) -> Spec:
     """What a model is kept under."""
+    # Without a method the key is what it always was: models trained earlier are found again.
+    changed: dict[str, JSON] = {} if method is None else {"method": method_spec(method)}
     return {
+        **changed,
         "kind": "model",
         "format": FORMAT,
         "recipe": asdict(recipe),
@@ -74,6 +81,24 @@ def spec_of(recipe: Recipe, samples: Samples, *, classes: int, seed: int) -> Spe
         "seed": seed,
         "torch": ".".join(torch.__version__.split(".")[:2]),
     }
+
+
+def method_spec(method: Method) -> Spec:
+    """What tells a method from others: its class and fields, data by their content, networks by their weights."""
+    told: dict[str, JSON] = {"class": f"{type(method).__module__}.{type(method).__qualname__}"}
+    known: tuple[Field[Any], ...] = fields(method) if is_dataclass(method) else ()
+    for one in known:
+        value: Any = getattr(method, one.name)
+        if one.metadata.get(UNTOLD):
+            continue
+        if isinstance(value, Samples):
+            value = content_hash(value)
+        elif isinstance(value, nn.Module):
+            value = weights_hash(value)
+        elif is_dataclass(value) and not isinstance(value, type):
+            value = method_spec(value) if isinstance(value, Method) else asdict(value)
+        told[one.name] = value
+    return told
 
 
 def packed(made: Trained) -> bytes:
@@ -86,11 +111,18 @@ def packed(made: Trained) -> bytes:
 
 
 def unpacked(
-    kept: bytes, recipe: Recipe, domain: Domain, *, classes: int, device: torch.device | str = "cpu"
+    kept: bytes,
+    recipe: Recipe,
+    domain: Domain,
+    *,
+    classes: int,
+    device: torch.device | str = "cpu",
+    method: Method | None = None,
 ) -> Trained:
     """The model that `packed` wrote, on `device`."""
     content = torch.load(io.BytesIO(kept), map_location="cpu", weights_only=True)
-    model = build(recipe.architecture, shape=domain.shape, classes=classes, seed=0)  # Its weights are replaced.
+    form = method or Method()
+    model = form.network(recipe.architecture, shape=domain.shape, classes=classes, seed=0)  # Its weights are replaced.
     model.load_state_dict(content["weights"])
     place(model, domain, torch.device(device))
     return Trained(model=model.eval(), **content["figures"])

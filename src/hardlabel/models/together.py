@@ -18,6 +18,7 @@ from hardlabel import checks
 from hardlabel.checks import InvalidInput
 from hardlabel.data.samples import Samples
 from hardlabel.models.architectures import build
+from hardlabel.models.method import Course
 from hardlabel.models.train import (
     Ending,
     EpochReport,
@@ -150,7 +151,7 @@ def faster_together(
     arranged, batches = laid_out(inputs), torch.split(order, batch_lengths(len(few), recipe.batch_size))
     stack = _Stack(recipe, models, device)
     with torch.backends.cudnn.flags(enabled=True, deterministic=True):
-        one = _least_seconds(lambda: one_epoch(alone, optimizer, arranged, labels, batches))
+        one = _least_seconds(lambda: one_epoch(Course(alone, optimizer), arranged, labels, batches))
         together = _least_seconds(lambda: stack.one_epoch(inputs, labels, order.expand(count, -1)))
     return count * one / together
 

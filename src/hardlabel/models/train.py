@@ -1,8 +1,9 @@
 """Train a network by a recipe, the same way each time."""
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,8 @@ from hardlabel.data.augment import Move, apply
 from hardlabel.data.domain import Box, Domain
 from hardlabel.data.samples import Samples
 from hardlabel.models.architectures import build, check_name
-from hardlabel.randomness import generator
+from hardlabel.models.method import Course, Method, Task
+from hardlabel.randomness import derive, generator
 
 OPTIMIZERS = ("adam", "sgd")
 
@@ -156,8 +158,11 @@ def train(
     seed: int,
     device: torch.device | str = "cpu",
     on_epoch: Callable[[EpochReport], None] | None = None,
+    method: Method | None = None,
 ) -> Trained:
     """Trains a new model on `samples`; `seed` fixes first weights, order and augmentation.
+
+    A `method` may change the network, the batches, the loss and the step; losses told are then the method's.
 
     On one machine with one number of threads the same arguments give the same weights, bit for bit, on a CPU;
     on a GPU the deterministic convolutions are chosen. Global generators are neither read nor changed.
@@ -167,7 +172,8 @@ def train(
             of what is no image, or a batch normalisation that would see a single row.
         RuntimeError: The loss became infinite or NaN.
     """
-    model = build(recipe.architecture, shape=samples.domain.shape, classes=classes, seed=seed)
+    make = build if method is None else method.network
+    model = make(recipe.architecture, shape=samples.domain.shape, classes=classes, seed=seed)
     check(recipe, samples, model, classes)
     device = torch.device(device)
     place(model, samples.domain, device)
@@ -176,15 +182,29 @@ def train(
     ending, ended = Ending(recipe), False
     start, epoch = time.perf_counter(), 0
     with torch.backends.cudnn.flags(enabled=True, deterministic=True):
+        course = (method or Method()).begin(
+            Task(
+                model=model,
+                optimizer=optimizer,
+                inputs=inputs,
+                labels=labels,
+                classes=classes,
+                batch_size=recipe.batch_size,
+                seed=seed,
+            )
+        )
         while not ended:
             epoch += 1
             shown = augmented(recipe, inputs, samples.domain, generator(seed, "augmentation", epoch))
             order = torch.randperm(len(samples), generator=generator(seed, "order", epoch)).to(device)
-            loss, share = one_epoch(model, optimizer, shown, labels, _batches(order, recipe.batch_size))
+            batches = course.batches(order, batch_lengths(len(order), recipe.batch_size))
+            with _seeded(derive(seed, "layers", epoch), device) if method else contextlib.nullcontext():
+                loss, share = one_epoch(course, shown, labels, batches)
             ended = ending.reached(epoch=epoch, loss=loss, accuracy=share)
             seconds = time.perf_counter() - start
             if on_epoch:
                 on_epoch(EpochReport(epoch=epoch, loss=loss, accuracy=share, seconds=seconds))
+        course.end()
     seconds = time.perf_counter() - start
     train_loss, train_accuracy = measured(model, inputs, labels, batch_size=1000)
     return Trained(
@@ -261,26 +281,28 @@ def batch_lengths(rows: int, size: int) -> list[int]:
     return [size] * whole + [rest] * (rest > 0)
 
 
-def _batches(order: Tensor, size: int) -> tuple[Tensor, ...]:
-    return torch.split(order, batch_lengths(len(order), size))
+@contextlib.contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seeds PyTorch's own generators for layers that draw from them, and puts them back."""
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        # Not torch.manual_seed, which would also reseed every other GPU.
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
 
 
-def one_epoch(
-    model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor, batches: Iterable[Tensor]
-) -> tuple[float, float]:
+def one_epoch(course: Course, inputs: Tensor, labels: Tensor, batches: Iterable[Tensor]) -> tuple[float, float]:
     """Mean loss and share of right answers over the batches; both are read once, at the end."""
-    model.train()
+    course.begin_epoch()
     loss_sum = torch.zeros((), device=inputs.device)
     right = torch.zeros((), dtype=torch.int64, device=inputs.device)
     for rows in batches:
-        truth = labels[rows]
-        logits = model(inputs[rows])
-        loss = functional.cross_entropy(logits, truth)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        loss_sum += loss.detach() * len(rows)
-        right += (logits.detach().argmax(1) == truth).sum()
+        lost, correct = course.step(inputs[rows], labels[rows], rows)
+        loss_sum += lost
+        right += correct
     return float(loss_sum) / len(inputs), int(right) / len(inputs)
 
 

@@ -21,6 +21,7 @@ from hardlabel.checks import InvalidInput
 from hardlabel.data.samples import Samples
 from hardlabel.executors import UNSENDABLE
 from hardlabel.models.kept import content_hash, packed, spec_of, trained, unpacked
+from hardlabel.models.method import Method
 from hardlabel.models.train import EpochReport, Recipe, Trained, train
 from hardlabel.store import Spec, Store
 
@@ -95,12 +96,14 @@ class RecipeTrainer:
         classes: Number of logits.
         device: Where the models run.
         store: Keeps them; None keeps nothing.
+        method: What is changed about the training, or None.
     """
 
     recipe: Recipe
     classes: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     store: Store | None = None
+    method: Method | None = None
 
     @property
     def description(self) -> str:
@@ -111,7 +114,7 @@ class RecipeTrainer:
             words += f", {len(self.recipe.augment)} augmentations"
         if self.recipe.stop_at_accuracy is not None:
             words += f", stopped at accuracy {self.recipe.stop_at_accuracy:g}"
-        return words
+        return words if self.method is None else f"{words}, {self.method.description}"
 
     @property
     def epochs(self) -> int:
@@ -126,17 +129,20 @@ class RecipeTrainer:
             device=self.device,
             store=self.store,
             on_epoch=on_epoch,
+            method=self.method,
         )
         return _of_recipe(made)
 
     def key(self, samples: Samples, seed: int) -> Spec:
-        return spec_of(self.recipe, samples, classes=self.classes, seed=seed)
+        return spec_of(self.recipe, samples, classes=self.classes, seed=seed, method=self.method)
 
     def packed(self, samples: Samples, seed: int) -> bytes:
-        return packed(train(self.recipe, samples, classes=self.classes, seed=seed, device=self.device))
+        made = train(self.recipe, samples, classes=self.classes, seed=seed, device=self.device, method=self.method)
+        return packed(made)
 
     def unpacked(self, kept: bytes, samples: Samples) -> Made:
-        return _of_recipe(unpacked(kept, self.recipe, samples.domain, classes=self.classes, device=self.device))
+        made = unpacked(kept, self.recipe, samples.domain, classes=self.classes, device=self.device, method=self.method)
+        return _of_recipe(made)
 
     def moved(self, device: torch.device) -> "RecipeTrainer":
         return replace(self, device=device, store=None)

@@ -1,0 +1,51 @@
+"""Randomised response: the label is sometimes another one."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hardlabel import checks
+from hardlabel.data.samples import Samples
+from hardlabel.defenses import keyed
+from hardlabel.defenses.base import Defender
+from hardlabel.defenses.guarded import GuardedLabels
+from hardlabel.oracles.base import LabelOracle
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomizedResponse:
+    """Answers with the model's label with probability e^epsilon / (e^epsilon + classes - 1), else with any other.
+
+    One answer's label is then told epsilon-differentially privately (local model). The draw is fixed by the input:
+    asked again, the answer is the same. Costs accuracy. Warner (1965); Kairouz et al. (2016), section 3, for many
+    classes.
+
+    Attributes:
+        epsilon: Above 0; less is stronger.
+    """
+
+    epsilon: float
+
+    def __post_init__(self) -> None:
+        checks.positive(epsilon=self.epsilon)
+
+    def check(self, defender: Defender) -> None: ...
+
+    def kept(self, classes: int) -> float:
+        """Chance that the label is the model's own."""
+        return 1 / (1 + (classes - 1) * math.exp(-self.epsilon))
+
+    def guard(self, model: LabelOracle, members: Samples, defender: Defender, *, seed: int) -> GuardedLabels:
+        """See `InferenceDefense`."""
+        del members
+        classes = defender.classes
+
+        def ask(inputs: Tensor, ids: Tensor) -> Tensor:
+            labels = model.ask(inputs, ids)
+            draws = keyed.uniforms(inputs, seed, 2).to(labels.device)
+            step = 1 + (draws[:, 1] * (classes - 1)).long().clamp(max=classes - 2)
+            return torch.where(draws[:, 0] < self.kept(classes), labels, (labels + step) % classes)
+
+        return GuardedLabels(ask)

@@ -1,0 +1,46 @@
+"""Rounding: confidences are shown to a few decimals."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from hardlabel.checks import InvalidInput
+from hardlabel.data.samples import Samples
+from hardlabel.defenses.base import Defender
+from hardlabel.defenses.guarded import GuardedScores, with_scores
+from hardlabel.oracles.base import LabelOracle
+
+MOST_DIGITS = 6  # More would be float32's own rounding.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounding:
+    """Shows confidences rounded to `digits` decimals, as multiples that sum to 1 (largest remainders).
+
+    Costs nothing. Shokri et al. (2017), section VIII.
+
+    Attributes:
+        digits: Decimals, 1 to 6.
+    """
+
+    digits: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.digits <= MOST_DIGITS:
+            raise InvalidInput(f"digits must lie in [1, {MOST_DIGITS}], got {self.digits}")
+
+    def check(self, defender: Defender) -> None: ...
+
+    def guard(self, model: LabelOracle, members: Samples, defender: Defender, *, seed: int) -> GuardedScores:
+        """See `InferenceDefense`."""
+        del members, defender, seed
+        return GuardedScores(with_scores(model, "rounding"), self._masked)
+
+    def _masked(self, inputs: Tensor, shown: Tensor) -> Tensor:
+        del inputs
+        units = 10**self.digits
+        whole = (shown * units).floor()
+        left = units - whole.sum(1, keepdim=True)  # Units still to be given, to the largest remainders.
+        rank = (shown * units - whole).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+        answer: Tensor = (whole + (rank < left)) / units
+        return answer

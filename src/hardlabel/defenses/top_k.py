@@ -1,0 +1,44 @@
+"""Top-k: only the k highest confidences are shown."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from hardlabel import checks
+from hardlabel.data.samples import Samples
+from hardlabel.defenses.base import Defender
+from hardlabel.defenses.guarded import GuardedScores, with_scores
+from hardlabel.oracles.base import LabelOracle
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopK:
+    """Shows the k highest confidences as they are; what is left of 1 is spread evenly over the other classes.
+
+    Spread, because a reader who sees k numbers knows their sum: nothing more is told, and the vector stays a
+    distribution. Costs nothing. Shokri et al. (2017), section VIII.
+
+    Attributes:
+        k: Confidences shown, 1 or more.
+    """
+
+    k: int
+
+    def __post_init__(self) -> None:
+        checks.at_least(1, k=self.k)
+
+    def check(self, defender: Defender) -> None: ...
+
+    def guard(self, model: LabelOracle, members: Samples, defender: Defender, *, seed: int) -> GuardedScores:
+        """See `InferenceDefense`."""
+        del members, defender, seed
+        return GuardedScores(with_scores(model, "top-k"), self._masked)
+
+    def _masked(self, inputs: Tensor, shown: Tensor) -> Tensor:
+        del inputs
+        others = shown.shape[1] - self.k
+        if others < 1:
+            return shown
+        highest, places = shown.topk(self.k, dim=1)
+        rest = ((1 - highest.sum(1, keepdim=True)).clamp(min=0) / others).expand(shown.shape)
+        return rest.scatter(1, places, highest)

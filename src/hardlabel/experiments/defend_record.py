@@ -1,0 +1,228 @@
+"""The record of a comparison of defenses: figures of each, the Pareto front, a recommendation in words.
+
+A run folder holds `config.yaml` and `defend.json`.
+"""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+import yaml
+from pydantic import ValidationError
+
+from hardlabel.checks import InvalidInput
+from hardlabel.experiments.record import CONFIG, Environment, LeftOut, Part, Queries, check_writable
+from hardlabel.metrics.estimate import Estimate
+from hardlabel.store import write_whole
+
+FORMAT = 1
+DEFEND = "defend.json"
+NONE = "none"  # What the undefended models are called.
+
+
+class PlayedAttack(Part):
+    """One attack on the models of one defense.
+
+    Attributes:
+        name, access: See `AttackResult`.
+        adaptive: Whether the attacker's own models were trained and guarded with the defense.
+        auc: Mean over targets, with an interval over targets and samples.
+        tpr: Pooled TPR at 1 % FPR.
+        change: AUC less that of the same attack on the undefended models, paired by target and sample.
+        queries: Per sample.
+    """
+
+    name: str
+    access: str
+    adaptive: bool
+    auc: Estimate
+    tpr: Estimate
+    change: Estimate
+    queries: Queries
+
+    @property
+    def title(self) -> str:
+        """Name, and that the attacker did not adapt, where so."""
+        return self.name if self.adaptive else f"{self.name} (not adaptive)"
+
+
+class Guarantee(Part):
+    """See `Privacy`."""
+
+    epsilon: float
+    delta: float
+    noise_multiplier: float
+    sampling_rate: float
+    steps: int
+    clipping: float
+    accountant: str
+
+
+class DefenseResult(Part):
+    """A defense at one strength, or none.
+
+    Attributes:
+        defense, level: Its name and strength; "none" and None for the undefended models. knob, source, cost: What the
+        level means, the paper, what it costs besides. description: How the models were trained, in words. changes:
+        What the defense changed, in words. privacy: The guarantee, or None. keeps_labels: Whether labels are the
+        undefended models': label-only attacks then find what they found there. train_accuracy, test_accuracy: Mean
+        over targets, on members and non-members asked about. accuracy_change: Test accuracy less that of the
+        undefended models, paired. training_seconds: Per model, guard included. answer_seconds: For the labels of
+        1,000 inputs. attacks: Adaptive ones first. strongest: The highest AUC among them, chosen for its outcome: a
+        title, see `PlayedAttack`. strongest_at_low_fpr: The same for the TPR at 1 % FPR; None where that is not
+        resolved. front: Whether no other has at least its test accuracy and at most its strongest attack's AUC, one
+        of them better.
+    """
+
+    defense: str
+    level: float | None
+    knob: str
+    source: str
+    cost: str
+    description: str
+    changes: list[str]
+    privacy: Guarantee | None
+    keeps_labels: bool
+    train_accuracy: float
+    test_accuracy: Estimate
+    accuracy_change: Estimate
+    training_seconds: float
+    answer_seconds: float
+    attacks: list[PlayedAttack]
+    strongest: str
+    strongest_at_low_fpr: str | None
+    front: bool = False
+
+    @property
+    def name(self) -> str:
+        """Defense and level."""
+        return self.defense if self.level is None else f"{self.defense} {self.level:g}"
+
+    def attack(self, title: str) -> PlayedAttack:
+        """The attack of this title.
+
+        Raises:
+            InvalidInput: There is none.
+        """
+        for one in self.attacks:
+            if one.title == title:
+                return one
+        raise InvalidInput(f"attack {title!r} was not played on {self.name!r}: {[one.title for one in self.attacks]}")
+
+    @property
+    def worst(self) -> PlayedAttack:
+        """The strongest attack by its AUC."""
+        return self.attack(self.strongest)
+
+
+class DefendResults(Part):
+    """The content of defend.json."""
+
+    format: int = FORMAT
+    data: str
+    domain: str
+    samples: int
+    train_size: int
+    reserve: int
+    targets: int
+    references: int
+    budget: int | None
+    confidence: float = 0.95
+    margin: float
+    defenses: list[DefenseResult]
+    left_out: list[LeftOut]
+    recommendation: list[str]
+    notes: list[str]
+    environment: Environment
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class DefendRecord:
+    """What a comparison of defenses found.
+
+    Attributes:
+        results: Every figure.
+        config: The resolved settings.
+        folder: Where the record is kept, or None for one that lives in memory only.
+    """
+
+    results: DefendResults
+    config: dict[str, object] = field(default_factory=dict)
+    folder: Path | None = None
+
+    def defense(self, name: str) -> DefenseResult:
+        """The result of one, by name and level: "none", "l2 0.005".
+
+        Raises:
+            InvalidInput: It was not compared.
+        """
+        for one in self.results.defenses:
+            if one.name == name:
+                return one
+        raise InvalidInput(f"defense {name!r} was not compared: {[one.name for one in self.results.defenses]}")
+
+    def table(self) -> pd.DataFrame:
+        """One row per defense and level: accuracy, strongest attack, its AUC and TPR with intervals, front, costs."""
+        return pd.DataFrame([_row(one) for one in self.results.defenses])
+
+    def __repr__(self) -> str:
+        return f"<DefendRecord of {self.results.data}, {len(self.results.defenses) - 1} defenses>"
+
+    def __str__(self) -> str:
+        """The table and the recommendation."""
+        told = self.table()[["name", "test_accuracy", "strongest", "auc", "auc_low", "auc_high", "front"]]
+        words = "\n".join(self.results.recommendation)
+        return f"{told.to_string(index=False, float_format='{:.3f}'.format)}\n{words}"
+
+    def save(self, folder: str | Path) -> "DefendRecord":
+        """Writes config.yaml and defend.json, each whole or not at all; returns the kept record.
+
+        Raises:
+            InvalidInput: The folder cannot be written to.
+        """
+        folder = Path(folder)
+        check_writable(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / CONFIG, yaml.safe_dump(self.config, sort_keys=False).encode())
+        write_whole(folder / DEFEND, self.results.model_dump_json(indent=1).encode())
+        return replace(self, folder=folder)
+
+
+def load_defend(folder: str | Path) -> DefendRecord:
+    """Reads a run folder of `defend` back.
+
+    Raises:
+        InvalidInput: A file is missing or damaged.
+    """
+    folder = Path(folder)
+    try:
+        results = DefendResults.model_validate_json((folder / DEFEND).read_text())
+        config = yaml.safe_load((folder / CONFIG).read_text())
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidInput(f"run {str(folder)!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InvalidInput(f"run {str(folder)!r} must hold a whole {DEFEND}: {str(error).splitlines()[0]}") from error
+    return DefendRecord(results=results, config=config, folder=folder)
+
+
+def _row(one: DefenseResult) -> dict[str, object]:
+    worst = one.worst
+    low = None if one.strongest_at_low_fpr is None else one.attack(one.strongest_at_low_fpr).tpr
+    return {
+        "name": one.name,
+        "test_accuracy": one.test_accuracy.value,
+        "accuracy_low": one.test_accuracy.low,
+        "accuracy_high": one.test_accuracy.high,
+        "strongest": one.strongest,
+        "auc": worst.auc.value,
+        "auc_low": worst.auc.low,
+        "auc_high": worst.auc.high,
+        "tpr_at_0.01": None if low is None else low.value,
+        "tpr_low": None if low is None else low.low,
+        "tpr_high": None if low is None else low.high,
+        "front": one.front,
+        "epsilon": None if one.privacy is None else one.privacy.epsilon,
+        "training_seconds": one.training_seconds,
+        "answer_seconds": one.answer_seconds,
+    }

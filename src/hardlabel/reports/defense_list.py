@@ -1,0 +1,21 @@
+"""The table of defenses as users read it."""
+
+from hardlabel.defenses.table import TABLE
+
+HEADS = ("name", "changes", "what it does", "level", "usual levels", "costs besides accuracy", "source")
+
+
+def rows() -> list[list[str]]:
+    """One per defense."""
+    return [
+        [
+            row.name,
+            " and ".join(["training"] * row.trains + ["answers"] * row.guards) + (", never labels" * row.keeps_labels),
+            row.summary,
+            row.knob,
+            ", ".join(f"{level:g}" for level in row.levels),
+            row.cost,
+            row.source,
+        ]
+        for row in TABLE.values()
+    ]

@@ -1,0 +1,308 @@
+"""The comparison of defenses: paired figures, adaptive attackers, front, recommendation, command line."""
+
+import math
+import sys
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+import hardlabel
+from hardlabel import cli
+from hardlabel.checks import InvalidInput
+from hardlabel.defenses import dp_sgd
+from hardlabel.experiments import defend as comparing
+from hardlabel.experiments import recommend
+from hardlabel.experiments.defend_record import DefenseResult, PlayedAttack, load_defend
+from hardlabel.experiments.record import Queries
+from hardlabel.metrics.crossed_rates import accuracy, accuracy_difference
+from hardlabel.metrics.estimate import Estimate
+from hardlabel.models.train import Recipe
+from hardlabel.models.trainers import RecipeTrainer
+from hardlabel.reports.defend import defend_markdown
+from hardlabel.store import Store
+
+SMALL = {"train_size": 100, "repeats": 2, "shadows": 4, "attacked": 120, "device": "cpu", "seed": 1}
+RECIPE = Recipe(architecture="fc", max_epochs=30, learning_rate=5e-3)
+NAMES = ["l2", "top-k", "memguard", "label-only", "ldl", "dp-sgd"]
+LEVELS = {"l2": [0.05], "top-k": [1], "memguard": [1.0], "ldl": [0.05], "dp-sgd": [1.0]}
+
+
+def digits(count=800):
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    return (data.images[:count, None] / 16).astype(np.float32), data.target[:count]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return Store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def record(store):
+    attacks = ["gap", "path", "lira"]
+    return hardlabel.defend(digits(), RECIPE, defenses=NAMES, levels=LEVELS, attacks=attacks, store=store, **SMALL)
+
+
+def test_every_defense_is_played_by_attackers_who_know_of_it_and_by_such_as_do_not(record):
+    titles = {one.name: [attack.title for attack in one.attacks] for one in record.results.defenses}
+    assert titles["none"] == ["gap", "path", "lira"]
+    both = [name + rest for name in ("gap", "path", "lira") for rest in ("", " (not adaptive)")]
+    assert titles["l2 0.05"] == titles["dp-sgd 1"] == both
+    assert titles["ldl 0.05"] == both[:4]
+    assert titles["memguard 1"] == titles["top-k 1"] == ["gap", "path", *both[4:]]
+    assert titles["label-only"] == ["gap", "path"]
+
+
+def test_masks_leave_labels_and_all_that_rests_on_them(record):
+    plain = record.defense("none")
+    for name in ("top-k 1", "memguard 1", "label-only"):
+        one = record.defense(name)
+        assert one.keeps_labels
+        assert one.test_accuracy == plain.test_accuracy
+        assert (one.accuracy_change.value, one.accuracy_change.low, one.accuracy_change.high) == (0.0, 0.0, 0.0)
+        assert one.attack("path") == plain.attack("path")
+    gap = plain.attack("gap")
+    assert gap.auc.value == pytest.approx((1 + plain.train_accuracy - plain.test_accuracy.value) / 2, abs=1e-9)
+
+
+def test_only_private_training_has_a_guarantee_and_it_says_what_it_changed(record):
+    private = record.defense("dp-sgd 1")
+    assert 0.8 < private.privacy.epsilon <= 1
+    assert any("Poisson" in one for one in private.changes)
+    assert all(one.privacy is None for one in record.results.defenses if one.defense != "dp-sgd")
+    # The guarantee holds for every attack: TPR <= e^epsilon FPR + delta bounds any AUC by this.
+    bound = 1 - 0.5 * math.exp(-private.privacy.epsilon)
+    assert all(attack.auc.low <= bound for attack in private.attacks)
+
+
+def test_the_table_the_front_and_the_words_come_from_the_same_figures(record, tmp_path):
+    table = record.table().set_index("name")
+    for name, row in table.iterrows():
+        one = record.defense(name)
+        assert row["auc"] == max(attack.auc.value for attack in one.attacks)
+        dominated = (
+            (table["test_accuracy"] >= row["test_accuracy"])
+            & (table["auc"] <= row["auc"])
+            & ((table["test_accuracy"] != row["test_accuracy"]) | (table["auc"] != row["auc"]))
+        )
+        assert row["front"] == (not dominated.any())
+    told = defend_markdown(record)
+    assert all(one.name in told for one in record.results.defenses)
+    assert all(line in told for line in record.results.recommendation)
+    kept = load_defend(record.save(tmp_path / "run").folder)
+    assert kept.results == record.results
+    assert kept.config == record.config
+    (tmp_path / "run" / "defend.json").write_text("{}")
+    with pytest.raises(InvalidInput, match="data: Field required"):
+        load_defend(tmp_path / "run")
+
+
+def test_a_second_run_trains_nothing_and_finds_the_same(record, store, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("a model was trained again")
+
+    from hardlabel.models import kept
+
+    monkeypatch.setattr(kept, "train", never)
+    again = hardlabel.defend(
+        digits(),
+        RECIPE,
+        defenses=["l2", "memguard", "dp-sgd"],
+        levels={name: LEVELS[name] for name in ("l2", "memguard", "dp-sgd")},
+        attacks=["gap", "path", "lira"],
+        store=store,
+        **SMALL,
+    )
+    for name in ("none", "l2 0.05", "memguard 1", "dp-sgd 1"):
+        assert again.defense(name).attacks == record.defense(name).attacks
+
+
+def test_a_classifier_can_only_be_guarded():
+    model = LogisticRegression(C=10.0, tol=0.01, max_iter=500)
+    with pytest.raises(InvalidInput, match="defense 'l2' changes the training: trainer must be"):
+        hardlabel.defend(digits(), model, defenses=["l2"], **SMALL)
+    record = hardlabel.defend(
+        digits(), model, defenses=["rounding"], levels={"rounding": [1]}, attacks=["gap", "lira"], **SMALL
+    )
+    assert [one.name for one in record.results.defenses] == ["none", "rounding 1"]
+    assert record.defense("rounding 1").accuracy_change.value == 0
+
+
+# --- refusals come before any training ---
+
+
+@pytest.fixture
+def untrained(monkeypatch, tmp_path):
+    def never(*_, **__):
+        raise AssertionError("something was trained")
+
+    monkeypatch.setattr(RecipeTrainer, "fit", never)
+    monkeypatch.setattr(comparing, "seated", never)
+    monkeypatch.setenv("HARDLABEL_STORE", str(tmp_path / "store"))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--defenses", "l3"], "defense 'l3' is unknown: did you mean 'l2'?"),
+        (["--defenses", "l2", "--levels", "l2=-1"], "level of defense 'l2': decay must be positive, got -1.0"),
+        (["--defenses", "l2", "--levels", "l2=a"], "levels must be NAME=LEVEL,LEVEL with numbers"),
+        (["--defenses", "dp-sgd", "--levels", "dp-sgd=0"], "level of defense 'dp-sgd': epsilon must lie in"),
+        (["--defenses", "dropout", "--arch", "logistic"], "needs a network with a hidden layer, got 'logistic'"),
+        (["--defenses", "memguard", "--size", "449"], "needs at least 20 samples beyond those of targets"),
+        (["--defenses", "l2", "--repeats", "1"], "repeats must lie in"),
+        (["--defenses", "l2", "--attacks", "lria"], "attack 'lria' is unknown"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_code_2(options, told, untrained, monkeypatch, capsys):
+    out = untrained / "run"
+    monkeypatch.setattr(sys, "argv", ["hardlabel", "defend", "--quiet", "--out", str(out), *options])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    error = capsys.readouterr().err.strip()
+    assert stop.value.code == 2
+    assert told in error
+    assert "\n" not in error
+    assert not out.exists()
+
+
+def test_without_opacus_exit_code_2_says_what_to_install(untrained, monkeypatch, capsys):
+    monkeypatch.setattr(dp_sgd, "find_spec", lambda name: None)
+    monkeypatch.setattr(
+        sys, "argv", ["hardlabel", "defend", "--quiet", "--out", str(untrained / "run"), "--defenses", "dp-sgd"]
+    )
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    assert "pip install 'hardlabel[dp]'" in capsys.readouterr().err
+
+
+def test_the_command_writes_a_run_folder_and_show_reads_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HARDLABEL_STORE", str(tmp_path / "store"))
+    options = ["--size", "60", "--samples", "40", "--shadows", "2", "--repeats", "2", "--max-epochs", "5"]
+    options += ["--defenses", "label-only,l2", "--levels", "l2=0.01", "--attacks", "gap", "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["hardlabel", "defend", "--quiet", *options, "--out", str(tmp_path / "run")])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    assert "| l2 0.01 |" in printed
+    monkeypatch.setattr(sys, "argv", ["hardlabel", "show", str(tmp_path / "run")])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().out == printed
+
+
+def test_the_list_names_every_defense(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["hardlabel", "defend", "--list"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    printed = capsys.readouterr().out
+    from hardlabel.defenses.table import TABLE
+
+    assert all(f"| {name} |" in printed for name in TABLE)
+
+
+# --- the recommendation's rule ---
+
+
+def estimate(value, reach=0.01):
+    return Estimate(value, value - reach, value + reach)
+
+
+def result(name, test, auc, *, change=None, cost=0.0, level=1.0):
+    attack = PlayedAttack(
+        name="path",
+        access="label",
+        adaptive=True,
+        auc=estimate(auc),
+        tpr=Estimate.undefined("few"),
+        change=estimate(0.0 if change is None else change),
+        queries=Queries(mean=1, max=1),
+    )
+    return DefenseResult(
+        defense=name,
+        level=None if name == "none" else level,
+        knob="",
+        source="",
+        cost="",
+        description="",
+        changes=[],
+        privacy=None,
+        keeps_labels=False,
+        train_accuracy=1.0,
+        test_accuracy=estimate(test),
+        accuracy_change=estimate(cost),
+        training_seconds=1.0,
+        answer_seconds=1.0,
+        attacks=[attack],
+        strongest="path",
+        strongest_at_low_fpr=None,
+    )
+
+
+PLAIN = result("none", 0.8, 0.9)
+FREE = result("l2", 0.8, 0.7, change=-0.2)
+STRONG = result("dp-sgd", 0.5, 0.55, change=-0.35, cost=-0.3)
+UNSURE = result("mixup", 0.8, 0.89, change=-0.005)
+
+
+def test_the_recommendation_takes_the_best_that_costs_nothing_and_names_the_strongest():
+    told = " ".join(recommend.recommendation([PLAIN, FREE, STRONG, UNSURE], confidence=0.95))
+    assert "Take l2 1:" in told
+    assert "The strongest protection is dp-sgd 1" in told
+    assert "-30.0 points" in told
+
+
+def test_the_recommendation_says_so_where_nothing_helps_or_all_costs():
+    none = " ".join(recommend.recommendation([PLAIN, UNSURE], confidence=0.95))
+    assert "no defense lowers what the strongest attacks find" in none
+    dear = " ".join(recommend.recommendation([PLAIN, STRONG], confidence=0.95))
+    assert "No defense that helps surely costs less than 2 points" in dear
+
+
+def test_the_front_holds_what_nothing_beats_in_both():
+    worse = result("l1", 0.7, 0.75, change=-0.15)
+    front = {one.defense: one.front for one in recommend.with_front([PLAIN, FREE, STRONG, UNSURE, worse])}
+    assert front == {"none": False, "l2": True, "dp-sgd": True, "mixup": False, "l1": False}
+
+
+# --- accuracy over targets and samples ---
+
+
+def test_accuracy_is_the_mean_over_targets_of_the_share_on_their_nonmembers():
+    rng = np.random.default_rng(0)
+    right, inside = rng.random((4, 60)) < 0.7, rng.random((4, 60)) < 0.5
+    expected = np.mean([row[~mine].mean() for row, mine in zip(right, inside, strict=True)])
+    found = accuracy(right, inside)
+    assert found.value == pytest.approx(expected)
+    assert 0 <= found.low < expected < found.high <= 1
+    same = accuracy_difference(right, right, inside)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+def test_the_intervals_of_accuracies_and_of_differences_cover():
+    """Targets and samples have effects of their own; 400 games with 8 targets, their split drawn anew each time."""
+    rng, covered = np.random.default_rng(1), np.zeros(2)
+    games, targets, samples = 400, 8, 150
+    for _ in range(games):
+        easy, skill, gain = (
+            rng.normal(0, 1, samples),
+            rng.normal(0, 0.2, (targets, 1)),
+            rng.normal(0, 0.1, (targets, 1)),
+        )
+        noise = rng.normal(0, 1, (2, targets, samples))
+        first, second = easy + skill + noise[0] > 0, easy + skill + gain + noise[1] > 0
+        inside = rng.random((targets, samples)) < 0.5
+        for place, (found, true) in enumerate(
+            ((accuracy(first, inside), 0.5), (accuracy_difference(second, first, inside), 0.0))
+        ):
+            covered[place] += found.low <= true <= found.high
+    # At least 95 % less four standard errors; conservative is allowed.
+    assert covered.min() / games > 0.95 - 4 * math.sqrt(0.95 * 0.05 / games)
+    assert torch.is_grad_enabled()
