@@ -65,7 +65,7 @@ class Target:
 def make(name: str, path: Path) -> None:
     """Trains the target and its crafters, or finds them in the store, and writes them with their samples to `path`."""
     config = CONFIGS[name]
-    data = loaded(config, SILENT)
+    data = loaded(config, SILENT, default_store())
     recipe = recipe_of(config, data.samples.domain)
     parts = split(data.samples, equal_sizes(len(data.samples), config.size), seed=SEED)
     trainer = RecipeTrainer(recipe=recipe, classes=data.classes, store=default_store())
