@@ -263,7 +263,7 @@ def cells(setting: Setting) -> Iterator[tuple[str, Callable[..., dict], tuple]]:
     for name, budget in setting.attacks:
         yield "attacks", compare, (name, budget)
     for models in setting.counts:
-        for name, budget in (("path", 5), ("path-offline", 9), ("path", 10), ("lira", None)):
+        for name, budget in (("path", 5), ("path-offline", 9), ("lira", None)):
             yield "counts", by_count, (models, name, budget)
     for name, budget in setting.attacks:
         if TABLE[name].calibration.per_sample or TABLE[name].crafted:  # Others know nothing that could leak.

@@ -73,7 +73,9 @@ def _claims(setting, part: dict) -> Iterable[str]:
     yield "| attack | margin | against lira | | TPR / its | against lira-published | | TPR / its |"
     yield "|---|---|---|---|---|---|---|---|"
     for name, budget, margin in setting.claims:
-        one = found[f"{name}@{budget}"]
+        one = found.get(f"{name}@{budget}")
+        if one is None:
+            continue  # The study broke off before it.
         cells = [
             f"{_signed(one[f'difference {other}'])} | {_verdict(one[f'difference {other}'], margin)} "
             f"| {_interval(one[f'ratio {other}'], 2)}"
