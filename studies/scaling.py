@@ -74,36 +74,66 @@ def kills(folder: Path) -> Iterator[str]:
     subprocess.run(command(folder / "whole"), check=True, env=environment, stdout=subprocess.DEVNULL)
     alone = time.perf_counter() - started
     environment["HARDLABEL_STORE"] = str(folder / "store")
-    draw, hit, counts, tries = random.Random(0), 0, [], 0
-    # A resumed run starts anew, so that it gets no further than its start if it is killed too early; a moment is drawn
-    # between the start of the process and a little more than a whole run would take from there.
-    begun = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import hardlabel.cli"], check=True)
-    start = time.perf_counter() - begun
-    while hit < KILLS:
+    # The time from the lock to the record; starting Python before is no part of the run, and nothing to be broken.
+    lines = list(Journal(folder / "whole" / "journal.jsonl").lines())
+    first, last = (datetime.datetime.fromisoformat(str(lines[place]["at"])) for place in (0, -1))
+    lasts = (last - first).total_seconds()
+    draw, counts, tries, whole = random.Random(0), list[int](), 0, 0
+    while len(counts) < KILLS:
         tries += 1
+        before, starts = _written(folder / "store"), _starts(folder / "run")
         process = subprocess.Popen(command(folder / "run"), env=environment, stdout=subprocess.DEVNULL)
-        moment = start * draw.uniform(0.2, 1.0) + draw.random() * (alone - start) / (KILLS / 4)
+        while process.poll() is None and _starts(folder / "run") == starts:
+            time.sleep(0.01)
         try:
-            process.wait(moment)
+            process.wait(draw.random() * lasts / 4)  # So that one run is killed several times before its end.
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
-            hit += 1
             counts.append(len(set(made(folder / "run"))))
+            _unchanged(before, folder / "store")
             continue
         # It was finished before the moment came: what is left of the kills goes to a run of its own.
-        if not same(load(folder / "run"), load(folder / "whole")):
-            raise SystemExit("kills: a record differs")
-        _check(folder / "run")
+        _unchanged(before, folder / "store")
+        _finished(folder)
+        whole += 1
         shutil.rmtree(folder / "run")
         shutil.rmtree(folder / "store")
+    before = _written(folder / "store")
     subprocess.run(command(folder / "run"), check=True, env=environment, stdout=subprocess.DEVNULL)
-    names = _check(folder / "run")
-    yield f"A whole run takes {alone:.0f} s. {KILLS} kills by SIGKILL at random moments, {tries} starts in all."
-    yield f"Pieces made when each kill came: {', '.join(map(str, counts))}."
-    yield f"The record is the undisturbed run's: {same(load(folder / 'run'), load(folder / 'whole'))}."
-    yield f"Pieces in the journal as made: {len(names)}, different ones: {len(set(names))}."
+    _unchanged(before, folder / "store")
+    names = _finished(folder)
+    yield (
+        f"An undisturbed run takes {alone:.0f} s. {KILLS} kills by SIGKILL, each at a random moment within the first "
+        f"{lasts / 4:.0f} s after a start, {tries + 1} starts in all."
+    )
+    yield f"Pieces that the run had made when each kill came: {', '.join(map(str, counts))}."
+    yield f"All {whole + 1} runs ended with the record of the undisturbed run."
+    yield (
+        f"Pieces that the last run's journal names as made: {len(names)}, different ones: {len(set(names))}. "
+        "No file of a piece that was there at a kill was ever written again (its inode and time are the same)."
+    )
+
+
+def _starts(run: Path) -> int:
+    return sum(line["event"] == "began" for line in Journal(run / "journal.jsonl").lines())
+
+
+def _written(store: Path) -> dict[str, tuple[int, int]]:
+    """Which files of pieces there are, and when each was written: one written again has another inode."""
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in store.glob("*.piece")}
+
+
+def _unchanged(before: dict[str, tuple[int, int]], store: Path) -> None:
+    after = _written(store)
+    if any(after.get(name) != mark for name, mark in before.items()):
+        raise SystemExit("kills: a finished piece was made twice")
+
+
+def _finished(folder: Path) -> list[str]:
+    if not same(load(folder / "run"), load(folder / "whole")):
+        raise SystemExit("kills: a record differs")
+    return _check(folder / "run")
 
 
 def _check(run: Path) -> list[str]:
