@@ -5,7 +5,7 @@ one model of every pair; who plays target takes its partner out, and every sampl
 trained on it as ones that were not, whatever its membership in the target.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,7 @@ from hardlabel.data.samples import Samples
 from hardlabel.executors import Executor, Local, sendable
 from hardlabel.models.train import EpochReport
 from hardlabel.models.trainers import Made, Movable, RecipeTrainer, Trainer
-from hardlabel.store import digest
+from hardlabel.store import Spec, digest
 
 FEWEST, MOST = 2, 256  # Reference models of an audit.
 LONG = 10**6  # Rows through a network in training from which on no first model is tried here alone.
@@ -113,6 +113,7 @@ def train_all(
 
     missing = dict(enumerate(wanted))
     if isinstance(trainer, Movable) and _spreads(trainer, executor):
+        items = []
         for number, job in enumerate(wanted):
             samples = pool.take(job.rows)
             spec = trainer.key(samples, job.seed) if trainer.store is not None else None
@@ -120,7 +121,8 @@ def train_all(
             if kept is not None:
                 del missing[number]
                 done(number, trainer.unpacked(kept, samples))
-        items = {number: (0, job) for number, job in missing.items()}
+            else:
+                items.append(_Missing(number, 0, job, spec))
         for number, payload in _spread((trainer,), pool, items, executor):
             done(number, trainer.unpacked(payload, pool.take(missing[number].rows)))
         missing = {}
@@ -155,21 +157,21 @@ def train_ahead(
     able = tuple(
         one for one in trainers if isinstance(one, Movable) and one.store is not None and _spreads(one, executor)
     )
-    missing: dict[str, tuple[int, Job]] = {}
+    missing: dict[str, _Missing] = {}
     for job in wanted:
         samples = pool.take(job.rows)
         for which, trainer in enumerate(able):
             spec = trainer.key(samples, job.seed)
             if spec is None or trainer.store is None or digest(spec) in missing or trainer.store.load(spec) is not None:
                 continue
-            missing[digest(spec)] = which, job
+            missing[digest(spec)] = _Missing(len(missing), which, job, spec)
     if on_start is not None:
         on_start(len(missing))
-    items = dict(enumerate(missing.values()))
+    items = list(missing.values())
     for done, (number, payload) in enumerate(_spread(able, pool, items, executor), start=1):
         if on_done is not None:
-            which, job = items[number]
-            made = able[which].unpacked(payload, pool.take(job.rows))
+            one = items[number]
+            made = able[one.trainer].unpacked(payload, pool.take(one.job.rows))
             on_done(Progress(done=done, of=len(items), made=made))
 
 
@@ -213,20 +215,31 @@ def _spreads(trainer: Movable, executor: Executor) -> bool:
     return isinstance(trainer, RecipeTrainer) and trainer.device.type == "cpu"
 
 
+@dataclass(frozen=True, eq=False)
+class _Missing:
+    """A model to be trained: its number, its trainer's, and what it is kept under."""
+
+    number: int
+    trainer: int
+    job: Job
+    spec: Spec | None
+
+
 def _spread(
-    trainers: tuple[Movable, ...], pool: Samples, missing: Mapping[int, tuple[int, Job]], executor: Executor
+    trainers: tuple[Movable, ...], pool: Samples, missing: Sequence[_Missing], executor: Executor
 ) -> Iterator[tuple[int, bytes]]:
     """Trains by the executor, each job by its trainer, and keeps the models as they come."""
+    if not missing:
+        return
     moved = tuple(one.moved(executor.device(_device(one))) for one in trainers)
-    numbers, common = list(missing), Training(trainers=moved, pool=pool.to("cpu"))
-    passes = max((len(job.rows) * (trainers[which].epochs or LONG) for which, job in missing.values()), default=0)
-    for place, payload in executor.run(train_one, common, list(missing.values()), long=passes >= LONG):
-        which, job = missing[numbers[place]]
-        store = trainers[which].store
-        spec = None if store is None else trainers[which].key(pool.take(job.rows), job.seed)
-        if store is not None and spec is not None:
-            store.save(spec, payload)
-        yield numbers[place], payload
+    common, items = Training(trainers=moved, pool=pool.to("cpu")), [(one.trainer, one.job) for one in missing]
+    passes = max((len(one.job.rows) * (trainers[one.trainer].epochs or LONG) for one in missing), default=0)
+    for place, payload in executor.run(train_one, common, items, long=passes >= LONG):
+        one = missing[place]
+        store = trainers[one.trainer].store
+        if store is not None and one.spec is not None:
+            store.save(one.spec, payload)
+        yield one.number, payload
 
 
 def _device(trainer: Trainer) -> torch.device:
