@@ -1,6 +1,7 @@
 """Whether runs survive and outgrow one machine: `python studies/scaling.py PART ...`, into studies/SCALING.md.
 
 kills: an audit with 8 shadow models is killed by SIGKILL at twenty random moments and resumed each time.
+disk: the same audit on a file system that is too small, and then has room (needs the right to mount one).
 cluster: the same audit on two Ray nodes, of which a worker and then a node is killed.
 memory-local, memory-ray: 50,000 CIFAR-sized samples and 64 tiny models; the most memory that any worker held.
 capacity: how much of the cores' capacity goes into pieces of one second, beside bare processes that do the same.
@@ -147,6 +148,37 @@ def _check(run: Path) -> list[str]:
     if len(names) != len(set(names)):
         raise SystemExit("kills: a finished piece was made twice")
     return names
+
+
+def disk(folder: Path) -> Iterator[str]:
+    """A file system in memory, mounted for the occasion, with room for half of what the run needs."""
+    environment = {**os.environ, "HARDLABEL_STORE": str(folder / "whole-store")}
+    subprocess.run(command(folder / "whole"), check=True, env=environment, stdout=subprocess.DEVNULL)
+    needed = sum(path.stat().st_blocks * 512 for path in (folder / "whole-store").iterdir() if path.is_file())
+    small = folder / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={needed // 2}", "tmpfs", str(small)], check=True)
+    try:
+        environment["HARDLABEL_STORE"] = str(small / "store")
+        ended = subprocess.run(command(small / "run"), check=False, env=environment, capture_output=True, text=True)
+        before = _written(small / "store")
+        yield (
+            f"With room for {needed // 2 / 1e6:.1f} of {needed / 1e6:.1f} MB: exit code {ended.returncode} after "
+            f"{len(before)} pieces, and the last line is: {ended.stderr.strip().splitlines()[-1]}".replace(
+                str(small), ""
+            )
+        )
+        if ended.returncode != 1 or "the disk is full" not in ended.stderr:
+            raise SystemExit("disk: the run did not end as it should")
+        subprocess.run(["mount", "-o", "remount,size=1G", str(small)], check=True)
+        resume = [sys.executable, "-m", "hardlabel", "resume", str(small / "run"), "--quiet"]
+        subprocess.run(resume, check=True, env=environment, stdout=subprocess.DEVNULL)
+        _unchanged(before, small / "store")
+        if not same(load(small / "run"), load(folder / "whole")):
+            raise SystemExit("disk: the record differs")
+        yield f"With more room it was resumed to the undisturbed run's record, {len(_check(small / 'run'))} pieces."
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
 
 
 def cluster(folder: Path) -> Iterator[str]:
@@ -426,6 +458,7 @@ def _touch(common: dict[str, torch.Tensor], item: int) -> float:
 
 PARTS = {
     "kills": kills,
+    "disk": disk,
     "cluster": cluster,
     "memory-local": memory_local,
     "memory-ray": memory_ray,

@@ -1,5 +1,6 @@
 """Executors: one answer wherever a piece runs, whatever dies on the way."""
 
+import errno
 import logging
 import os
 import signal
@@ -8,11 +9,13 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
 from games import random_samples
+from hardlabel import executors as executors_module
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Box
 from hardlabel.executors import Local, Lost, Ray, executor_of, versions
@@ -176,6 +179,13 @@ def _alive(process):
             return file.read().split(")")[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_disk_too_full_for_what_pieces_share_is_told_as_such():
+    with pytest.raises(OSError, match="No space left") as told:
+        executors_module._write({"rows": torch.zeros(10**6)}, Path("/dev/full"))
+    assert told.value.errno == errno.ENOSPC
 
 
 # --- what goes through them ---

@@ -130,7 +130,7 @@ class Local:
             self.scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.scratch, prefix="hardlabel-") as folder:
             path = Path(folder) / "common"
-            torch.save(common, path, pickle_module=cloudpickle)
+            _write(common, path)
             for _ in range(RETRIES + 1):
                 run = joblib.Parallel(
                     n_jobs=min(self.width, len(left)), backend="loky", return_as="generator_unordered", batch_size=1
@@ -295,6 +295,17 @@ def _mapped(cores: int, work: Callable[[Any, Item], Result], path: str, item: It
     """In a process of this machine: one piece."""
     _settle_in()
     return number, _with_threads(cores, work, _common(path), item)
+
+
+def _write(common: object, path: Path) -> None:
+    """What pieces share, as a file to be mapped. Of a full disk PyTorch tells in its own words: here as others do."""
+    with path.open("wb") as file:
+        try:
+            torch.save(common, file, pickle_module=cloudpickle)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 @lru_cache(maxsize=1)
