@@ -109,6 +109,10 @@ def kills(folder: Path) -> Iterator[str]:
     before = _written(folder / "store")
     subprocess.run(command(folder / "run"), check=True, env=environment, stdout=subprocess.DEVNULL)
     _unchanged(before, folder / "store")
+    patience = time.monotonic() + 60
+    while (left := _using(folder / "store")) and time.monotonic() < patience:
+        time.sleep(1)
+    yield f"Processes of killed runs that are still there: {len(left)}."
     names = _finished(folder)
     yield (
         f"An undisturbed run takes {alone:.0f} s. {KILLS} kills by SIGKILL, each at a random moment within the first "
@@ -120,6 +124,19 @@ def kills(folder: Path) -> Iterator[str]:
         f"Pieces that the last run's journal names as made: {len(names)}, different ones: {len(set(names))}. "
         "No file of a piece that was there at a kill was ever written again (its inode and time are the same)."
     )
+
+
+def _using(store: Path) -> list[int]:
+    """Processes that were started with this store."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (process / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if f"HARDLABEL_STORE={store}".encode() in variables:
+            found.append(int(process.name))
+    return found
 
 
 def _starts(run: Path) -> int:

@@ -173,6 +173,15 @@ def test_workers_go_when_their_parent_is_killed(tmp_path):
     assert not any(_alive(worker) for worker in workers)
 
 
+def test_a_worker_whose_parent_was_killed_while_it_started_goes_at_once():
+    script = "import os; from hardlabel.executors import _settle_in; _settle_in({}); print('lives')"
+    for parent, lives in (("os.getppid()", True), ("os.getppid() + 1", False)):
+        done = subprocess.run(
+            [sys.executable, "-c", script.format(parent)], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == ((0, "lives\n") if lives else (1, "")), done.stderr
+
+
 def _alive(process):
     try:
         with open(f"/proc/{process}/stat") as file:
