@@ -1,13 +1,15 @@
 """Whether runs survive and outgrow one machine: `python studies/scaling.py PART ...`, into studies/SCALING.md.
 
 kills: an audit with 8 shadow models is killed by SIGKILL at twenty random moments and resumed each time.
+disk: the same audit on a file system that is too small, and then has room (needs the right to mount one).
 cluster: the same audit on two Ray nodes, of which a worker and then a node is killed.
 memory-local, memory-ray: 50,000 CIFAR-sized samples and 64 tiny models; the most memory that any worker held.
-capacity: how much of the cores' time goes into pieces of one second.
-costs: what each piece costs here, for the cost model of docs/scaling.md.
+capacity: how much of the cores' capacity goes into pieces of one second, beside bare processes that do the same.
+costs: what each piece costs here, and what follows for 256 shadow models on 1, 8 and 64 GPUs.
 """
 
 import datetime
+import inspect
 import json
 import os
 import platform
@@ -15,14 +17,17 @@ import random
 import re
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from hardlabel.data.domain import Box
 from hardlabel.data.samples import Samples
@@ -33,10 +38,12 @@ from hardlabel.experiments.case import Oracles
 from hardlabel.experiments.journal import MADE, Journal
 from hardlabel.experiments.progress import SILENT
 from hardlabel.experiments.record import AuditRecord, load
+from hardlabel.models.kept import packed
 from hardlabel.models.shadows import jobs, pairs, train_all
-from hardlabel.models.train import Recipe
+from hardlabel.models.train import Recipe, train
 from hardlabel.models.trainers import RecipeTrainer
 from hardlabel.oracles.budget import Account
+from hardlabel.oracles.pytorch import TorchScores
 from hardlabel.randomness import generator
 from hardlabel.signals.noise import Noise
 from hardlabel.store import Store
@@ -74,36 +81,83 @@ def kills(folder: Path) -> Iterator[str]:
     subprocess.run(command(folder / "whole"), check=True, env=environment, stdout=subprocess.DEVNULL)
     alone = time.perf_counter() - started
     environment["HARDLABEL_STORE"] = str(folder / "store")
-    draw, hit, counts, tries = random.Random(0), 0, [], 0
-    # A resumed run starts anew, so that it gets no further than its start if it is killed too early; a moment is drawn
-    # between the start of the process and a little more than a whole run would take from there.
-    begun = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import hardlabel.cli"], check=True)
-    start = time.perf_counter() - begun
-    while hit < KILLS:
+    # The time from the lock to the record; starting Python before is no part of the run, and nothing to be broken.
+    lines = list(Journal(folder / "whole" / "journal.jsonl").lines())
+    first, last = (datetime.datetime.fromisoformat(str(lines[place]["at"])) for place in (0, -1))
+    lasts = (last - first).total_seconds()
+    draw, counts, tries, whole = random.Random(0), list[int](), 0, 0
+    while len(counts) < KILLS:
         tries += 1
+        before, starts = _written(folder / "store"), _starts(folder / "run")
         process = subprocess.Popen(command(folder / "run"), env=environment, stdout=subprocess.DEVNULL)
-        moment = start * draw.uniform(0.2, 1.0) + draw.random() * (alone - start) / (KILLS / 4)
+        while process.poll() is None and _starts(folder / "run") == starts:
+            time.sleep(0.01)
         try:
-            process.wait(moment)
+            process.wait(draw.random() * lasts / 4)  # So that one run is killed several times before its end.
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
-            hit += 1
             counts.append(len(set(made(folder / "run"))))
+            _unchanged(before, folder / "store")
             continue
         # It was finished before the moment came: what is left of the kills goes to a run of its own.
-        if not same(load(folder / "run"), load(folder / "whole")):
-            raise SystemExit("kills: a record differs")
-        _check(folder / "run")
+        _unchanged(before, folder / "store")
+        _finished(folder)
+        whole += 1
         shutil.rmtree(folder / "run")
         shutil.rmtree(folder / "store")
+    before = _written(folder / "store")
     subprocess.run(command(folder / "run"), check=True, env=environment, stdout=subprocess.DEVNULL)
-    names = _check(folder / "run")
-    yield f"A whole run takes {alone:.0f} s. {KILLS} kills by SIGKILL at random moments, {tries} starts in all."
-    yield f"Pieces made when each kill came: {', '.join(map(str, counts))}."
-    yield f"The record is the undisturbed run's: {same(load(folder / 'run'), load(folder / 'whole'))}."
-    yield f"Pieces in the journal as made: {len(names)}, different ones: {len(set(names))}."
+    _unchanged(before, folder / "store")
+    patience = time.monotonic() + 60
+    while (left := _using(folder / "store")) and time.monotonic() < patience:
+        time.sleep(1)
+    yield f"Processes of killed runs that are still there: {len(left)}."
+    names = _finished(folder)
+    yield (
+        f"An undisturbed run takes {alone:.0f} s. {KILLS} kills by SIGKILL, each at a random moment within the first "
+        f"{lasts / 4:.0f} s after a start, {tries + 1} starts in all."
+    )
+    yield f"Pieces that the run had made when each kill came: {', '.join(map(str, counts))}."
+    yield f"All {whole + 1} runs ended with the record of the undisturbed run."
+    yield (
+        f"Pieces that the last run's journal names as made: {len(names)}, different ones: {len(set(names))}. "
+        "No file of a piece that was there at a kill was ever written again (its inode and time are the same)."
+    )
+
+
+def _using(store: Path) -> list[int]:
+    """Processes that were started with this store."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (process / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if f"HARDLABEL_STORE={store}".encode() in variables:
+            found.append(int(process.name))
+    return found
+
+
+def _starts(run: Path) -> int:
+    return sum(line["event"] == "began" for line in Journal(run / "journal.jsonl").lines())
+
+
+def _written(store: Path) -> dict[str, tuple[int, int]]:
+    """Which files of pieces there are, and when each was written: one written again has another inode."""
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in store.glob("*.piece")}
+
+
+def _unchanged(before: dict[str, tuple[int, int]], store: Path) -> None:
+    after = _written(store)
+    if any(after.get(name) != mark for name, mark in before.items()):
+        raise SystemExit("kills: a finished piece was made twice")
+
+
+def _finished(folder: Path) -> list[str]:
+    if not same(load(folder / "run"), load(folder / "whole")):
+        raise SystemExit("kills: a record differs")
+    return _check(folder / "run")
 
 
 def _check(run: Path) -> list[str]:
@@ -111,6 +165,37 @@ def _check(run: Path) -> list[str]:
     if len(names) != len(set(names)):
         raise SystemExit("kills: a finished piece was made twice")
     return names
+
+
+def disk(folder: Path) -> Iterator[str]:
+    """A file system in memory, mounted for the occasion, with room for half of what the run needs."""
+    environment = {**os.environ, "HARDLABEL_STORE": str(folder / "whole-store")}
+    subprocess.run(command(folder / "whole"), check=True, env=environment, stdout=subprocess.DEVNULL)
+    needed = sum(path.stat().st_blocks * 512 for path in (folder / "whole-store").iterdir() if path.is_file())
+    small = folder / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={needed // 2}", "tmpfs", str(small)], check=True)
+    try:
+        environment["HARDLABEL_STORE"] = str(small / "store")
+        ended = subprocess.run(command(small / "run"), check=False, env=environment, capture_output=True, text=True)
+        before = _written(small / "store")
+        yield (
+            f"With room for {needed // 2 / 1e6:.1f} of {needed / 1e6:.1f} MB: exit code {ended.returncode} after "
+            f"{len(before)} pieces, and the last line is: {ended.stderr.strip().splitlines()[-1]}".replace(
+                str(small), ""
+            )
+        )
+        if ended.returncode != 1 or "the disk is full" not in ended.stderr:
+            raise SystemExit("disk: the run did not end as it should")
+        subprocess.run(["mount", "-o", "remount,size=1G", str(small)], check=True)
+        resume = [sys.executable, "-m", "hardlabel", "resume", str(small / "run"), "--quiet"]
+        subprocess.run(resume, check=True, env=environment, stdout=subprocess.DEVNULL)
+        _unchanged(before, small / "store")
+        if not same(load(small / "run"), load(folder / "whole")):
+            raise SystemExit("disk: the record differs")
+        yield f"With more room it was resumed to the undisturbed run's record, {len(_check(small / 'run'))} pieces."
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
 
 
 def cluster(folder: Path) -> Iterator[str]:
@@ -180,9 +265,7 @@ class Watched:
 
         def watched(common: object, item: object) -> object:
             result = work(common, item)
-            with open("/proc/self/status") as file:
-                told = {line.split(":")[0]: line.split()[1] for line in file}
-            (Path(folder) / f"{os.getpid()}").write_text(f"{told['VmHWM']} {told['RssAnon']}")
+            (Path(folder) / f"{os.getpid()}").write_text(" ".join(map(str, _memory("VmHWM", "RssAnon"))))
             return result
 
         return self.inner.run(watched, common, items, long=long)
@@ -193,7 +276,7 @@ def memory_local(folder: Path) -> Iterator[str]:
 
 
 def memory_ray(folder: Path) -> Iterator[str]:
-    yield from memory(folder, "ray", Ray(cores=1))
+    yield from memory(folder, "ray", Ray(address="local"))
 
 
 def memory(folder: Path, name: str, inner: Executor) -> Iterator[str]:
@@ -232,14 +315,25 @@ def memory(folder: Path, name: str, inner: Executor) -> Iterator[str]:
     )
     if most >= 4:
         raise SystemExit("memory: a worker held more than 4 GiB")
-    with open("/proc/self/status") as file:
-        told = {line.split(":")[0]: line.split()[1] for line in file}
-    yield f"The process that keeps the pieces: {int(told['VmHWM']) / 2**20:.2f} GiB at most."
+    yield f"The process that keeps the pieces: {_memory('VmHWM')[0] / 2**20:.2f} GiB at most."
+
+
+def _memory(*names: str) -> list[int]:
+    """Figures of this process's memory as Linux tells them, in KiB."""
+    told = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return [int(told[name].split()[0]) for name in names]
+
+
+ROUNDS, PIECES = 3, 10 * CORES
 
 
 def capacity(folder: Path) -> Iterator[str]:
+    """Pieces of one second of processor time each, on a machine that others may use too.
+
+    What others leave is told by a twin, measured in the same breath: as many bare processes as cores, each with its
+    share of the same seconds in one loop. The share of the cores' capacity is the twin's time over the executor's.
+    """
     del folder
-    pieces = 60 * CORES // 2
 
     def work(seconds: float, item: int) -> float:
         import time
@@ -249,20 +343,64 @@ def capacity(folder: Path) -> Iterator[str]:
             sum(range(10_000))
         return time.process_time() - started
 
-    for name, executor in (("local", Local()), ("ray", Ray(cores=1))):
-        for start in ("cold", "warm"):
+    source = textwrap.dedent(inspect.getsource(work))
+    # Ray's workers stand back for everybody else; the twin does not.
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
+    executors = {"local": Local(), "ray": Ray(address="local")}
+    for name, executor in executors.items():
+        started = time.perf_counter()
+        list(executor.run(work, 0.0, list(range(2 * CORES)), long=True))
+        yield f"{name}: {time.perf_counter() - started:.1f} s until all workers have been started, once."
+    shares: dict[str, list[float]] = {name: [] for name in executors}
+    bare = []
+    for round_ in range(ROUNDS):
+        before = _bare(source)
+        for name, executor in list(executors.items())[:: 1 if round_ % 2 else -1]:
             started = time.perf_counter()
-            busy = sum(result for _, result in executor.run(work, 1.0, list(range(pieces)), long=True))
-            share = busy / (time.perf_counter() - started) / CORES
-            yield f"{name}, workers {start}: {pieces} pieces of 1 s on {CORES} cores: {share:.3f} of the cores' time."
+            list(executor.run(work, 1.0, list(range(PIECES)), long=True))
+            took = time.perf_counter() - started
+            after = _bare(source)
+            shares[name].append((before + after) / 2 / took)
+            bare.append(PIECES / CORES / after)
+            before = after
+    for name, found in shares.items():
+        yield (
+            f"{name}: {PIECES} pieces of 1 s on {CORES} cores take {statistics.median(found):.3f} of the cores' "
+            f"capacity (median of {ROUNDS} rounds, {min(found):.3f} to {max(found):.3f})."
+        )
+    yield f"Of the cores others left the bare processes {statistics.median(bare):.2f} meanwhile (median)."
+
+
+def _bare(source: str) -> float:
+    """Seconds that bare processes need for the same work."""
+    script = f"{source}\ninput()\nfor item in range({PIECES // CORES}): work(1.0, item)\nprint(flush=True)\ninput()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    processes = [subprocess.Popen([sys.executable, "-c", script], text=True, **pipes) for _ in range(CORES)]  # type: ignore[call-overload]
+    time.sleep(1)  # Until they wait for the word.
+    started = time.perf_counter()
+    for one in processes:
+        one.stdin.write("\n")
+        one.stdin.flush()
+    for one in processes:
+        one.stdout.readline()
+    took = time.perf_counter() - started
+    for one in processes:
+        one.communicate("\n")
+    return took
+
+
+# What no machine here could tell: a GPU that keeps up so many operations a second (about a tenth of what current ones
+# promise for TF32), and that starts no training step sooner after the last than this.
+GPU_OPERATIONS, GPU_STEP = 1e13, 0.002
+SHADOWS, POOL, EPOCHS = 256, 50_000, 100
+GPUS = (1, 8, 64)
 
 
 def costs(folder: Path) -> Iterator[str]:
-    from hardlabel.models.architectures import build
-    from hardlabel.models.kept import packed
-    from hardlabel.models.train import train
-    from hardlabel.oracles.pytorch import TorchScores
+    """What pieces cost here on one core, and what follows for 256 shadow models on 50,000 images on GPUs.
 
+    Training is counted in operations, which do not depend on the machine, and in steps.
+    """
     torch.set_num_threads(1)
     draws = generator(0, "costs")
     samples = Samples(
@@ -271,33 +409,64 @@ def costs(folder: Path) -> Iterator[str]:
         labels=torch.randint(10, (2000,), generator=draws),
         domain=Box((3, 32, 32)),
     )
-    for architecture, rows in (("cnn", 2000), ("resnet18", 200)):
-        part = samples.take(slice(0, rows))
-        made_ = train(Recipe(architecture=architecture, max_epochs=2), part, classes=10, seed=0)
-        size = len(packed(made_))
-        speed = made_.rows / made_.seconds
-        yield f"{architecture}: one core trains {speed:,.0f} rows a second; a piece of {size / 1e6:.2f} MB."
-        oracle = TorchScores(build(architecture, shape=(3, 32, 32), classes=10, seed=0), batch_size=128)
+    store, told = Store(folder / "costs"), []
+    for architecture, rows in (("cnn", 2000), ("resnet18", 160)):
+        part, recipe = samples.take(slice(0, rows)), Recipe(architecture=architecture, max_epochs=2)
+        started = time.process_time()  # Of one thread: what others do meanwhile hardly counts.
+        made_ = train(recipe, part, classes=10, seed=0)
+        payload, speed = packed(made_), made_.rows / (time.process_time() - started)
+        started = time.process_time()
+        TorchScores(made_.model, batch_size=128).ask(part.inputs, part.ids)
+        answered = rows / (time.process_time() - started)
         started = time.perf_counter()
-        oracle.ask(part.inputs, part.ids)
-        yield f"{architecture}: one core answers {rows / (time.perf_counter() - started):,.0f} rows a second."
-    store, payload = Store(folder / "costs"), os.urandom(200_000)
-    started = time.perf_counter()
+        store.save({"architecture": architecture}, payload)
+        kept = time.perf_counter() - started
+        training, answering = _operations(made_.model, samples.inputs[:8])
+        yield (
+            f"{architecture}: {training / 1e9:.2f} billion operations to train on a row, {answering / 1e9:.2f} to "
+            f"answer one; one core trains {speed:,.0f} rows a second ({training * speed / 1e9:.0f} billion operations) "
+            f"and answers {answered:,.0f}; a model is a piece of {len(payload) / 1e6:.1f} MB, kept in {kept:.2f} s."
+        )
+        steps = EPOCHS * -(-(POOL // 2) // recipe.batch_size)
+        one = max(EPOCHS * (POOL // 2) * training / GPU_OPERATIONS, steps * GPU_STEP)
+        # The target, the shadow model and two crafters (a quarter of the epochs) are trained one after another.
+        hours = [one * (-(-SHADOWS // count) + 2.5) / 3600 for count in GPUS]
+        core = EPOCHS * (POOL // 2) / speed
+        told.append(
+            f"{architecture}: {SHADOWS} shadow models, each on half of {POOL:,} images for {EPOCHS} epochs in steps of "
+            f"{recipe.batch_size}: {one / 60:.0f} min a model on a GPU of {GPU_OPERATIONS / 1e12:.0f} trillion "
+            f"operations a second and at least {GPU_STEP * 1000:.0f} ms a step; with target, shadow model and crafters "
+            + ", ".join(f"{each:.3g} h on {count}" for each, count in zip(hours, GPUS, strict=True))
+            + f" GPUs. {core * SHADOWS / 3600:,.0f} hours of one core as measured here. On disk "
+            f"{SHADOWS * len(payload) / 1e9:.1f} GB, which all go to the machine of the command."
+        )
+    yield from told
+    payload, started = os.urandom(200_000), time.perf_counter()
     for number in range(100):
         store.save({"number": number}, payload)
     yield f"Keeping a piece of 0.2 MB: {(time.perf_counter() - started) * 10:.1f} ms."
-    executor = Ray(cores=1)
+    executor = Ray(address="local")
     list(executor.run(_nothing, None, list(range(50))))
     started = time.perf_counter()
     list(executor.run(_nothing, None, list(range(500))))
     yield f"A Ray task that does nothing: {(time.perf_counter() - started) * 2:.1f} ms."
-    common = {"pool": torch.rand(50_000, 3, 32, 32)}
-    for name, one in (("local", Local(scratch=folder)), ("ray", executor)):
+    common = {"pool": torch.rand(POOL, 3, 32, 32)}
+    for name, each in (("local", Local(scratch=folder)), ("ray", executor)):
+        list(each.run(_nothing, None, list(range(2 * CORES)), long=True))  # Starts the workers.
         started = time.perf_counter()
-        list(one.run(_touch, common, [0, 1], long=True))
-        yield f"{name}: sharing 50,000 CIFAR images ({common['pool'].nbytes / 1e6:.0f} MB) with two workers: " + (
+        list(each.run(_touch, common, [0, 1], long=True))
+        yield f"{name}: sharing {POOL:,} CIFAR images ({common['pool'].nbytes / 1e6:.0f} MB) with two workers: " + (
             f"{time.perf_counter() - started:.1f} s."
         )
+
+
+def _operations(model: torch.nn.Module, inputs: torch.Tensor) -> tuple[float, float]:
+    """Floating-point operations for a row, an addition and a multiplication being two: of training, of answering."""
+    with FlopCounterMode(display=False) as forward, torch.no_grad():
+        model(inputs)
+    with FlopCounterMode(display=False) as both:
+        model(inputs).sum().backward()
+    return both.get_total_flops() / len(inputs), forward.get_total_flops() / len(inputs)
 
 
 def _nothing(common: None, item: int) -> int:
@@ -310,6 +479,7 @@ def _touch(common: dict[str, torch.Tensor], item: int) -> float:
 
 PARTS = {
     "kills": kills,
+    "disk": disk,
     "cluster": cluster,
     "memory-local": memory_local,
     "memory-ray": memory_ray,

@@ -1,8 +1,10 @@
 """Defenses in training: each against its definition, all against the contract of a trainer."""
 
 import math
+import threading
 from dataclasses import replace
 
+import cloudpickle
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -25,6 +27,7 @@ from hardlabel.defenses.relaxloss import Relaxed
 from hardlabel.defenses.table import TABLE, chosen
 from hardlabel.defenses.trainer import defended
 from hardlabel.defenses.transfer_learning import TransferLearning
+from hardlabel.executors import sendable
 from hardlabel.models.kept import method_spec, weights_hash
 from hardlabel.models.method import Task
 from hardlabel.models.trainers import EstimatorTrainer
@@ -91,6 +94,22 @@ def test_a_stored_model_is_found_again_and_is_no_other_defenses(strength, tmp_pa
     assert weights_hash(found.model) == weights_hash(fitted.model)
     assert store.load(trainer.key(MEMBERS, 0)) is None
     assert torch.equal(found.model(OTHERS.inputs), fitted.model(OTHERS.inputs))
+
+
+@middles
+def test_a_defense_trains_the_same_model_where_it_is_sent_and_takes_no_store_along(strength, tmp_path):
+    """The store of a run cannot be sent: it has a journal and a terminal."""
+    store = Store(tmp_path)
+    object.__setattr__(store, "terminal", threading.Lock())
+    trainer = replace(plain(replace(SHORT, max_epochs=2)), store=store)
+    bare = defended(strength, trainer, defender(store=store)).bare
+    assert not sendable(bare)
+    moved = bare.moved(torch.device("cpu"))
+    assert sendable(moved)
+    there, before = cloudpickle.loads(cloudpickle.dumps(moved)), set(tmp_path.iterdir())
+    payload = there.packed(MEMBERS, 0)
+    assert set(tmp_path.iterdir()) == before
+    assert weights_hash(bare.unpacked(payload, MEMBERS).model) == weights_hash(bare.fit(MEMBERS, 0).model)
 
 
 def test_global_generators_are_neither_read_nor_changed():

@@ -1,27 +1,33 @@
 """Executors: one answer wherever a piece runs, whatever dies on the way."""
 
+import errno
 import logging
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
 from games import random_samples
+from hardlabel import executors as executors_module
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Box
 from hardlabel.executors import Local, Lost, Ray, executor_of, versions
 from hardlabel.experiments.audit import audit_config
 from hardlabel.experiments.config import AuditConfig
+from hardlabel.experiments.progress import Silent
 from hardlabel.experiments.work import Work
 from hardlabel.models.shadows import jobs, pairs, train_all
 from hardlabel.models.train import Recipe
 from hardlabel.models.trainers import FunctionTrainer, RecipeTrainer
 from hardlabel.store import Store
+from test_defend_runs import compared, content, lines
 from test_runs import same
 
 ray = pytest.importorskip("ray")
@@ -167,12 +173,28 @@ def test_workers_go_when_their_parent_is_killed(tmp_path):
     assert not any(_alive(worker) for worker in workers)
 
 
+def test_a_worker_whose_parent_was_killed_while_it_started_goes_at_once():
+    script = "import os; from hardlabel.executors import _settle_in; _settle_in({}); print('lives')"
+    for parent, lives in (("os.getppid()", True), ("os.getppid() + 1", False)):
+        done = subprocess.run(
+            [sys.executable, "-c", script.format(parent)], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == ((0, "lives\n") if lives else (1, "")), done.stderr
+
+
 def _alive(process):
     try:
         with open(f"/proc/{process}/stat") as file:
             return file.read().split(")")[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_disk_too_full_for_what_pieces_share_is_told_as_such():
+    with pytest.raises(OSError, match="No space left") as told:
+        executors_module._write({"rows": torch.zeros(10**6)}, Path("/dev/full"))
+    assert told.value.errno == errno.ENOSPC
 
 
 # --- what goes through them ---
@@ -200,6 +222,24 @@ def test_a_users_function_is_sent_to_a_cluster_and_kept(cluster, tmp_path):
     assert [one.model["seed"] for one in made] == [job.seed % 2**32 for job in wanted]
     again = train_all(trainer, POOL, wanted)  # Here, and found.
     assert [one.model for one in again] == [one.model for one in made]
+
+
+def test_a_comparison_of_defenses_is_the_same_by_processes_and_on_a_cluster(cluster, tmp_path, monkeypatch):
+    """Defenses that train, one of them from a kept network, and one that guards what is trained elsewhere."""
+    here = compared(tmp_path / "here", work=Work(executor=Local(processes=1)))
+    monkeypatch.setattr("hardlabel.executors.WORTH_STARTING", 0.0)
+    for name, executor in (("processes", Local(processes=2)), ("ray", Ray(address=cluster.address))):
+        found = compared(tmp_path / name, work=Work(executor=executor, chunk=30), watch=Unsendable())
+        assert content(found) == content(here), name
+        names = [line["piece"] for line in lines(found.folder)]
+        assert len(names) == len(set(names)), name
+
+
+class Unsendable(Silent):
+    """As the terminal's: it cannot be taken to another process."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
 
 
 def test_an_audit_on_a_cluster_that_loses_a_node_finds_what_a_local_one_finds(cluster, tmp_path):
@@ -243,6 +283,49 @@ def _kill_a_worker():
             os.kill(int(folder), signal.SIGKILL)
             return
     raise AssertionError("no worker was at work")
+
+
+def test_a_piece_gets_the_cores_and_the_share_of_a_gpu_that_were_asked_for(cluster):
+    def work(common, item):
+        import ray
+        import torch
+
+        return ray.get_runtime_context().get_assigned_resources(), torch.get_num_threads()
+
+    executor = Ray(address=cluster.address, cores=2, gpus=0.5)
+    assert executor.device(torch.device("cpu")).type == "cuda"
+    node = cluster.add_node(num_cpus=4, num_gpus=1, object_store_memory=2**28)  # Ray takes our word for it.
+    try:
+        cluster.wait_for_nodes()
+        assert executor.width == 2
+        assert dict(executor.run(work, None, range(3))) == dict.fromkeys(range(3), ({"CPU": 2.0, "GPU": 0.5}, 2))
+    finally:
+        cluster.remove_node(node)
+
+
+def test_what_pieces_print_comes_back_to_the_one_terminal(cluster, tmp_path):
+    """A process of its own, because Ray prints to the terminal that its driver was started from."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import time
+
+            import hardlabel.executors
+
+            def work(common, item):
+                print(f"piece {{item}} speaks", flush=True)
+
+            cluster = hardlabel.executors.Ray(address={cluster.address!r})
+            for executor in (cluster, hardlabel.executors.Local(processes=2)):
+                list(executor.run(work, None, range(2), long=True))
+                time.sleep(2)
+            """
+        )
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    for item in range(2):
+        assert (done.stdout + done.stderr).count(f"piece {item} speaks") == 2
 
 
 # --- what is refused ---

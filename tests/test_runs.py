@@ -20,6 +20,7 @@ from hardlabel.checks import InvalidInput
 from hardlabel.experiments import runs, tidy
 from hardlabel.experiments.audit import audit_config
 from hardlabel.experiments.config import AuditConfig
+from hardlabel.experiments.defend_record import load_defend
 from hardlabel.experiments.journal import BROKEN, FOUND, MADE, Journal
 from hardlabel.experiments.recipe import audit_recipe_config
 from hardlabel.experiments.recipe_record import load_recipe
@@ -144,6 +145,32 @@ def test_a_full_disk_ends_a_run_that_goes_on_when_there_is_room(tmp_path, monkey
     same(load(out), whole)
     assert len(events(out, MADE)) == len(set(events(out, MADE)))
     assert before < set(events(out, MADE))
+
+
+def test_a_machine_that_dies_leaves_a_run_that_goes_on_on_another(tmp_path, store, whole):
+    """What its disk held at some moment is all that is left: half a line, half a piece, a lock that nobody holds."""
+
+    class Copying(Said):
+        def say(self, message):
+            if message.startswith("noise"):
+                for name in ("run", "store"):
+                    shutil.copytree(tmp_path / name, tmp_path / "dead" / name)
+
+    audit_config(small(tmp_path / "run"), store=store, watch=Copying())
+    run, left = tmp_path / "dead" / "run", Store(tmp_path / "dead" / "store")
+    assert (run / ".lock").exists()
+    assert (run / ".holder.json").exists()
+    assert not (run / "results.json").exists()
+    assert runs.holder_of(run) is None
+    with (run / "journal.jsonl").open("ab") as journal:
+        journal.write(b'{"at": "20' + bytes(60))  # Blocks that were never written read as zeros.
+    (left.root / ".0123.piece.4567").write_bytes(b"half")
+    before, made = {path.name: path.stat().st_mtime_ns for path in left.root.glob("*.piece")}, events(run, MADE)
+    same(audit_config(small(run), store=left), whole)
+    assert {path.name: path.stat().st_mtime_ns for path in left.root.glob("*.piece") if path.name in before} == before
+    again = events(run, MADE)
+    assert again[: len(made)] == made
+    assert len(again) == len(set(again)) > len(made) > 0
 
 
 def test_a_finished_run_makes_nothing_when_resumed(tmp_path, store, whole):
@@ -360,7 +387,9 @@ def test_a_record_of_an_older_version_is_read(tmp_path, whole, version):
     hardlabel.write_report(found, tmp_path / "report.html")
 
 
-@pytest.mark.parametrize(("name", "reader"), [("results.json", load), ("recipe.json", load_recipe)])
+@pytest.mark.parametrize(
+    ("name", "reader"), [("results.json", load), ("recipe.json", load_recipe), ("defend.json", load_defend)]
+)
 def test_a_record_of_a_later_version_is_refused_with_the_reason(tmp_path, whole, name, reader):
     whole.save(tmp_path / "run")
     (tmp_path / "run" / name).write_text('{"format": 99}')

@@ -12,7 +12,7 @@ from hardlabel.calibrations.base import References
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Box
 from hardlabel.executors import Local
-from hardlabel.models.shadows import jobs, pairs, partners, train_all
+from hardlabel.models.shadows import jobs, pairs, partners, train_ahead, train_all, train_alone
 from hardlabel.models.train import Recipe
 from hardlabel.models.trainers import FunctionTrainer, Made, RecipeTrainer
 from hardlabel.store import Store
@@ -155,6 +155,60 @@ def test_a_killed_training_goes_on_with_the_model_it_died_in(tmp_path):
     assert [one.done for one in told] == [1, 2, 1, 2, 3, 4, 5, 6]
     train_all(trainer, POOL, wanted)
     assert len(fitted) == 3 + 4  # A third run fits nothing.
+
+
+class Sent(Local):
+    """Remembers how many pieces each run was handed; models are trained on another device there, if so asked."""
+
+    def __init__(self, *, device=None):
+        super().__init__(processes=1)
+        object.__setattr__(self, "runs", [])
+        object.__setattr__(self, "elsewhere", device is not None)
+        object.__setattr__(self, "there", device)
+
+    def device(self, here):
+        return self.there or here
+
+    def run(self, work, common, items, *, long=False):
+        self.runs.append(len(items))
+        return super().run(work, common, items, long=long)
+
+
+def test_models_of_several_trainers_are_trained_side_by_side_and_each_once(tmp_path):
+    one = replace(TINY, store=Store(tmp_path))
+    two = replace(one, recipe=replace(one.recipe, max_epochs=3))
+    wanted, sent, told, starts = jobs(pairs(4, 30, seed=0), seed=0), Sent(), [], []
+    one.fit(POOL.take(wanted[2].rows), wanted[2].seed)  # Was there before.
+    train_ahead([one, two, replace(one)], POOL, wanted, on_start=starts.append, on_done=told.append, executor=sent)
+    assert (sent.runs, starts) == ([7], [7])
+    assert [(progress.done, progress.of) for progress in told] == [(done, 7) for done in range(1, 8)]
+    for trainer in (one, two):
+        alone = train_all(replace(trainer, store=None), POOL, wanted, executor=Local(processes=1))
+        found = train_all(trainer, POOL, wanted, executor=sent)
+        assert all(torch.equal(weights(a.model), weights(b.model)) for a, b in zip(alone, found, strict=True))
+    train_ahead([one, two], POOL, wanted, on_start=starts.append, executor=sent)
+    assert starts == [7, 0]
+    assert sum(sent.runs) == 7
+
+
+def test_models_that_cannot_be_kept_or_sent_are_left_for_their_turn():
+    trainer, sent = Counting(), Sent()
+    train_ahead([trainer, TINY], POOL, jobs(pairs(4, 30, seed=0), seed=0), executor=sent)
+    assert trainer.asked == []
+    assert sum(sent.runs) == 0
+
+
+def test_a_single_model_is_trained_elsewhere_only_where_another_device_is():
+    epochs, cluster = [], Sent(device=torch.device("cpu", 0))
+    here = TINY.fit(POOL, 3)
+    for executor in (None, Sent(), Sent(device=torch.device("cpu"))):
+        made = train_alone(TINY, POOL, 3, on_epoch=epochs.append, executor=executor)
+        assert torch.equal(weights(made.model), weights(here.model))
+        assert executor is None or executor.runs == []
+    assert len(epochs) == 3 * 2
+    made = train_alone(TINY, POOL, 3, on_epoch=epochs.append, executor=cluster)
+    assert cluster.runs == [1]
+    assert torch.equal(weights(made.model), weights(here.model))
 
 
 def test_recipes_of_which_some_are_kept_train_the_rest(tmp_path):

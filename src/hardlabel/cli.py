@@ -26,7 +26,7 @@ from hardlabel.executors import NAMES, executor_of
 from hardlabel.experiments.audit import audit_config, plan_config
 from hardlabel.experiments.chunks import CHUNK
 from hardlabel.experiments.config import AuditConfig, read
-from hardlabel.experiments.defend import defend_config
+from hardlabel.experiments.defend import defend_config, plan_defend_config
 from hardlabel.experiments.defend_record import DEFEND, load_defend
 from hardlabel.experiments.progress import SILENT, Watch
 from hardlabel.experiments.recipe import audit_recipe_config, plan_recipe_config
@@ -300,6 +300,7 @@ def defend(
     cores: Cores = 1,
     gpus: Gpus = 0.0,
     chunk: Chunk = CHUNK,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and stop.")] = False,
     quiet: Quiet = False,
     listed: Annotated[bool, typer.Option("--list", help="List the defenses and stop.")] = False,
 ) -> None:
@@ -337,6 +338,9 @@ def defend(
         pretrain=pretrain,
     )
     work = _work(settings.out, executor, address=address, jobs=jobs, cores=cores, gpus=gpus, chunk=chunk)
+    if dry_run:
+        typer.echo(plan_defend_config(settings, **wanted, store=default_store(), work=work))
+        return
     _compare(settings, wanted, work, quiet=quiet)
 
 

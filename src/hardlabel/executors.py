@@ -130,12 +130,15 @@ class Local:
             self.scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.scratch, prefix="hardlabel-") as folder:
             path = Path(folder) / "common"
-            torch.save(common, path, pickle_module=cloudpickle)
+            _write(common, path)
             for _ in range(RETRIES + 1):
                 run = joblib.Parallel(
                     n_jobs=min(self.width, len(left)), backend="loky", return_as="generator_unordered", batch_size=1
                 )
-                tasks = (joblib.delayed(_mapped)(self.cores, work, str(path), items[one], one) for one in left[:])
+                tasks = (
+                    joblib.delayed(_mapped)(os.getpid(), self.cores, work, str(path), items[one], one)
+                    for one in left[:]
+                )
                 # The process that waits needs no processor, but its own threads would fight for those of the workers.
                 try:
                     for number, result in run(tasks):
@@ -291,10 +294,23 @@ def _with_threads(cores: int, work: Callable[[Common, Item], Result], common: Co
         torch.set_num_threads(before)
 
 
-def _mapped(cores: int, work: Callable[[Any, Item], Result], path: str, item: Item, number: int) -> tuple[int, Result]:
+def _mapped(
+    parent: int, cores: int, work: Callable[[Any, Item], Result], path: str, item: Item, number: int
+) -> tuple[int, Result]:
     """In a process of this machine: one piece."""
-    _settle_in()
+    _settle_in(parent)
     return number, _with_threads(cores, work, _common(path), item)
+
+
+def _write(common: object, path: Path) -> None:
+    """What pieces share, as a file to be mapped. Of a full disk PyTorch tells in its own words: here as others do."""
+    with path.open("wb") as file:
+        try:
+            torch.save(common, file, pickle_module=cloudpickle)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 @lru_cache(maxsize=1)
@@ -303,10 +319,14 @@ def _common(path: str) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _settle_in() -> None:
-    """Once in each process: keeps freed memory, and goes when the parent is gone, whatever killed it."""
+def _settle_in(parent: int) -> None:
+    """Once in each process: keeps freed memory, and goes when the parent is gone, whatever killed it and when.
+
+    It may be gone already, since starting takes seconds: the process then has another parent from the first.
+    """
     allocator.keep_memory()
-    parent = os.getppid()
+    if os.getppid() != parent:
+        os._exit(1)
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -64,6 +64,11 @@ class GuardedTrainer:
 
     A guarded model carries a `fingerprint`, under which answers can be kept: fixed by the model, the defense, the
     secret and what the defense learned from.
+
+    It is not `Movable`: what takes long, the bare model, is trained by an executor before (`train_ahead`) and found
+    here in the store. The guard is put around it here, and a guarded model is asked here, where the store is that holds
+    a network which a guard learns (MemGuard's, a small one for each model). Guards cost little beside a training; the
+    record of a comparison tells what training and answering take with each.
     """
 
     inner: Trainer

@@ -1,6 +1,6 @@
 """Transfer learning: a network pretrained on other data, of which some or all layers learn on."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
@@ -81,6 +81,7 @@ class Pretrained(Method):
     frozen: float
     first_seed: int
     store: Store | None = field(default=None, repr=False, metadata={UNTOLD: True})
+    base: nn.Sequential | None = field(default=None, repr=False, metadata={UNTOLD: True})  # Where it is sent along.
 
     @property
     def description(self) -> str:
@@ -91,18 +92,26 @@ class Pretrained(Method):
         return round(self.frozen * (len(_layers(model)) - 1))
 
     def begin(self, task: Task) -> Course:
-        base = trained(
-            self.recipe,
-            self.source,
-            classes=self.source_classes,
-            seed=self.first_seed,
-            device=task.device,
-            store=self.store,
-        ).model
+        base = self.base or self._pretrained(task.device)
         with torch.no_grad():
             for new, old in zip(list(task.model)[:-1], list(base)[:-1], strict=True):
                 new.load_state_dict(old.state_dict())
         return _Tuned(task, _layers(task.model)[: self.kept(task.model)])
+
+    def moved(self, device: torch.device) -> "Pretrained":
+        """The pretrained network in place of the data: it is trained once, here."""
+        base = self._pretrained(device).cpu()
+        return replace(self, source=self.source.take(slice(0, 0)), store=None, base=base)
+
+    def _pretrained(self, device: torch.device) -> nn.Sequential:
+        return trained(
+            self.recipe,
+            self.source,
+            classes=self.source_classes,
+            seed=self.first_seed,
+            device=device,
+            store=self.store,
+        ).model
 
 
 def _layers(model: nn.Sequential) -> list[nn.Module]:

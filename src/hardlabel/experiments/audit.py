@@ -170,7 +170,7 @@ def audit_config(config: AuditConfig, *, store: Store | None, watch: Watch = SIL
         watch.say(str(plan.of_audit(ground, work=work, folder=config.out)))
     device = ground.trainer.device
     with runs.begun(config.out, settings, store=kept):
-        case = case_of_config(ground, device=device, watch=watch)
+        case = case_of_config(ground, device=device, watch=watch, executor=work.executor)
         asking = Asking(seed=terms.seed, watch=watch, store=kept, executor=work.executor, chunk=work.chunk)
         resolved = {**settings, **case.settings}
         return run(case, terms, device=device, asking=asking, config=resolved, started=started).save(config.out)

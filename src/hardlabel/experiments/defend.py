@@ -27,7 +27,8 @@ from hardlabel.data.split import DEFAULT_SIZE, equal_sizes, split
 from hardlabel.defenses.base import Defender
 from hardlabel.defenses.table import Strength, chosen
 from hardlabel.defenses.trainer import Defended, defended
-from hardlabel.experiments import runs
+from hardlabel.experiments import plan, runs
+from hardlabel.experiments import scores as scores_of
 from hardlabel.experiments.asking import Asking, Side
 from hardlabel.experiments.case import (
     FEWEST_SHADOW,
@@ -55,7 +56,6 @@ from hardlabel.experiments.progress import SILENT, Watch
 from hardlabel.experiments.recipe import RecipeCase, Table, check_repeats, drawn, seated, turns
 from hardlabel.experiments.recommend import MARGIN, recommendation, with_front
 from hardlabel.experiments.record import LeftOut, Queries, refuse_other_run
-from hardlabel.experiments.references import trained_references
 from hardlabel.experiments.training import at_most, loaded, recipe_of
 from hardlabel.experiments.work import USUAL, Work
 from hardlabel.metrics import crossed
@@ -165,8 +165,55 @@ def defend_config(
     `pretrain` names the data to pretrain on. See `defend`.
     """
     started = time.perf_counter()
+    journaled = _journaled(config, store, watch)
+    with _kept(journaled) as there:
+        asked, settings = _of_config(config, repeats, defenses, levels, pretrain, there, watch)
+        assert config.out is not None
+        if watch is not SILENT:
+            watch.say(str(_plan_of(asked, work, config)))
+        with runs.begun(config.out, settings, store=journaled):
+            asking = Asking(seed=config.seed, watch=watch, store=there, executor=work.executor, chunk=work.chunk)
+            device = resolve_device(config.device)
+            return _compared(asked, device=device, asking=asking, config=settings, started=started).save(config.out)
+
+
+def plan_defend_config(
+    config: AuditConfig,
+    *,
+    repeats: int,
+    defenses: Sequence[str] | None,
+    levels: Mapping[str, Sequence[float]] | None = None,
+    pretrain: str | None = None,
+    store: Store | None,
+    watch: Watch = SILENT,
+    work: Work = USUAL,
+) -> plan.Plan:
+    """What `defend_config` would do; loads the data, trains nothing, writes nothing.
+
+    Raises:
+        InvalidInput: See `defend_config`.
+    """
+    with _kept(_journaled(config, store, watch)) as there:
+        asked, _ = _of_config(config, repeats, defenses, levels, pretrain, there, watch)
+        return _plan_of(asked, work, config)
+
+
+def _journaled(config: AuditConfig, store: Store | None, watch: Watch) -> Store | None:
     if config.out is None:
         raise InvalidInput("out must name the run folder, got None")
+    return runs.journaled(config.out, store, watch)
+
+
+def _of_config(
+    config: AuditConfig,
+    repeats: int,
+    defenses: Sequence[str] | None,
+    levels: Mapping[str, Sequence[float]] | None,
+    pretrain: str | None,
+    store: Store,
+    watch: Watch,
+) -> tuple["_Grounded", dict[str, object]]:
+    """What is compared, and the settings that are kept."""
     where = resolve_device(config.device)
     settings: dict[str, object] = {
         **config.model_dump(mode="json", exclude={"out"}),
@@ -175,40 +222,51 @@ def defend_config(
         "levels": None if levels is None else {name: list(some) for name, some in levels.items()},
         "pretrain": pretrain,
     }
+    assert config.out is not None
     refuse_other_run(config.out, settings)
     chosen(defenses, levels)  # Before anything is loaded.
-    journaled = runs.journaled(config.out, store, watch)
-    data = loaded(config, watch, journaled)
+    data = loaded(config, watch, store)
     recipe = recipe_of(config, data.samples.domain)
     build(recipe.architecture, shape=data.samples.domain.shape, classes=data.classes, seed=0)  # Fits the shape?
-    with _kept(journaled) as there:
-        asked = _grounded(
-            _Asked(
-                data=data.name,
-                everyone=data.samples,
-                classes=data.classes,
-                trainer=RecipeTrainer(recipe=recipe, classes=data.classes, device=where, store=there),
-                size=config.size,
-                attacked=2 * (config.samples or MOST_ATTACKED),
-                repeats=repeats,
-                shadows=config.shadows,
-                defenses=defenses,
-                levels=levels,
-                terms=Terms(
-                    attacks=None if config.attacks is None else tuple(config.attacks),
-                    budget=config.budget,
-                    networks=config.networks,
-                    seed=config.seed,
-                ),
-                pretraining=None if pretrain is None else sources.load(pretrain, folder=config.folder).samples,
-            ),
-            device=where,
-            store=there,
-        )
-        with runs.begun(config.out, settings, store=journaled):
-            asking = Asking(seed=config.seed, watch=watch, store=there, executor=work.executor, chunk=work.chunk)
-            record = _compared(asked, device=where, asking=asking, config=settings, started=started)
-            return record.save(config.out)
+    asked = _Asked(
+        data=data.name,
+        everyone=data.samples,
+        classes=data.classes,
+        trainer=RecipeTrainer(recipe=recipe, classes=data.classes, device=where, store=store),
+        size=config.size,
+        attacked=2 * (config.samples or MOST_ATTACKED),
+        repeats=repeats,
+        shadows=config.shadows,
+        defenses=defenses,
+        levels=levels,
+        terms=Terms(
+            attacks=None if config.attacks is None else tuple(config.attacks),
+            budget=config.budget,
+            networks=config.networks,
+            seed=config.seed,
+        ),
+        pretraining=None if pretrain is None else sources.load(pretrain, folder=config.folder).samples,
+    )
+    return _grounded(asked, device=where, store=store), settings
+
+
+def _plan_of(asked: "_Grounded", work: Work, config: AuditConfig) -> plan.Plan:
+    case = asked.case
+    return plan.of_comparison(
+        case.plan,
+        asked.rows,
+        defenses=[
+            plan.Compared(trained=made.training is not None, keeps_labels=strength.row.keeps_labels)
+            for strength, made in asked.strengths
+        ],
+        attacked=len(case.attacked),
+        targets=case.targets,
+        shadow=case.shadow,
+        crafted=case.crafting is not None,
+        budget=asked.terms.budget,
+        work=work,
+        folder=config.out,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -291,6 +349,7 @@ def _compared(
     asked: _Grounded, *, device: torch.device, asking: Asking, config: dict[str, object], started: float
 ) -> DefendRecord:
     case, reserve = asked.case, asked.defender.reserve
+    _train_ahead(asked, asking)
     stage = _Stage(case, asked.rows, asked.terms, device=device, asking=asking)
     results = [stage.undefended(), *(stage.defended(strength, made) for strength, made in asked.strengths)]
     results = with_front(results)
@@ -315,6 +374,25 @@ def _compared(
     )
 
 
+def _train_ahead(asked: _Grounded, asking: Asking) -> None:
+    """Trains the models of all defenses, plain ones first, side by side: into the store, where they are found later."""
+    case, watch = asked.case, asking.watch
+    pool, wanted = case.plan.pool, shadow_models.jobs(case.plan.inside, seed=case.plan.seed)
+    shadowed = case.crafting is not None or any(row.learns_on_shadow for row in asked.rows)
+    if case.shadow is not None and shadowed:
+        rows = torch.arange(len(pool), len(pool) + len(case.shadow.members))
+        pool = concatenate(pool, case.shadow.members)
+        wanted.append(shadow_models.Job(rows=rows, seed=derive(case.plan.seed, "shadow model")))
+    shadow_models.train_ahead(
+        [case.plan.trainer, *(made.bare for _, made in asked.strengths)],
+        pool,
+        wanted,
+        on_start=lambda count: watch.stage("training the models of all defenses", count, "models"),
+        on_done=lambda progress: watch.advance(1),
+        executor=asking.executor,
+    )
+
+
 def _case(asked: _Asked, *, device: torch.device, store: Store) -> tuple[RecipeCase, Samples | None]:
     """The undefended case, and the defender's reserve: at most as many samples as a model is trained on."""
     everyone, seed = asked.everyone, asked.terms.seed
@@ -326,7 +404,7 @@ def _case(asked: _Asked, *, device: torch.device, store: Store) -> tuple[RecipeC
     own = concatenate(parts.shadow_members, parts.shadow_nonmembers)
     tested = at_most("shadow_samples", None, size, MOST_SHADOW)
     crafting, _ = crafting_plan(own, asked.classes, size, seed=seed, device=device, store=store)
-    plan = ReferencePlan(
+    models = ReferencePlan(
         pool=pool,
         inside=shadow_models.pairs(asked.shadows + 2, len(pool), seed=seed),
         trainer=asked.trainer,
@@ -334,7 +412,7 @@ def _case(asked: _Asked, *, device: torch.device, store: Store) -> tuple[RecipeC
     )
     case = RecipeCase(
         data=asked.data,
-        plan=plan,
+        plan=models,
         attacked=drawn(pool, asked.attacked, seed),
         targets=asked.repeats,
         own=own,
@@ -392,7 +470,7 @@ class _Stage:
             games = [self._played_on(self._plain, attack, one) for one in self._numbers]
             if games[0].lacks(attack) is not None:
                 continue
-            self._keep(attack, [game.play(attack) for game in games])
+            self._keep(attack, [scores_of.played(game, attack) for game in games])
         if not self._figures:
             raise InvalidInput("attacks must hold one that these models can be asked about, got none")
         return self._result(None, None, self._plain, list(self._figures.values()))
@@ -406,9 +484,6 @@ class _Stage:
             shadow=None if self._case.shadow is None else replace(self._case.shadow, trainer=made.trainer),
         )
         case = _with_second(case, made.bare)
-        if made.trainer is not made.bare:
-            bare = replace(case.plan, trainer=made.bare)
-            trained_references(bare, self._watch, self._asking.executor)  # By all processes, into the store.
         table = seated(case, self._rows, device=self._device, asking=self._asking)
         found = [one for attack in self._rows for one in self._attacked(attack, strength, table)]
         return self._result(strength, made, table, found)
@@ -423,7 +498,9 @@ class _Stage:
         for adaptive in (True, False):
             games = [self._game(attack, one, table, adaptive=adaptive) for one in self._numbers]
             if games[0].lacks(attack) is None:
-                played.append(self._figure(attack, [game.play(attack) for game in games], adaptive=adaptive))
+                played.append(
+                    self._figure(attack, [scores_of.played(game, attack) for game in games], adaptive=adaptive)
+                )
         return played
 
     def _game(self, attack: Attack, target: int, table: Table, *, adaptive: bool) -> Game:

@@ -3,6 +3,7 @@
 A run folder holds `config.yaml` and `defend.json`.
 """
 
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from hardlabel.checks import InvalidInput
-from hardlabel.experiments.record import CONFIG, Environment, LeftOut, Part, Queries, check_writable
+from hardlabel.experiments.record import CONFIG, Environment, LeftOut, Part, Queries, check_writable, refuse_format
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.store import write_whole
 
@@ -192,11 +193,13 @@ def load_defend(folder: str | Path) -> DefendRecord:
     """Reads a run folder of `defend` back.
 
     Raises:
-        InvalidInput: A file is missing or damaged.
+        InvalidInput: A file is missing or damaged, or the record has another format.
     """
     folder = Path(folder)
     try:
-        results = DefendResults.model_validate_json((folder / DEFEND).read_text())
+        text = (folder / DEFEND).read_text()
+        refuse_format(folder, json.loads(text).get("format", FORMAT), (FORMAT,))
+        results = DefendResults.model_validate_json(text)
         config = yaml.safe_load((folder / CONFIG).read_text())
     except ValidationError as error:
         first = error.errors()[0]

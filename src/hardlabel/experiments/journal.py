@@ -4,6 +4,7 @@ The store holds the pieces, which runs may share; the journal says which of them
 """
 
 import datetime
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -43,7 +44,9 @@ class Journal:
             size = os.fstat(handle).st_size
             # What a killed process left of its line must not swallow this one.
             cut = size > 0 and not self._ends(size)
-            os.write(handle, ("\n" * cut + line).encode())
+            told = ("\n" * cut + line).encode()
+            if os.write(handle, told) < len(told):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             os.fsync(handle)
         finally:
             os.close(handle)

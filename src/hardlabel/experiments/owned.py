@@ -64,7 +64,7 @@ def owned_by(
     made = [] if plan is None else trained_references(plan, watch, asking.executor)
     crafters = Crafters()
     if needs & {Need.CRAFTERS, Need.SURROGATE}:
-        crafters = crafters_of(case.crafting, watch)
+        crafters = crafters_of(case.crafting, watch, asking.executor)
     target = Side.mixed(case.target, case.members.to(device), case.nonmembers.to(device), seed=terms.seed)
     shadows = craftable(plan.pool, plan.inside, made, target.samples) if plan is not None and made else None
     knowledge = knowledge_of(case, crafters=crafters, shadows=shadows, device=device)

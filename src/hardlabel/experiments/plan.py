@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 
 from hardlabel.attacks import Attack, LabelAttack, Need
 from hardlabel.calibrations.base import wants_pool
+from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples
 from hardlabel.experiments.case import MOST_POOL, ReferencePlan, ShadowPlan
 from hardlabel.experiments.chunks import cuts
@@ -40,7 +41,7 @@ class Plan:
         done: Pieces that this run has made before it broke off.
         queries: Sent to the target, all attacks together.
         rows: Sent through the attacker's own models.
-        seconds: Estimated, at the speed just measured here, all workers busy; calibrations and figures not counted.
+        seconds: Estimated, at the speed just measured, all workers busy; calibrations and figures not counted.
         epochs: Epochs that a training is supposed to take.
         bytes: On disk.
         workers: How many pieces run at once.
@@ -72,21 +73,32 @@ class Plan:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """What a plan must know of a defense.
+
+    Attributes:
+        trained: Whether it changes the training, so that its models are trained anew.
+        keeps_labels: Whether label-only attacks find on its models what they find on plain ones.
+    """
+
+    trained: bool
+    keeps_labels: bool
+
+
 def of_audit(ground: Ground, *, work: Work, folder: Path | None) -> Plan:
     """The plan of an audit of one model."""
     config, parts = ground.config, ground.parts
     return _plan(
         ground.picked.rows,
         example=parts.members,
-        recipe=ground.trainer.recipe,
-        classes=ground.data.classes,
+        trainer=ground.trainer,
         budget=config.budget,
         attacked=2 * ground.attacked,
         targets=1,
         references=config.shadows,
         rest=2 * len(parts.members) - 2 * ground.attacked,
         shadow_samples=2 * ground.shadow_attacked,
-        device=ground.trainer.device,
         work=work,
         folder=folder,
     )
@@ -109,17 +121,80 @@ def of_recipe(
     return _plan(
         rows,
         example=plan.pool.take(plan.inside[0]),
-        recipe=trainer.recipe,
-        classes=trainer.classes,
+        trainer=trainer,
         budget=budget,
         attacked=attacked,
         targets=targets,
         references=len(plan.inside),
         rest=len(plan.pool) - attacked,
         shadow_samples=0 if shadow is None else shadow.attacked + len(shadow.nonmembers),
-        device=trainer.device,
         work=work,
         folder=folder,
+    )
+
+
+def of_comparison(
+    plan: ReferencePlan,
+    rows: Sequence[Attack],
+    *,
+    defenses: Sequence[Compared],
+    attacked: int,
+    targets: int,
+    shadow: ShadowPlan | None,
+    crafted: bool,
+    budget: int | None,
+    work: Work,
+    folder: Path | None,
+) -> Plan:
+    """The plan of a comparison of defenses that a configuration describes.
+
+    What a defense does besides training on the samples (per-sample gradients, models to distil from) is not counted.
+    """
+    trainer = plan.trainer
+    assert isinstance(trainer, RecipeTrainer), "configurations train by recipes"
+    example, models = plan.pool.take(plan.inside[0]), len(plan.inside)
+    shadow_samples = 0 if shadow is None else shadow.attacked + len(shadow.nonmembers)
+    measurements = own_rows = asked = kept = scores = 0
+    # The undefended models are asked by one kind of attacker, all others by such as know of the defense and such as do
+    # not; labels under masks are not asked for again.
+    games: list[tuple[bool, Sequence[Attack]]] = [(True, rows)]
+    for one in defenses:
+        played = [row for row in rows if not (one.keeps_labels and isinstance(row, LabelAttack))]
+        games += [(True, played), (False, played)]
+    for adaptive, those in games:
+        found = _asked(
+            those,
+            domain=example.domain,
+            budget=budget,
+            attacked=attacked,
+            targets=targets,
+            references=models if adaptive else 0,
+            rest=len(plan.pool) - attacked,
+            shadow_samples=shadow_samples if adaptive else 0,
+            chunk=work.chunk,
+        )
+        measurements += found.measurements
+        own_rows += found.rows
+        asked += found.queries
+        kept += found.values
+        scores += len(those) * targets
+    sets = 1 + sum(one.trained for one in defenses)
+    each = models + (1 if crafted or any(row.learns_on_shadow for row in rows) else 0)
+    crafters = 2 if crafted else 0
+    width, speed, epochs = work.executor.width, _measured_speed(trainer, example, work), _epochs(trainer.recipe)
+    softened = crafters and min(GUESSED_EPOCHS, smooth(trainer.recipe, example.domain).max_epochs)
+    return Plan(
+        trainings=sets * each + crafters,
+        measurements=measurements,
+        scores=scores,
+        done=0 if folder is None else _made(folder),
+        queries=asked,
+        rows=own_rows,
+        seconds=speed.training * len(example) * (epochs * math.ceil(sets * each / width) + softened * crafters)
+        + speed.answering * (asked + own_rows / max(1, min(width, models))),
+        epochs=epochs,
+        bytes=(sets * each + crafters) * speed.bytes + kept * BYTES_PER_VALUE,
+        workers=width,
     )
 
 
@@ -127,15 +202,13 @@ def _plan(
     rows: Sequence[Attack],
     *,
     example: Samples,
-    recipe: Recipe,
-    classes: int,
+    trainer: RecipeTrainer,
     budget: int | None,
     attacked: int,
     targets: int,
     references: int,
     rest: int,
     shadow_samples: int,
-    device: torch.device,
     work: Work,
     folder: Path | None,
 ) -> Plan:
@@ -144,21 +217,77 @@ def _plan(
     crafters = 3 if needs & {Need.CRAFTERS, Need.SURROGATE} else 0
     shadow = any(row.learns_on_shadow for row in rows)
     own = references if uses_references else 0
-    chunk = work.chunk
+    found = _asked(
+        rows,
+        domain=example.domain,
+        budget=budget,
+        attacked=attacked,
+        targets=targets,
+        references=own,
+        rest=rest,
+        shadow_samples=shadow_samples,
+        chunk=work.chunk,
+    )
+    width = work.executor.width
+    recipe, epochs, speed = trainer.recipe, _epochs(trainer.recipe), _measured_speed(trainer, example, work)
+    training = speed.training * epochs * len(example)
+    softened = crafters and min(GUESSED_EPOCHS, smooth(recipe, example.domain).max_epochs)
+    alone = (1 if targets == 1 else 0) + (1 if shadow else 0)
+    trainings = alone + own + crafters
+    return Plan(
+        trainings=trainings,
+        measurements=found.measurements,
+        scores=len(rows) * targets,
+        done=0 if folder is None else _made(folder),
+        queries=found.queries,
+        rows=found.rows,
+        seconds=training * (alone + math.ceil(own / width))
+        + speed.training * len(example) * softened * crafters
+        + speed.answering * (found.queries + found.rows / max(1, min(width, own))),
+        epochs=epochs,
+        bytes=trainings * speed.bytes + found.values * BYTES_PER_VALUE,
+        workers=width,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Questions:
+    """At most so many measurements, queries to targets, rows through own models, and values to keep."""
+
+    measurements: int
+    queries: int
+    rows: int
+    values: int
+
+
+def _asked(
+    rows: Sequence[Attack],
+    *,
+    domain: Domain,
+    budget: int | None,
+    attacked: int,
+    targets: int,
+    references: int,
+    rest: int,
+    shadow_samples: int,
+    chunk: int,
+) -> _Questions:
+    """What attacks ask, of `targets` and of so many `references`; the audit's own question is counted too."""
     measurements, own_rows, asked, kept = len(cuts(attacked, chunk)) * targets, 0, attacked * targets, 0
+    shadow = any(row.learns_on_shadow for row in rows) and shadow_samples > 0
     for row in rows:
         most = row.allowed(budget)
-        candidates = len(row.signals(example.domain, most)) if isinstance(row, LabelAttack) else 1
+        candidates = len(row.signals(domain, most)) if isinstance(row, LabelAttack) else 1
         asked += most * attacked * targets
         measurements += len(cuts(attacked, chunk)) * targets
         kept += attacked * targets * 2
         if row.calibration.per_sample:
             pool = min(rest, MOST_POOL) if wants_pool(row.calibration, attacked) else 0
-            models, samples = own, attacked + pool
+            models, samples = references, attacked + pool
             pieces = len(cuts(attacked, chunk)) + (len(cuts(pool, chunk)) if pool else 0)
             searches = candidates * samples
         elif row.crafted:
-            models, samples, pieces = min(own, POOLED), attacked, len(cuts(attacked, chunk))
+            models, samples, pieces = min(references, POOLED), attacked, len(cuts(attacked, chunk))
             searches = attacked + (candidates - 1) * min(attacked, SCREENED)
         else:
             models = 1 if row.learns_on_shadow and shadow else 0
@@ -167,45 +296,50 @@ def _plan(
         measurements += models * pieces * candidates
         own_rows += models * searches * most
         kept += models * samples * candidates * 2
-    width = work.executor.width
-    epochs = min(recipe.max_epochs, GUESSED_EPOCHS)
-    per_row, forward, size = _speed(recipe, example, classes, device)
-    training = per_row * epochs * len(example)
-    softened = crafters and per_row * min(GUESSED_EPOCHS, smooth(recipe, example.domain).max_epochs) * len(example)
-    alone = (1 if targets == 1 else 0) + (1 if shadow else 0)
-    trainings = alone + own + crafters
-    return Plan(
-        trainings=trainings,
-        measurements=measurements,
-        scores=len(rows) * targets,
-        done=0 if folder is None else _made(folder),
-        queries=asked,
-        rows=own_rows,
-        seconds=training * (alone + math.ceil(own / width))
-        + softened * crafters
-        + forward * (asked + own_rows / max(1, min(width, own))),
-        epochs=epochs,
-        bytes=trainings * size + kept * BYTES_PER_VALUE,
-        workers=width,
-    )
+    return _Questions(measurements=measurements, queries=asked, rows=own_rows, values=kept)
 
 
 def _made(folder: Path) -> int:
     return len({line.get("piece") for line in Journal(folder / JOURNAL).lines() if line.get("event") == MADE})
 
 
-def _speed(recipe: Recipe, samples: Samples, classes: int, device: torch.device) -> tuple[float, float, int]:
-    """Seconds per row of training and of answering, and bytes of the network."""
-    model = build(recipe.architecture, shape=samples.domain.shape, classes=classes, seed=0)
+def _epochs(recipe: Recipe) -> int:
+    return min(recipe.max_epochs, GUESSED_EPOCHS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """Seconds per row of training and of answering, and bytes of a network."""
+
+    training: float
+    answering: float
+    bytes: int
+
+
+def _measured_speed(trainer: RecipeTrainer, samples: Samples, work: Work) -> Speed:
+    """How fast models train and answer where pieces are made: here, or on one of a cluster's nodes."""
+    part, executor = samples.take(slice(0, PROBE_ROWS)).to("cpu"), work.executor
+    moved = replace(trainer, store=None, method=None, device=executor.device(trainer.device))
+    [(_, found)] = executor.run(speed_of, part, [moved])
+    return found
+
+
+def speed_of(samples: Samples, trainer: RecipeTrainer) -> Speed:
+    """A piece: the speed of this trainer's networks on these samples."""
+    recipe, device = trainer.recipe, trainer.device
+    model = build(recipe.architecture, shape=samples.domain.shape, classes=trainer.classes, seed=0)
     place(model, samples.domain, device)
-    part = samples.take(slice(0, PROBE_ROWS)).to(device)
+    part = samples.to(device)
     inputs, labels = laid_out(part.inputs), part.labels
     optimizer = optimizer_of(recipe, model.parameters(), device)
     batch = torch.arange(min(len(part), max(2, recipe.batch_size)), device=device)
     training = _seconds_per(lambda: one_epoch(Course(model, optimizer), inputs, labels, [batch]), len(batch))
     model.eval()
-    answering = _seconds_per(lambda: _forward(model, inputs), len(part))
-    return training, answering, sum(weight.numel() * weight.element_size() for weight in model.state_dict().values())
+    return Speed(
+        training=training,
+        answering=_seconds_per(lambda: _forward(model, inputs), len(part)),
+        bytes=sum(weight.numel() * weight.element_size() for weight in model.state_dict().values()),
+    )
 
 
 def _forward(model: nn.Module, inputs: torch.Tensor) -> float:

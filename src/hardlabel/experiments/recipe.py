@@ -322,7 +322,7 @@ def seated(case: RecipeCase, rows: Sequence[Attack], *, device: torch.device, as
     """Trains every model of the case, or finds it in the store."""
     watch = asking.watch
     made = trained_references(case.plan, watch, asking.executor)
-    crafters = crafters_of(case.crafting, watch)
+    crafters = crafters_of(case.crafting, watch, asking.executor)
     samples = case.attacked.to(device)
     knowledge = knowledge_of(case, crafters=crafters, shadows=None, device=device)
     classes = max(2, 1 + max(int(part.labels.max()) for part in (case.plan.pool, case.own) if part is not None))

@@ -28,8 +28,8 @@ class Crafters:
     seconds: float = 0.0
 
 
-def crafters_of(plan: CraftingPlan | None, watch: Watch) -> Crafters:
-    """Trains the plan's crafters; none without a plan."""
+def crafters_of(plan: CraftingPlan | None, watch: Watch, executor: Executor | None = None) -> Crafters:
+    """Trains the plan's crafters; none without a plan. See `train_alone` for what the executor has to do with it."""
     if plan is None:
         return Crafters()
     groups, seconds = [], 0.0
@@ -37,7 +37,7 @@ def crafters_of(plan: CraftingPlan | None, watch: Watch) -> Crafters:
         models = []
         for samples, seed in sets:
             watch.stage("training a crafter", trainer.epochs or 1, "epochs")
-            made = trainer.fit(samples, seed, told(watch))
+            made = shadows.train_alone(trainer, samples, seed, on_epoch=told(watch), executor=executor)
             assert isinstance(made.model, nn.Module)
             models.append(made.model)
             seconds += made.seconds

@@ -15,6 +15,7 @@ from hardlabel.experiments.case import Case, Oracles, ShadowPlan
 from hardlabel.experiments.progress import Watch, told
 from hardlabel.experiments.record import Shadow
 from hardlabel.models.kept import content_hash
+from hardlabel.models.shadows import train_alone
 from hardlabel.oracles.budget import Account, ChargedLabels
 from hardlabel.signals.base import Knowledge
 from hardlabel.store import JSON, Store
@@ -28,7 +29,8 @@ def shadow_of(
     """Trains the shadow model; its facts and its side of the game."""
     seed, watch = asking.seed, asking.watch
     watch.stage("training the shadow model", plan.trainer.epochs or 1, "epochs")
-    made = plan.trainer.fit(plan.members, randomness.derive(seed, "shadow model"), told(watch))
+    own = randomness.derive(seed, "shadow model")
+    made = train_alone(plan.trainer, plan.members, own, on_epoch=told(watch), executor=asking.executor)
     model = Oracles.of(made.model, device, role="trainer's model", classes=classes)
     [model] = settled([model], plan.members.inputs[:1].to(device), asking.store)
     attacked = plan.members.take(slice(0, plan.attacked))

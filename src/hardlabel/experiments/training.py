@@ -12,6 +12,7 @@ from hardlabel.data.dataset import Dataset
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples, concatenate
 from hardlabel.data.split import Split, equal_sizes, split
+from hardlabel.executors import Executor
 from hardlabel.experiments.case import (
     FEWEST_SHADOW,
     MOST_ATTACKED,
@@ -97,12 +98,12 @@ def ground_of(config: AuditConfig, terms: Terms, *, device: torch.device, store:
     )
 
 
-def case_of_config(ground: Ground, *, device: torch.device, watch: Watch) -> Case:
+def case_of_config(ground: Ground, *, device: torch.device, watch: Watch, executor: Executor) -> Case:
     """Trains the target or finds it in the store, and lays out what is to be trained besides."""
     config, data, parts, trainer, missing = ground.config, ground.data, ground.parts, ground.trainer, ground.missing
     attacked, shadow_attacked, recipe = ground.attacked, ground.shadow_attacked, ground.trainer.recipe
     watch.stage("training the target", recipe.max_epochs, "epochs")
-    target = trainer.fit(parts.members, ground.target_seed, told(watch))
+    target = shadows.train_alone(trainer, parts.members, ground.target_seed, on_epoch=told(watch), executor=executor)
     shadow = references = crafting = None
     if Need.SHADOW not in missing:
         shadow = ShadowPlan(

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import weakref
 from collections.abc import Callable
 from dataclasses import Field, asdict, fields, is_dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from hardlabel.store import JSON, Spec, Store
 
 FORMAT = 1  # Raised when the same recipe, data and seed come to mean another model: old ones are not found then.
 
+_HASHES: weakref.WeakKeyDictionary[Samples, str] = weakref.WeakKeyDictionary()
 UNTOLD = "untold"  # Metadata of a method's field that does not change what is trained, such as a store.
 
 
@@ -58,12 +60,17 @@ def weights_hash(model: nn.Module) -> str:
 
 
 def content_hash(samples: Samples) -> str:
-    """Fixed by inputs and labels, their values and order, and by nothing else: 64 hexadecimal digits."""
-    content = hashlib.sha256()
-    for tensor in (samples.inputs, samples.labels):
-        content.update(f"{tensor.dtype} {tuple(tensor.shape)};".encode())
-        content.update(tensor.cpu().contiguous().reshape(-1).numpy().data)
-    return content.hexdigest()
+    """Fixed by inputs and labels, their values and order, and by nothing else: 64 hexadecimal digits.
+
+    Computed once for an object: nobody writes into samples.
+    """
+    if samples not in _HASHES:
+        content = hashlib.sha256()
+        for tensor in (samples.inputs, samples.labels):
+            content.update(f"{tensor.dtype} {tuple(tensor.shape)};".encode())
+            content.update(tensor.cpu().contiguous().reshape(-1).numpy().data)
+        _HASHES[samples] = content.hexdigest()
+    return _HASHES[samples]
 
 
 def spec_of(recipe: Recipe, samples: Samples, *, classes: int, seed: int, method: Method | None = None) -> Spec:

@@ -93,3 +93,11 @@ class Method:
     def begin(self, task: Task) -> Course:
         """A course for one training."""
         return Course(task.model, task.optimizer)
+
+    def moved(self, device: torch.device) -> "Method":
+        """The method as it is sent to another process, where it finds nothing: it carries what it would look up here.
+
+        `device` is where this process trains, for what has to be made first.
+        """
+        del device
+        return self

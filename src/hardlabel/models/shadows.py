@@ -5,7 +5,7 @@ one model of every pair; who plays target takes its partner out, and every sampl
 trained on it as ones that were not, whatever its membership in the target.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,9 @@ from hardlabel import randomness
 from hardlabel.checks import InvalidInput
 from hardlabel.data.samples import Samples
 from hardlabel.executors import Executor, Local, sendable
+from hardlabel.models.train import EpochReport
 from hardlabel.models.trainers import Made, Movable, RecipeTrainer, Trainer
+from hardlabel.store import Spec, digest
 
 FEWEST, MOST = 2, 256  # Reference models of an audit.
 LONG = 10**6  # Rows through a network in training from which on no first model is tried here alone.
@@ -111,6 +113,7 @@ def train_all(
 
     missing = dict(enumerate(wanted))
     if isinstance(trainer, Movable) and _spreads(trainer, executor):
+        items = []
         for number, job in enumerate(wanted):
             samples = pool.take(job.rows)
             spec = trainer.key(samples, job.seed) if trainer.store is not None else None
@@ -118,25 +121,92 @@ def train_all(
             if kept is not None:
                 del missing[number]
                 done(number, trainer.unpacked(kept, samples))
-        for number, made in _spread(trainer, pool, missing, executor):
-            done(number, made)
+            else:
+                items.append(_Missing(number, 0, job, spec))
+        for number, payload in _spread((trainer,), pool, items, executor):
+            done(number, trainer.unpacked(payload, pool.take(missing[number].rows)))
         missing = {}
     for number, job in missing.items():
         done(number, trainer.fit(pool.take(job.rows), job.seed))
     return [found[number] for number in range(len(wanted))]
 
 
+def train_ahead(
+    trainers: Sequence[Trainer],
+    pool: Samples,
+    wanted: Sequence[Job],
+    *,
+    on_start: Callable[[int], None] | None = None,
+    on_done: Callable[[Progress], None] | None = None,
+    executor: Executor | None = None,
+) -> None:
+    """Trains the jobs of several trainers side by side, into their stores, where `train_all` finds them in its turn.
+
+    One trainer after another, all would wait for the last model of each. What cannot be spread or kept is left for its
+    turn, and what two trainers would train alike is trained once.
+
+    Args:
+        trainers: Each trains all jobs.
+        pool: What the jobs' rows mean.
+        wanted: The jobs.
+        on_start: Told how many models are missing.
+        on_done: Told of each finished model.
+        executor: Where models are trained; None for processes of this machine.
+    """
+    executor = executor or Local()
+    able = tuple(
+        one for one in trainers if isinstance(one, Movable) and one.store is not None and _spreads(one, executor)
+    )
+    missing: dict[str, _Missing] = {}
+    for job in wanted:
+        samples = pool.take(job.rows)
+        for which, trainer in enumerate(able):
+            spec = trainer.key(samples, job.seed)
+            if spec is None or trainer.store is None or digest(spec) in missing or trainer.store.load(spec) is not None:
+                continue
+            missing[digest(spec)] = _Missing(len(missing), which, job, spec)
+    if on_start is not None:
+        on_start(len(missing))
+    items = list(missing.values())
+    for done, (number, payload) in enumerate(_spread(able, pool, items, executor), start=1):
+        if on_done is not None:
+            one = items[number]
+            made = able[one.trainer].unpacked(payload, pool.take(one.job.rows))
+            on_done(Progress(done=done, of=len(items), made=made))
+
+
+def train_alone(
+    trainer: Trainer,
+    samples: Samples,
+    seed: int,
+    *,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    executor: Executor | None = None,
+) -> Made:
+    """One model on all samples: trained here, but where only a cluster has the GPU, there.
+
+    Here it has this process's threads, so that a record is the same whatever the executor; on another device it is not.
+    """
+    if isinstance(trainer, RecipeTrainer) and executor is not None and executor.elsewhere:
+        there = executor.device(trainer.device)
+        if there != trainer.device and _spreads(trainer, executor):
+            [made] = train_all(trainer, samples, [Job(rows=torch.arange(len(samples)), seed=seed)], executor=executor)
+            return made
+    return trainer.fit(samples, seed, on_epoch)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Training:
     """What the trainings of several models share; see `train_one`."""
 
-    trainer: Movable
+    trainers: tuple[Movable, ...]
     pool: Samples
 
 
-def train_one(common: Training, job: Job) -> bytes:
-    """A piece: one model, as the trainer's store keeps it."""
-    return common.trainer.packed(common.pool.take(job.rows), job.seed)
+def train_one(common: Training, item: tuple[int, Job]) -> bytes:
+    """A piece: one model by trainer item[0], as its store keeps it."""
+    which, job = item
+    return common.trainers[which].packed(common.pool.take(job.rows), job.seed)
 
 
 def _spreads(trainer: Movable, executor: Executor) -> bool:
@@ -145,18 +215,32 @@ def _spreads(trainer: Movable, executor: Executor) -> bool:
     return isinstance(trainer, RecipeTrainer) and trainer.device.type == "cpu"
 
 
+@dataclass(frozen=True, eq=False)
+class _Missing:
+    """A model to be trained: its number, its trainer's, and what it is kept under."""
+
+    number: int
+    trainer: int
+    job: Job
+    spec: Spec | None
+
+
 def _spread(
-    trainer: Movable, pool: Samples, missing: Mapping[int, Job], executor: Executor
-) -> Iterator[tuple[int, Made]]:
-    """Trains by the executor, and keeps the models as they come."""
-    here = trainer.device if isinstance(trainer, RecipeTrainer) else torch.device("cpu")
-    common = Training(trainer=trainer.moved(executor.device(here)), pool=pool.to("cpu"))
-    numbers = list(missing)
-    passes = max((len(job.rows) for job in missing.values()), default=0) * (trainer.epochs or LONG)
-    for place, payload in executor.run(train_one, common, list(missing.values()), long=passes >= LONG):
-        number, job = numbers[place], missing[numbers[place]]
-        samples = pool.take(job.rows)
-        spec = trainer.key(samples, job.seed) if trainer.store is not None else None
-        if trainer.store is not None and spec is not None:
-            trainer.store.save(spec, payload)
-        yield number, trainer.unpacked(payload, samples)
+    trainers: tuple[Movable, ...], pool: Samples, missing: Sequence[_Missing], executor: Executor
+) -> Iterator[tuple[int, bytes]]:
+    """Trains by the executor, each job by its trainer, and keeps the models as they come."""
+    if not missing:
+        return
+    moved = tuple(one.moved(executor.device(_device(one))) for one in trainers)
+    common, items = Training(trainers=moved, pool=pool.to("cpu")), [(one.trainer, one.job) for one in missing]
+    passes = max((len(one.job.rows) * (trainers[one.trainer].epochs or LONG) for one in missing), default=0)
+    for place, payload in executor.run(train_one, common, items, long=passes >= LONG):
+        one = missing[place]
+        store = trainers[one.trainer].store
+        if store is not None and one.spec is not None:
+            store.save(one.spec, payload)
+        yield one.number, payload
+
+
+def _device(trainer: Trainer) -> torch.device:
+    return trainer.device if isinstance(trainer, RecipeTrainer) else torch.device("cpu")

@@ -145,7 +145,8 @@ class RecipeTrainer:
         return _of_recipe(made)
 
     def moved(self, device: torch.device) -> "RecipeTrainer":
-        return replace(self, device=device, store=None)
+        method = None if self.method is None else self.method.moved(self.device)
+        return replace(self, device=device, store=None, method=method)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
