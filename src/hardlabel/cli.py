@@ -120,6 +120,23 @@ def audit(
     prior: Annotated[
         float | None, typer.Option(help="Share of members among those asked about. [default: 0.01]")
     ] = None,
+    worst_case: Annotated[
+        str | None,
+        typer.Option(help="Share of the points, as 0.5%: the most at risk by own models alone, reported apart."),
+    ] = None,
+    slices: Annotated[
+        list[str] | None, typer.Option("--slice", help="A column whose groups risk is reported for; repeatable.")
+    ] = None,
+    slices_file: Annotated[
+        Path | None, typer.Option(help="A .csv or .parquet with those columns, a row for each row of the data.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Labels the attacker has of the points: true, or target (its answers).")
+    ] = None,
+    wrong_labels: Annotated[float | None, typer.Option(help="Share of those labels that are wrong.")] = None,
+    show_records: Annotated[
+        bool | None, typer.Option("--show-records", help="The report shows the exposed records, not pseudonyms only.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Fixes every draw. [default: 0]")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ... [default: auto]")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder. [default: a new one under runs/]")] = None,
@@ -157,6 +174,12 @@ def audit(
         "networks": networks,
         "budget": budget,
         "prior": prior,
+        "worst_case": worst_case,
+        "slices": slices,
+        "slices_file": slices_file,
+        "labels": labels,
+        "wrong_labels": wrong_labels,
+        "show_records": show_records,
         "seed": seed,
         "device": device,
         "out": out,
