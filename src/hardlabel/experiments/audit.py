@@ -153,7 +153,7 @@ def audit(
         seed=seed,
         device=where,
         store=store,
-        slices=slices or {},
+        slices=slices,
     )
     config: dict[str, object] = {
         **asdict(terms),

@@ -342,7 +342,8 @@ def audit_canaries(
         kinds: Names in KINDS; over many runs the first is taken.
         runs: 1, or at least FEWEST_RUNS.
         epsilon: Train by DP-SGD with this guarantee; needs a `Recipe` and `hardlabel[dp]`. None trains as it is.
-        delta: In (0, 1) for the bounds and the guarantee; None for the largest power of ten below 1 / train_size.
+        delta: In (0, 1) for the bounds and the guarantee; None for the largest power of ten below 1 / train_size. In
+            one run the bound pays for up to canaries * delta: training without a guarantee is better audited at less.
         train_size: Points besides canaries; None for half of those given.
         domain: Which inputs are legal; inferred if None.
         seed: Fixes every draw.

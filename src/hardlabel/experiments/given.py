@@ -54,7 +54,7 @@ def case_of(
     seed: int,
     device: torch.device,
     store: Store | None,
-    slices: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    slices: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
 ) -> Case:
     """The case of a model and samples given as objects; see `hardlabel.audit`."""
     checks.one_of(("true", "target"), shadow_labels=shadow_labels)
@@ -97,7 +97,7 @@ def case_of(
     if why is not None:
         missing[Need.SHADOW] = why
     rows = {int(one): row for group in (inside, outside) for row, one in enumerate(group.ids)}
-    told = slices_of(slices, (inside.ids, outside.ids), ("members", "nonmembers"))
+    told = slices_of(slices or {}, (inside.ids, outside.ids), ("members", "nonmembers"))
     if samples is not None and max(len(inside), len(outside)) > samples:
         notes.append(f"Of {len(inside)} members and {len(outside)} non-members, at most {samples} each were attacked.")
         inside, outside = (_drawn(group, samples, seed) for group in (inside, outside))
