@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, fisher_exact
 
 from hardlabel.checks import InvalidInput
+from hardlabel.metrics import discovery
 from hardlabel.metrics.discovery import (
     conformal_p_values,
     discover,
@@ -15,6 +16,7 @@ from hardlabel.metrics.discovery import (
     members_among,
     reference_p_values,
 )
+from hardlabel.randomness import numpy_generator
 
 BINARY = st.lists(st.booleans(), min_size=8, max_size=8)
 
@@ -143,3 +145,51 @@ IN = np.array([[True], [False]])
 def test_bad_input_is_refused_by_name(act, told):
     with pytest.raises(InvalidInput, match=told):
         act()
+
+
+# --- games of complementary pairs, called by a point's own values ---
+
+
+def paired_values(pairs, points, effect, rng):
+    """Values of 2 * pairs targets about points, each with a difficulty of its own; inside adds `effect`."""
+    half = rng.random((pairs, points)) < 0.5
+    inside = np.stack([half, ~half], 1).reshape(2 * pairs, points)
+    return rng.normal(size=(2 * pairs, points)) + 3 * rng.normal(size=points) + effect * inside, inside
+
+
+def test_own_calls_know_nothing_of_who_was_inside():
+    values, _ = paired_values(4, 30, 0.0, numpy_generator(0, "blind"))
+    calls = discovery.own_calls(values)
+    for pair in range(4):
+        rest = np.delete(values, [2 * pair, 2 * pair + 1], 0)
+        np.testing.assert_array_equal(
+            calls[2 * pair : 2 * pair + 2], values[2 * pair : 2 * pair + 2] >= np.median(rest, 0)
+        )
+
+
+def test_own_calls_keep_the_level_of_each_point():
+    """Without effect each point's p-value is uniform or larger: at most 5 % of 6,000 lie at .05, but for 4 errors."""
+    values, inside = paired_values(10, 6000, 0.0, numpy_generator(1, "level"))
+    p = discovery.games_p_values(discovery.own_calls(values), inside, pairs=True)
+    for level in (0.01, 0.05, 0.2):
+        assert (p <= level).mean() <= level + 4 * np.sqrt(level * (1 - level) / 6000)
+
+
+def test_own_calls_find_exposed_points_at_their_rate():
+    """A tenth of the points moves its models; over 40 games the mean share of false ones stays at the rate."""
+    shares, found = [], []
+    for game in range(40):
+        rng = numpy_generator(game, "rate")
+        effect = np.where(np.arange(400) < 40, 6.0, 0.0)
+        values, inside = paired_values(10, 400, effect, rng)
+        who = discovery.exposed(discovery.own_calls(values), inside, rate=0.1, pairs=True).found
+        shares.append(who[40:].sum() / max(1, who.sum()))
+        found.append(who[:40].mean())
+    assert np.mean(shares) <= 0.1 + 4 * np.std(shares) / np.sqrt(40)
+    assert np.mean(found) > 0.5
+
+
+@pytest.mark.parametrize("values", [np.zeros((2, 3)), np.zeros((5, 3)), np.zeros(4), np.full((4, 3), np.nan)])
+def test_own_calls_refuse_what_are_no_pairs(values):
+    with pytest.raises(InvalidInput, match="values must"):
+        discovery.own_calls(values)

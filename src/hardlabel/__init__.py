@@ -15,6 +15,7 @@ from hardlabel.data.samples import Samples
 from hardlabel.data.table import MixedTable
 from hardlabel.executors import Local, Ray
 from hardlabel.experiments.audit import audit
+from hardlabel.experiments.canaries import CanaryRecord, Planted, audit_canaries, audit_planted, plant
 from hardlabel.experiments.defend import defend
 from hardlabel.experiments.defend_record import DefendRecord
 from hardlabel.experiments.recipe import audit_recipe
@@ -32,6 +33,7 @@ __all__ = [
     "AuditRecord",
     "BinaryFeatures",
     "Box",
+    "CanaryRecord",
     "Categorical",
     "DefendRecord",
     "InvalidInput",
@@ -39,6 +41,7 @@ __all__ = [
     "Local",
     "MixedTable",
     "Numeric",
+    "Planted",
     "Ray",
     "Recipe",
     "RecipeRecord",
@@ -47,9 +50,12 @@ __all__ = [
     "Store",
     "Work",
     "audit",
+    "audit_canaries",
+    "audit_planted",
     "audit_recipe",
     "defend",
     "keep_memory",
     "load",
+    "plant",
     "write_report",
 ]

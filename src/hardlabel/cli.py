@@ -24,6 +24,7 @@ from hardlabel.checks import InvalidInput
 from hardlabel.data.sources import SOURCES
 from hardlabel.executors import NAMES, executor_of
 from hardlabel.experiments.audit import audit_config, plan_config
+from hardlabel.experiments.canaries import CANARIES, KINDS, audit_canaries_config, load_canaries
 from hardlabel.experiments.chunks import CHUNK
 from hardlabel.experiments.config import AuditConfig, read
 from hardlabel.experiments.defend import defend_config, plan_defend_config
@@ -40,7 +41,7 @@ from hardlabel.reports.attacker import choice_line, queries
 from hardlabel.reports.defend import defend_markdown
 from hardlabel.reports.html import write_report
 from hardlabel.reports.summary import summary
-from hardlabel.reports.text import markdown, table_of
+from hardlabel.reports.text import canary_markdown, markdown, table_of
 from hardlabel.store import default_store
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -120,6 +121,23 @@ def audit(
     prior: Annotated[
         float | None, typer.Option(help="Share of members among those asked about. [default: 0.01]")
     ] = None,
+    worst_case: Annotated[
+        str | None,
+        typer.Option(help="Share of the points, as 0.5%: the most at risk by own models alone, reported apart."),
+    ] = None,
+    slices: Annotated[
+        list[str] | None, typer.Option("--slice", help="A column whose groups risk is reported for; repeatable.")
+    ] = None,
+    slices_file: Annotated[
+        Path | None, typer.Option(help="A .csv or .parquet with those columns, a row for each row of the data.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Labels the attacker has of the points: true, or target (its answers).")
+    ] = None,
+    wrong_labels: Annotated[float | None, typer.Option(help="Share of those labels that are wrong.")] = None,
+    show_records: Annotated[
+        bool | None, typer.Option("--show-records", help="The report shows the exposed records, not pseudonyms only.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Fixes every draw. [default: 0]")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ... [default: auto]")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder. [default: a new one under runs/]")] = None,
@@ -157,6 +175,12 @@ def audit(
         "networks": networks,
         "budget": budget,
         "prior": prior,
+        "worst_case": worst_case,
+        "slices": slices,
+        "slices_file": slices_file,
+        "labels": labels,
+        "wrong_labels": wrong_labels,
+        "show_records": show_records,
         "seed": seed,
         "device": device,
         "out": out,
@@ -375,10 +399,66 @@ def _levels(given: str) -> tuple[str, list[float]]:
 
 
 @app.command()
+def canaries(
+    config: Annotated[Path | None, typer.Argument(help="Settings as YAML, as for audit.")] = None,
+    data: Annotated[str | None, typer.Option(help="As for audit. [default: digits]")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where data lie. [default: $HARDLABEL_DATA]")] = None,
+    label: Annotated[str | None, typer.Option(help="The label column of a table.")] = None,
+    arch: Annotated[str | None, typer.Option(help=f"{', '.join(ARCHITECTURES)}.")] = None,
+    max_epochs: Annotated[int | None, typer.Option(help="Most epochs of training. [default: 1000]")] = None,
+    size: Annotated[int | None, typer.Option(help="Training samples besides canaries. [default: half]")] = None,
+    count: Annotated[int, typer.Option("--canaries", help="Canaries in one run.")] = 500,
+    kinds: Annotated[str | None, typer.Option(help=f"Comma-separated: {', '.join(KINDS)}. [default: all]")] = None,
+    runs: Annotated[int, typer.Option(help="1, or so many trainings with and without a single canary.")] = 1,
+    epsilon: Annotated[float | None, typer.Option(help="Train by DP-SGD with this guarantee.")] = None,
+    delta: Annotated[float | None, typer.Option(help="[default: largest power of ten below 1 / size]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Fixes every draw. [default: 0]")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ... [default: auto]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder. [default: a new one under runs/]")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Audit a way of training by canaries: lower bounds on epsilon, beside the accountant's where training is private.
+
+    Plants made-up points by independent coins, and guesses from the model which it saw. The table goes to stdout.
+    """
+    options = {
+        "data": data,
+        "folder": folder,
+        "label": label,
+        "arch": arch,
+        "max_epochs": max_epochs,
+        "size": size,
+        "seed": seed,
+        "device": device,
+        "out": out,
+    }
+    settings = read(config, {name: value for name, value in options.items() if value is not None})
+    if settings.out is None:
+        settings = settings.model_copy(update={"out": _new_folder(settings.data, kind="-canaries")})
+    with contextlib.ExitStack() as stack:
+        watch = SILENT if quiet else stack.enter_context(_Drawn())
+        record = audit_canaries_config(
+            settings,
+            canaries=count,
+            kinds=_names(kinds) or list(KINDS),
+            runs=runs,
+            epsilon=epsilon,
+            delta=delta,
+            store=default_store(),
+            watch=watch,
+        )
+    typer.echo(canary_markdown(record))
+    _say(f"kept in {settings.out}")
+
+
+@app.command()
 def show(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
-    """Print the figures of a finished audit, of a model or of a recipe, or of a comparison of defenses, in Markdown."""
+    """Print the figures of a finished audit, of a model or of a recipe, of canaries or of defenses, in Markdown."""
     if (run / DEFEND).exists():
         typer.echo(defend_markdown(load_defend(run)))
+        return
+    if (run / CANARIES).exists():
+        typer.echo(canary_markdown(load_canaries(run)))
         return
     typer.echo(markdown(load_recipe(run) if (run / RECIPE).exists() else load(run)))
 

@@ -1,17 +1,18 @@
 """The audit: target, shadow model, attacks, figures, record; the whole pipeline on one page."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
 from hardlabel.attacks import Attack, Need
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain
-from hardlabel.experiments import evaluate, plan, runs
+from hardlabel.experiments import evaluate, exposed, guessed, plan, runs, worst
 from hardlabel.experiments import scores as scores_of
 from hardlabel.experiments.asking import Asking, Side
 from hardlabel.experiments.batches import settled
@@ -60,6 +61,11 @@ def audit(
     alike: bool = True,
     samples: int | None = MOST_ATTACKED,
     networks: str = "all",
+    worst_case: float | None = None,
+    slices: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
+    labels: str = "true",
+    wrong_labels: float = 0.0,
+    show_records: bool = False,
     name: str | None = None,
     store: Store | None = None,
     watch: Watch = SILENT,
@@ -91,6 +97,13 @@ def audit(
             before they are compared.
         samples: Most members, and most non-members, that are attacked, drawn by the seed; None for all given.
         networks: "all" for one attack network for all classes, "class" for one per class.
+        worst_case: Share of the points asked about, such as .005: so many are chosen as most at risk by reference
+            models alone, and reported apart, with precision and recall. Needs `trainer`.
+        slices: Groups to report risk for: by name, a value for each member given and one for each non-member. Numbers
+            of many values are cut at their quartiles.
+        labels: "true", or "target" where the attacker has no labels of the points: it takes the target's answers.
+        wrong_labels: Share of the points' labels that the attacker has wrong, in [0, 1): what wrong labels cost it.
+        show_records: Whether the record, and so the report, holds the exposed records themselves.
         name: What tells this target from others in a store; needed with a store where the target is no torch
             module, whose weights tell it. The same name must mean the same model.
         store: Keeps the answers to every finished attack, so that an audit that broke off (a dead server, Ctrl-C)
@@ -110,7 +123,17 @@ def audit(
     if isinstance(attacks, str):
         raise InvalidInput(f"attacks must be a list of names, got the string {attacks!r}")
     asked = None if attacks is None else tuple(attacks)
-    terms = Terms(attacks=asked, budget=budget, prior=prior, networks=networks, seed=seed)
+    terms = Terms(
+        attacks=asked,
+        budget=budget,
+        prior=prior,
+        networks=networks,
+        seed=seed,
+        worst_case=worst_case,
+        labels=labels,
+        wrong_labels=wrong_labels,
+        show_records=show_records,
+    )
     oracles = Oracles.of(target, where, role="target", name=name)
     if store is not None and oracles.identity is None:
         raise InvalidInput("name must say which model this is where a store keeps its answers, got None")
@@ -130,6 +153,7 @@ def audit(
         seed=seed,
         device=where,
         store=store,
+        slices=slices,
     )
     config: dict[str, object] = {
         **asdict(terms),
@@ -140,6 +164,7 @@ def audit(
         "shadow_labels": shadow_labels,
         "shadows": shadows,
         "alike": alike,
+        "slices": sorted(slices or {}),
         "name": name,
         "device": device,
     }
@@ -200,6 +225,10 @@ def _grounded(
         prior=config.prior,
         networks=config.networks,
         seed=config.seed,
+        worst_case=config.worst_case,
+        labels=config.labels,
+        wrong_labels=config.wrong_labels,
+        show_records=config.show_records,
     )
     kept = runs.journaled(config.out, store, watch)
     return terms, ground_of(config, terms, device=device, store=kept, watch=watch), settings, kept
@@ -219,6 +248,8 @@ def run(
     missing = dict(case.missing)
     if case.target.scores is None:
         missing[Need.SCORES] = "the target answers with labels only"
+    if terms.worst_case is not None:
+        worst.refuse_without(case.references, missing.get(Need.REFERENCES))
     picked = terms.chosen(case.members.domain, missing=missing, attacked=len(case.members) + len(case.nonmembers))
     rows, left_out = picked.rows, picked.left_out
     [target] = settled([case.target], case.members.inputs[:1].to(device), store)
@@ -226,6 +257,8 @@ def run(
     classes = count_classes(case, device)
     attacker = Account(on_spent=watch.advance)  # What the attacker asks about no sample under attack.
     case = labelled_by_target(case, attacker, device=device, store=store, watch=watch)
+    truth = case
+    case = guessed.labelled(case, terms, attacker, device=device, store=store, watch=watch)
     owned = owned_by(case, rows, terms, classes=classes, device=device, asking=asking)
     game = Game(
         target=owned.target,
@@ -235,9 +268,11 @@ def run(
         asking=asking,
     )
 
-    member, labels = game.target.inside.numpy(), game.target.samples.labels.cpu().numpy()
-    right = game.right().numpy()
-    results, frames = [], []
+    # What the target was trained on, whatever the attacker takes for its labels.
+    real = guessed.side_of(truth, game.target)
+    member, labels = real.inside.numpy(), real.samples.labels.cpu().numpy()
+    right = replace(game, target=real).right().numpy()
+    results, frames, every = [], [], {}
     for attack in rows:
         if (why := owned.lacks(attack) or game.lacks(attack)) is not None:
             left_out[attack.name] = why
@@ -250,14 +285,18 @@ def run(
             labels=labels,
             right=right,
             prior=terms.prior,
-            overhead={**(attacker.overhead if played.shadow_used else {}), **played.overhead},
+            overhead={**guessed.paid(attacker.overhead, shadow_used=played.shadow_used), **played.overhead},
             seed=terms.seed,
         )
         watch.say(f"{attack.name}: AUC {result.auc}, {result.queries_per_sample.mean:.4g} queries per sample")
         results.append(result)
-        frames.append(_frame(attack, played, game.target, case))
+        every[attack.name] = played
+        frames.append(_frame(attack, played, real, case))
     watch.stage("blind baseline", 1, "fits")
     blind_auc, blind_method = blind.blind_baseline(case.members, case.nonmembers, seed=terms.seed)
+    watch.stage("who is exposed", 1, "looks")
+    access = {one.name: one.access for one in results}
+    few = exposed.of_audit(case, terms, owned, real, every, access=access, asking=asking)
     scores = {result.name: frame["score"].to_numpy() for result, frame in zip(results, frames, strict=True)}
     seconds = time.perf_counter() - started
     return AuditRecord(
@@ -283,10 +322,16 @@ def run(
             attacks=results,
             differences=evaluate.differences(scores, {result.name: result.access for result in results}, member),
             left_out=[LeftOut(name=name, reason=reason) for name, reason in left_out.items()],
+            worst_case=few.worst_case,
+            exposed=few.exposed,
+            groups=few.groups,
+            named=few.named,
             notes=_notes(case, terms, "gap" in scores),
             environment=environment_of(terms.seed, seconds, device),
         ),
-        scores=pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=_COLUMNS),
+        scores=exposed.with_pseudonyms(pd.concat(frames, ignore_index=True), real.samples)
+        if frames
+        else pd.DataFrame(columns=_COLUMNS),
         config=config,
     )
 
@@ -309,7 +354,7 @@ def _frame(attack: Attack, played: Played, target: Side, case: Case) -> pd.DataF
 
 
 def _notes(case: Case, terms: Terms, gap_asked: bool) -> list[str]:
-    notes = list(case.notes)
+    notes = [*case.notes, *guessed.notes(terms, case)]
     if case.shadow is None:
         notes.append(
             f"Thresholds could not be chosen: {case.missing[Need.SHADOW]}. AUC and ROC need none; settings that a "

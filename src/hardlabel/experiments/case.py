@@ -36,6 +36,10 @@ class Terms:
         prior: Share of members among those an attacker would ask about, strictly between 0 and 1.
         networks: "all" for one attack network for all classes, "class" for one per class.
         seed: Fixes every draw.
+        worst_case: Share of the points to choose as most at risk and to report apart, or None.
+        labels: "true", or "target" where the attacker has no labels of the points and takes the target's answers.
+        wrong_labels: Share of the labels that the attacker has wrong, in [0, 1).
+        show_records: Whether the record holds the exposed records themselves.
 
     Raises:
         InvalidInput: A value of the wrong type or out of its range.
@@ -46,8 +50,19 @@ class Terms:
     prior: float = 0.01
     networks: str = "all"
     seed: int = 0
+    worst_case: float | None = None
+    labels: str = "true"
+    wrong_labels: float = 0.0
+    show_records: bool = False
 
     def __post_init__(self) -> None:
+        if self.worst_case is not None:
+            checks.open_fraction(worst_case=self.worst_case)
+        checks.one_of(("true", "target"), labels=self.labels)
+        if not 0 <= self.wrong_labels < 1:
+            raise InvalidInput(f"wrong_labels must lie in [0, 1), got {self.wrong_labels}")
+        if self.labels == "target" and self.wrong_labels:
+            raise InvalidInput(f"wrong_labels must be 0 where labels are the target's, got {self.wrong_labels}")
         for name, number in (("budget", self.budget), ("seed", self.seed)):
             if number is not None and not isinstance(number, int):
                 raise InvalidInput(f"{name} must be a whole number, got {number!r}")
@@ -259,6 +274,7 @@ class Case:
         own: The attacker's own samples, on which a surrogate may be trained, or None.
         missing: What there is none of, and why, in words.
         rows: Row of each attacked id in the group it was given in; None where ids are rows of the source.
+        slices: By column, the group of each id.
         settings: What was decided where the caller had left it open.
         notes: What the reader must know.
     """
@@ -276,6 +292,7 @@ class Case:
     own: Samples | None = None
     missing: Mapping[Need, str] = field(default_factory=dict)
     rows: Mapping[int, int] | None = None
+    slices: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hardlabel.checks import InvalidInput
 from hardlabel.data import augment
@@ -36,6 +36,12 @@ class AuditConfig(BaseModel):
         prior: Share of members among those an attacker would ask about.
         seed: Fixes every draw.
         device: Where models run; "auto" takes CUDA where it is at hand.
+        worst_case: Share of the points asked about that is chosen as most at risk, a number or "0.5%".
+        slices: Columns of a table, or of `slices_file`, for whose groups risk is reported.
+        slices_file: A .csv or .parquet file with a row for each row of the data, in their order.
+        labels: "true", or "target" where the attacker takes the target's answers for the labels of the points.
+        wrong_labels: Share of the points' labels that the attacker has wrong.
+        show_records: Whether the record holds the exposed records themselves.
         out: The run folder; None makes one under runs/.
     """
 
@@ -65,7 +71,24 @@ class AuditConfig(BaseModel):
     prior: float = Field(0.01, gt=0, lt=1)
     seed: int = Field(0, ge=0)
     device: str = "auto"
+    worst_case: float | None = Field(None, gt=0, lt=1)
+    slices: list[str] = []
+    slices_file: Path | None = None
+    labels: Literal["true", "target"] = "true"
+    wrong_labels: float = Field(0.0, ge=0, lt=1)
+    show_records: bool = False
     out: Path | None = None
+
+    @field_validator("worst_case", mode="before")
+    @classmethod
+    def _share(cls, given: object) -> object:
+        """Takes "0.5%" for 0.005."""
+        if isinstance(given, str) and given.strip().endswith("%"):
+            try:
+                return float(given.strip()[:-1]) / 100
+            except ValueError:
+                return given
+        return given
 
     @property
     def moves(self) -> tuple[Move, ...]:

@@ -12,7 +12,8 @@ import yaml
 from pydantic import ValidationError
 
 from hardlabel.checks import InvalidInput
-from hardlabel.experiments.record import CONFIG, Environment, LeftOut, Part, Queries, check_writable, refuse_format
+from hardlabel.experiments.part import Part
+from hardlabel.experiments.record import CONFIG, Environment, LeftOut, Queries, check_writable, refuse_format
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.store import write_whole
 

@@ -1,6 +1,6 @@
 """The case of a model and samples that the caller gives as objects."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +25,7 @@ from hardlabel.experiments.case import (
     ShadowPlan,
     lacking_pairs,
 )
+from hardlabel.experiments.slices import slices_of
 from hardlabel.experiments.training import smooth
 from hardlabel.models import shadows
 from hardlabel.models.architectures import usual_architecture
@@ -53,6 +54,7 @@ def case_of(
     seed: int,
     device: torch.device,
     store: Store | None,
+    slices: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
 ) -> Case:
     """The case of a model and samples given as objects; see `hardlabel.audit`."""
     checks.one_of(("true", "target"), shadow_labels=shadow_labels)
@@ -95,6 +97,7 @@ def case_of(
     if why is not None:
         missing[Need.SHADOW] = why
     rows = {int(one): row for group in (inside, outside) for row, one in enumerate(group.ids)}
+    told = slices_of(slices or {}, (inside.ids, outside.ids), ("members", "nonmembers"))
     if samples is not None and max(len(inside), len(outside)) > samples:
         notes.append(f"Of {len(inside)} members and {len(outside)} non-members, at most {samples} each were attacked.")
         inside, outside = (_drawn(group, samples, seed) for group in (inside, outside))
@@ -121,6 +124,7 @@ def case_of(
         own=None if crafting is None else free,
         missing=missing,
         rows=rows,
+        slices=told,
         notes=tuple(notes),
     )
 
@@ -134,9 +138,14 @@ def whole(pair: Pair, domain: Domain | None, *, seed: int) -> tuple[Samples, boo
     inputs, labels = _arrays(pair, "samples")
     domain = _inferred({"samples": (inputs, labels)}) if domain is None else domain
     domain.check(inputs, "samples")
-    ids = torch.randperm(len(inputs), generator=randomness.generator(seed, "ids"))
+    ids = given_ids(pair, seed=seed)
     everyone = Samples(ids=ids, inputs=inputs, labels=labels, domain=domain)
     return _fresh(everyone, seed=seed)[0], not isinstance(pair[0], Tensor)
+
+
+def given_ids(pair: Pair, *, seed: int) -> Tensor:
+    """The id of each row of a group given: `whole` gives them so."""
+    return torch.randperm(len(_arrays(pair, "samples")[0]), generator=randomness.generator(seed, "ids"))
 
 
 def _inferred(arrays: dict[str, tuple[Tensor, Tensor]]) -> Domain:

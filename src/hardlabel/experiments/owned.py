@@ -59,7 +59,7 @@ def owned_by(
     """Trains what the attacks need, or finds it in the store; `classes` are those of the task."""
     watch = asking.watch
     needs = {need for row in rows for need in row.required}
-    wants_references = Need.REFERENCES in needs or Need.GRADIENTS in needs
+    wants_references = Need.REFERENCES in needs or Need.GRADIENTS in needs or terms.worst_case is not None
     plan = case.references if wants_references else None
     made = [] if plan is None else trained_references(plan, watch, asking.executor)
     crafters = Crafters()

@@ -6,11 +6,12 @@ samples both.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
 from hardlabel import checks, randomness
@@ -20,7 +21,7 @@ from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples, concatenate
 from hardlabel.data.split import equal_sizes, split
-from hardlabel.experiments import evaluate, plan, runs
+from hardlabel.experiments import evaluate, exposed, plan, runs
 from hardlabel.experiments import scores as scores_of
 from hardlabel.experiments.asking import Asking, Side
 from hardlabel.experiments.batches import settled
@@ -39,13 +40,14 @@ from hardlabel.experiments.case import (
 from hardlabel.experiments.config import AuditConfig
 from hardlabel.experiments.environment import environment_of
 from hardlabel.experiments.game import Game, Played, ReferenceSides
-from hardlabel.experiments.given import Pair, crafting_plan, shadow_plan, trainer_of, whole
+from hardlabel.experiments.given import Pair, crafting_plan, given_ids, shadow_plan, trainer_of, whole
 from hardlabel.experiments.owned import knowledge_of, searched_population
 from hardlabel.experiments.progress import SILENT, Watch
 from hardlabel.experiments.recipe_record import RecipeRecord, RecipeResults, TargetModel
 from hardlabel.experiments.record import Choice, LeftOut, refuse_other_run
 from hardlabel.experiments.references import accuracies, craftable, crafters_of, sides_of, trained_references
 from hardlabel.experiments.shadow import shadow_of
+from hardlabel.experiments.slices import Slices, read_slices, slices_of
 from hardlabel.experiments.training import at_most, crafting_of, loaded, pool_of, recipe_of
 from hardlabel.experiments.work import USUAL, Work
 from hardlabel.models import shadows as shadow_models
@@ -74,6 +76,8 @@ class RecipeCase:
     shadow: ShadowPlan | None = None
     crafting: CraftingPlan | None = None
     missing: dict[Need, str] = field(default_factory=dict)
+    slices: Slices = field(default_factory=dict)
+    rows: dict[int, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -88,6 +92,9 @@ def audit_recipe(
     domain: Domain | None = None,
     attacks: Iterable[str | Attack] | None = None,
     budget: int | None = None,
+    worst_case: float | None = None,
+    slices: Mapping[str, ArrayLike] | None = None,
+    show_records: bool = False,
     seed: int = 0,
     device: str = "auto",
     name: str | None = None,
@@ -110,6 +117,10 @@ def audit_recipe(
         domain: Which inputs are legal; inferred if None.
         attacks: As for `hardlabel.audit`.
         budget: Most queries per sample, for each attack on its own.
+        worst_case: Share of the points asked about that is chosen for each target as most at risk, by the other models
+            alone, and reported apart.
+        slices: Groups to report risk for: by name, a value for each of `samples`.
+        show_records: Whether the record, and so the report, holds the exposed records themselves.
         seed: Fixes every draw.
         device: Where torch models run.
         name: What tells this trainer from others in a store, where it is a function.
@@ -122,10 +133,18 @@ def audit_recipe(
     """
     started = time.perf_counter()
     where = resolve_device(device)
-    terms = Terms(attacks=None if attacks is None else tuple(attacks), budget=budget, seed=seed)
+    terms = Terms(
+        attacks=None if attacks is None else tuple(attacks),
+        budget=budget,
+        seed=seed,
+        worst_case=worst_case,
+        show_records=show_records,
+    )
     check_repeats(repeats, shadows)
     checks.at_least(2 * FEWEST_SHADOW, attacked=attacked)
     everyone, arrays = whole(samples, domain, seed=seed)
+    given = given_ids(samples, seed=seed)
+    told = slices_of({name: [one] for name, one in (slices or {}).items()}, [given], ["samples"])
     size = len(everyone) // 4 if train_size is None else train_size
     checks.at_least(FEWEST_SHADOW, train_size=size)
     if len(everyone) < 2 * size:
@@ -155,8 +174,11 @@ def audit_recipe(
         shadow=shadow,
         crafting=crafting,
         missing=missing,
+        slices=told,
+        rows={one: row for row, one in enumerate(given.tolist())},
     )
     config: dict[str, object] = {"train_size": size, "repeats": repeats, "shadows": shadows, "attacked": attacked}
+    config |= {"worst_case": worst_case, "slices": sorted(told), "show_records": show_records}
     config |= {"budget": budget, "seed": seed, "device": device, "name": name}
     asking = Asking(seed=seed, watch=watch, store=store, executor=work.executor, chunk=work.chunk)
     return play_recipe(case, terms, device=where, asking=asking, config=config, started=started)
@@ -203,12 +225,19 @@ def _grounded(
     settings: dict[str, object] = {**config.model_dump(mode="json", exclude={"out"}), "repeats": repeats}
     refuse_other_run(config.out, settings)
     check_repeats(repeats, config.shadows)
+    if config.labels != "true" or config.wrong_labels:
+        raise InvalidInput(
+            f"labels and wrong_labels are for the audit of one model: with repeats they must be true and 0, got "
+            f"{config.labels!r} and {config.wrong_labels:g}"
+        )
     terms = Terms(
         attacks=None if config.attacks is None else tuple(config.attacks),
         budget=config.budget,
         prior=config.prior,
         networks=config.networks,
         seed=config.seed,
+        worst_case=config.worst_case,
+        show_records=config.show_records,
     )
     kept = runs.journaled(config.out, store, watch)
     return terms, case_of_recipe(config, repeats=repeats, device=device, store=kept, watch=watch), settings, kept
@@ -268,6 +297,7 @@ def case_of_recipe(
         ),
         crafting=crafting_of(parts, trainer, seed=config.seed),
         missing=lacking_pairs(config.shadows),
+        slices=read_slices(config.slices, config.slices_file, data),
         notes=(f"Data: {data.name}, {len(data.samples)} rows, {data.origin}.",),
     )
 
@@ -352,7 +382,7 @@ def play_recipe(
     table = seated(case, picked.rows, device=device, asking=asking)
     numbers = turns(len(table.sides))[: case.targets]
     inside = torch.stack([table.sides[one].inside for one in numbers])
-    results, frames, scores = [], [], {}
+    results, frames, scores, every = [], [], {}, {}
     for attack in picked.rows:
         games = [
             table.game(one, budget=terms.budget, asking=asking, crafted=Need.GRADIENTS in attack.uses)
@@ -367,9 +397,12 @@ def play_recipe(
         watch.say(f"{attack.name}: AUC {result.auc}, {result.queries_per_sample.mean:.4g} queries per sample")
         results.append(result)
         scores[attack.name] = torch.stack([one.scores for one in played]).numpy()
+        every[attack.name] = played
         frames += [
             _frame(attack, one, number, table.sides[number]) for one, number in zip(played, numbers, strict=True)
         ]
+    watch.stage("who is exposed", 1, "looks")
+    few = exposed.of_recipe(case, table, terms, numbers, every, rows=picked.rows, asking=asking)
     own, told = case.plan, accuracies(table.sides)
     return RecipeRecord(
         results=RecipeResults(
@@ -388,10 +421,16 @@ def play_recipe(
             attacks=results,
             differences=evaluate.recipe_differences(scores, {one.name: one.access for one in results}, inside.numpy()),
             left_out=[LeftOut(name=name, reason=reason) for name, reason in picked.left_out.items()],
+            worst_case=few.worst_case,
+            exposed=few.exposed,
+            groups=few.groups,
+            games=few.games,
             notes=list(case.notes),
             environment=environment_of(terms.seed, time.perf_counter() - started, device),
         ),
-        scores=pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(),
+        scores=exposed.with_pseudonyms(pd.concat(frames, ignore_index=True), table.sides[0].samples)
+        if frames
+        else pd.DataFrame(),
         config=config,
     )
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from hardlabel.checks import InvalidInput
+from hardlabel.experiments.part import Part
 from hardlabel.experiments.record import (
     CONFIG,
     SCORES,
@@ -20,15 +21,16 @@ from hardlabel.experiments.record import (
     Difference,
     Environment,
     LeftOut,
-    Part,
     Queries,
     check_writable,
     refuse_format,
 )
+from hardlabel.experiments.worst_record import Games, GroupRisk, Standout, WorstCase
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.store import write_whole
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)  # Format 1 knew nothing of the few most at risk.
 RECIPE = "recipe.json"
 
 
@@ -93,6 +95,10 @@ class RecipeResults(Part):
     attacks: list[RecipeAttack]
     differences: list[Difference]
     left_out: list[LeftOut]
+    worst_case: WorstCase | None = None
+    exposed: list[Standout] = Field(default_factory=list)
+    groups: list[GroupRisk] = Field(default_factory=list)
+    games: list[Games] = Field(default_factory=list)
     notes: list[str]
     environment: Environment
 
@@ -176,7 +182,7 @@ def load_recipe(folder: str | Path) -> RecipeRecord:
     folder = Path(folder)
     try:
         text = (folder / RECIPE).read_text()
-        refuse_format(folder, json.loads(text).get("format", 1), (FORMAT,))
+        refuse_format(folder, json.loads(text).get("format", 1), READABLE)
         results = RecipeResults.model_validate_json(text)
         scores = pd.read_parquet(folder / SCORES)
         config = yaml.safe_load((folder / CONFIG).read_text())

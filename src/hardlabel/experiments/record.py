@@ -11,22 +11,18 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
 from hardlabel.checks import InvalidInput
+from hardlabel.experiments.part import Part
+from hardlabel.experiments.worst_record import GroupRisk, Named, Standout, WorstCase
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.store import write_whole
 
-FORMAT = 2  # Raised when results.json changes in a way that readers must know of.
-READABLE = (1, 2)  # Format 1 knew no reference models and no ladder, and is read as a record without them.
+FORMAT = 3  # Raised when results.json changes in a way that readers must know of.
+READABLE = (1, 2, 3)  # Format 1 knew no reference models and no ladder, 2 nothing of the few most at risk.
 CONFIG, SCORES, RESULTS, REPORT = "config.yaml", "scores.parquet", "results.json", "report.html"
 FPRS = (0.1, 0.01, 0.001)  # False-positive rates at which TPR is reported.
-
-
-class Part(BaseModel):
-    """A part of a record: frozen, without unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Queries(Part):
@@ -228,6 +224,10 @@ class Results(Part):
     attacks: list[AttackResult]
     differences: list[Difference]
     left_out: list[LeftOut]
+    worst_case: WorstCase | None = None
+    exposed: list[Standout] = Field(default_factory=list)
+    groups: list[GroupRisk] = Field(default_factory=list)
+    named: list[Named] = Field(default_factory=list)
     notes: list[str]
     environment: Environment
 

@@ -71,7 +71,7 @@ def labelled_by_target(
         new = torch.tensor([one not in labels for one in samples.ids.tolist()])
         if bool(new.any()):
             asked = samples.take(new)
-            answers = _labels(asked, case.target, attacker, device=device, store=store, watch=watch)
+            answers = answered(asked, case.target, attacker, device=device, store=store, watch=watch)
             labels |= dict(zip(asked.ids.tolist(), answers.tolist(), strict=True))
 
     def with_labels(samples: Samples) -> Samples:
@@ -87,20 +87,27 @@ def labelled_by_target(
     return replace(case, shadow=shadow, crafting=crafting)
 
 
-def _labels(
-    samples: Samples, target: Oracles, attacker: Account, *, device: torch.device, store: Store | None, watch: Watch
+def answered(
+    samples: Samples,
+    target: Oracles,
+    attacker: Account,
+    *,
+    device: torch.device,
+    store: Store | None,
+    watch: Watch,
+    purpose: str = LABELLING,
 ) -> Tensor:
-    """The target's labels (n,), from the store if it has them."""
+    """The target's labels (n,), from the store if it has them; `attacker` pays for them either way."""
     spec: dict[str, JSON] | None = None
     if store is not None and target.identity is not None:
         spec = {"kind": "labels", "model": target.identity, "samples": content_hash(samples)}
     kept = store.load(spec) if store is not None and spec is not None else None
     if kept is not None:
-        attacker.charge_overhead(LABELLING, len(samples))
+        attacker.charge_overhead(purpose, len(samples))
         return torch.from_numpy(np.load(io.BytesIO(kept), allow_pickle=False))
-    watch.stage(LABELLING, len(samples), "queries")
+    watch.stage(purpose, len(samples), "queries")
     moved = samples.to(device)
-    labels = ChargedLabels(target.labels, attacker, overhead=LABELLING).ask(moved.inputs, moved.ids).cpu()
+    labels = ChargedLabels(target.labels, attacker, overhead=purpose).ask(moved.inputs, moved.ids).cpu()
     if store is not None and spec is not None:
         file = io.BytesIO()
         np.save(file, labels.numpy())

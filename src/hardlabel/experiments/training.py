@@ -28,6 +28,7 @@ from hardlabel.experiments.case import (
 )
 from hardlabel.experiments.config import AuditConfig
 from hardlabel.experiments.progress import Watch, told
+from hardlabel.experiments.slices import read_slices
 from hardlabel.models import shadows
 from hardlabel.models.architectures import build, usual_architecture
 from hardlabel.models.train import Recipe
@@ -72,6 +73,7 @@ def ground_of(config: AuditConfig, terms: Terms, *, device: torch.device, store:
         InvalidInput: A setting breaks a rule.
     """
     data = loaded(config, watch, store)
+    read_slices(config.slices, config.slices_file, data)  # Are they there?
     recipe = recipe_of(config, data.samples.domain)
     build(recipe.architecture, shape=data.samples.domain.shape, classes=data.classes, seed=0)  # Fits the shape?
     parts = split(data.samples, equal_sizes(len(data.samples), config.size), seed=config.seed)
@@ -134,6 +136,7 @@ def case_of_config(ground: Ground, *, device: torch.device, watch: Watch, execut
         crafting=crafting,
         own=concatenate(parts.shadow_members, parts.shadow_nonmembers) if shadow else None,
         missing=missing,
+        slices=read_slices(config.slices, config.slices_file, data),
         settings={
             "arch": recipe.architecture,
             "size": len(parts.members),

@@ -203,6 +203,32 @@ def exposed(
     )
 
 
+def own_calls(values: Floats) -> Mask:
+    """Calls in games of complementary pairs: where a point's value reaches the median of its values in all other pairs.
+
+    Inside and outside alike, those values fix the threshold, and the direction is fixed beforehand: the calls do not
+    depend on who was inside which model, so that McNemar's test of `games_p_values` is exact. A calibration that
+    learnt from the other pairs who is inside would not do: under the null its calls in all pairs agree more often
+    than independent ones.
+
+    Args:
+        values: Of each target about each point, (T, n), higher for likelier members; rows 2p and 2p + 1 are partners.
+
+    Returns:
+        Whether each point is called a member of each target, (T, n) bool.
+
+    Raises:
+        InvalidInput: Not (T, n), fewer than two pairs, an odd number of targets, or a value is NaN.
+    """
+    if np.ndim(values) != 2 or len(values) < 4 or len(values) % 2:
+        raise InvalidInput(f"values must be of shape (targets, points), 2 pairs or more, got {np.shape(values)}")
+    if np.isnan(values).any():
+        raise InvalidInput("values must not be NaN")
+    rest = [np.delete(values, [pair, pair + 1], axis=0) for pair in range(0, len(values), 2)]
+    calls: Mask = np.asarray(values) >= np.repeat([np.median(others, axis=0) for others in rest], 2, axis=0)
+    return calls
+
+
 def games_p_values(calls: Mask, inside: Mask, *, pairs: bool = False) -> Floats:
     """How surprising each point's hits are if it is called as often when outside as when inside, (n,).
 

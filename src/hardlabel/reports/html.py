@@ -1,14 +1,17 @@
 """The report: one HTML file that needs nothing else, not even a network or a script."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hardlabel.checks import InvalidInput
+from hardlabel.experiments.exposed import CLASS
 from hardlabel.experiments.recipe_record import RecipeAttack, RecipeRecord
 from hardlabel.experiments.record import AttackResult, AuditRecord
+from hardlabel.experiments.worst_record import Standout
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.reports import attacker, figures, strips, tables, wording
 from hardlabel.reports.recipe import recipe_verdict, right
@@ -63,6 +66,9 @@ def render(record: AuditRecord | RecipeRecord) -> str:
             comparisons=tables.comparisons(results),
             strongest=named.get(found.strongest or ""),
             exposed=tables.most_exposed(record, found.strongest),
+            # Classes have a table of their own, with accuracies.
+            slices=[one for one in tables.group_tables(results.groups, found.strongest) if one[0] != CLASS],
+            images=_images(results.exposed),
             reference_models=attacker.reference_models(results.references) if results.references else [],
             figures=drawn,
             config=_plain(record.config),
@@ -91,6 +97,9 @@ def _recipe(record: RecipeRecord) -> str:
         footnotes=list(dict.fromkeys(one.note for one in estimates if one.note)),
         rates=tables.rates(results),
         comparisons=tables.comparisons(results),
+        slices=tables.group_tables(results.groups, recipe_verdict(record).strongest),
+        why={one.id: (tables.why(one), one.shown) for one in results.exposed},
+        images=_images(results.exposed),
         figures=[strips.auc_figure(attacks, models=aucs)] if attacks else [],
         config=_plain(record.config),
     )
@@ -110,6 +119,11 @@ def _environment() -> Environment:
     environment.filters["own_models"] = attacker.own_models
     environment.globals |= {"decimal": wording.decimal, "percent": wording.percent}
     return environment
+
+
+def _images(exposed: Sequence[Standout]) -> bool:
+    """Whether the page shows images of records: only then may it load any, and from itself alone."""
+    return any((one.shown or "").startswith("data:image/") for one in exposed)
 
 
 def _exact(figure: Estimate | float | None) -> str:

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 
 from hardlabel.experiments.record import AttackResult, AuditRecord, Difference
+from hardlabel.experiments.worst_record import GroupRisk, Standout
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.metrics.rates import rate_interval
 from hardlabel.reports.severity import A, Graded
+from hardlabel.reports.wording import counted, listed
 from hardlabel.signals.base import Access
 
 KINDS = {Access.LABEL: "Sees labels only", Access.SCORES: "Sees confidences too (for comparison)"}
@@ -36,7 +38,11 @@ class Exposed:
 
     Attributes:
         id, label, score: Of the record.
-        row: Where the record stands in what the audit was given; None in records that do not keep it.
+        pseudonym: What the report calls it; in older records, which have none, its id.
+        why: What may make it stand out, in words.
+        shown: The record itself, as a data URI or as text; None where the user did not allow it.
+        row: Where the record stands in what the audit was given; None in records that do not keep it, and where records
+            must not be shown.
         rank: 1 for the highest score among members; ties share the smaller rank.
         tied: How many members have this very score, itself included.
         above: Non-members that score at least as high.
@@ -44,6 +50,9 @@ class Exposed:
     """
 
     id: int
+    pseudonym: str
+    why: str
+    shown: str | None
     row: int | None
     label: int
     score: float
@@ -136,13 +145,20 @@ def most_exposed(record: AuditRecord, attack: str | None, most: int = 20) -> lis
     outside = np.sort(rows.loc[~member, "score"].to_numpy(dtype=float))
     inside: pd.DataFrame = rows[member].sort_values(["score", "id"], ascending=[False, True])
     scores = inside["score"].to_numpy(dtype=float)
-    given = [int(row) for row in inside["row"][:most]] if "row" in inside else [None] * len(inside[:most])
+    known = {one.id: one for one in record.results.exposed}
+    open_ = "row" in inside and (record.config.get("show_records") is True or "pseudonym" not in inside)
+    given = [int(row) for row in inside["row"][:most]] if open_ else [None] * len(inside[:most])
+    called = inside["pseudonym" if "pseudonym" in inside else "id"][:most].astype(str)
     found = []
-    for index, row, label, score in zip(inside["id"][:most], given, inside["label"][:most], scores[:most], strict=True):
+    head = zip(inside["id"][:most], called, given, inside["label"][:most], scores[:most], strict=True)
+    for index, name, row, label, score in head:
         above = len(outside) - int(np.searchsorted(outside, score, side="left"))
         found.append(
             Exposed(
                 id=int(index),
+                pseudonym=name,
+                why=why(known[index]) if index in known else "",
+                shown=known[index].shown if index in known else None,
                 row=row,
                 label=int(label),
                 score=float(score),
@@ -153,6 +169,33 @@ def most_exposed(record: AuditRecord, attack: str | None, most: int = 20) -> lis
             )
         )
     return found
+
+
+def why(one: Standout) -> str:
+    """Why a record may stand out: its nearest neighbours, near-duplicates, and what own models say of it."""
+    told = []
+    others = [near for near in one.neighbours if near.label != one.label]
+    if one.neighbours:
+        nearest = one.neighbours[0]
+        told.append(
+            f"{len(others)} of its {counted(len(one.neighbours), 'nearest neighbour')} of another class; the nearest "
+            f"is {nearest.pseudonym} (class {nearest.label}, similarity {nearest.similarity:.2f})"
+        )
+    if one.duplicate is not None:
+        told.append(f"a near-duplicate of {one.duplicate}")
+    if one.separability is not None:
+        told.append(f"own models with and without it lie {one.separability:.1f} standard deviations apart")
+    if one.out_loss is not None:
+        told.append(f"mean loss {one.out_loss:.2f} without it")
+    if one.chosen:
+        told.append(f"chosen as most at risk by {listed(one.chosen)}")
+    return "; ".join(told)
+
+
+def group_tables(groups: Sequence[GroupRisk], attack: str | None) -> list[tuple[str, list[GroupRisk]]]:
+    """The groups of each column with the figures of one attack; classes of one model are told elsewhere."""
+    mine = [one for one in groups if one.attack == attack]
+    return [(name, [one for one in mine if one.slice == name]) for name in dict.fromkeys(one.slice for one in mine)]
 
 
 def footnotes(attacks: Sequence[AttackResult]) -> list[tuple[str, str]]:

@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 
+from hardlabel.experiments.canaries import CanaryBound, CanaryRecord
+from hardlabel.experiments.exposed import CLASS
 from hardlabel.experiments.recipe_record import RecipeAttack, RecipeRecord
 from hardlabel.experiments.record import AttackResult, AuditRecord, ReferenceModels
+from hardlabel.experiments.worst import AVERAGE
+from hardlabel.experiments.worst_record import Games, GroupRisk, WorstCase
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.reports import attacker
 from hardlabel.reports.attacker import Costed
@@ -37,6 +41,8 @@ def markdown(record: AuditRecord | RecipeRecord) -> str:
             "",
             *_table((*head, "TPR at 10 % FPR", "at 1 % FPR"), rows),
             *_left_out([(out.name, out.reason) for out in results.left_out], columns=len(head) + 2),
+            *_worst(results.worst_case),
+            *_slices(results.groups),
             *_closing(
                 [
                     *_models(results.references),
@@ -73,6 +79,9 @@ def _recipe(record: RecipeRecord) -> str:
             *_table(head, rows),
             *_left_out([(out.name, out.reason) for out in results.left_out], columns=len(head)),
             *(["", *_table(("attack", "compared with", "difference in mean AUC"), pairs)] if pairs else []),
+            *_worst(results.worst_case),
+            *_slices(results.groups),
+            *_games(results.games),
             *_closing(
                 attacker.named(
                     results.choice,
@@ -104,6 +113,87 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _left_out(rows: Sequence[tuple[str, str]], *, columns: int) -> list[str]:
     return [f"| {name} | | left out: {reason} |{' |' * (columns - 3)}" for name, reason in rows]
+
+
+def _worst(worst: WorstCase | None) -> list[str]:
+    """Precision and recall on the few most at risk, beside the average case."""
+    if worst is None:
+        return []
+    rows = [
+        [
+            few.name if few.name == AVERAGE else f"{few.name}, {few.points}",
+            row.attack,
+            row.access,
+            f"{row.right:,} of {row.called:,}",
+            _cell(row.precision),
+            _cell(row.recall),
+            "" if few.name == AVERAGE else _cell(row.over_average),
+        ]
+        for few in worst.selections
+        for row in few.attacks
+    ]
+    head = ("records", "attack", "sees", "right of called", "precision", "recall", "precision over average")
+    told = (
+        f"The {100 * worst.share:g} % most at risk of {worst.of:,} records, chosen by own models alone; neighbours in "
+        f"{worst.embedded}; {worst.repeated:,} near-duplicates."
+    )
+    return ["", told, "", *_table(head, rows)]
+
+
+def _slices(groups: Sequence[GroupRisk]) -> list[str]:
+    """Risk by the user's own columns; classes are in the report."""
+    mine = [one for one in groups if one.slice != CLASS]
+    if not mine:
+        return []
+    rows = [
+        [one.slice, one.group, one.attack, f"{one.members:,}", f"{one.nonmembers:,}", _cell(one.auc)] for one in mine
+    ]
+    return ["", *_table(("column", "group", "attack", "members", "non-members", "AUC"), rows)]
+
+
+def _games(games: Sequence[Games]) -> list[str]:
+    """How many records repeated games find exposed."""
+    if not games:
+        return []
+    rows = [[one.attack, one.access, one.which, f"{one.points:,}", f"{one.found:,}"] for one in games]
+    rate = f"{100 * games[0].rate:g} %"
+    told = f"Records found exposed by {games[0].targets} games each, at a false discovery rate of {rate}:"
+    return ["", told, "", *_table(("attack", "sees", "records", "tested", "found"), rows)]
+
+
+def canary_markdown(record: CanaryRecord) -> str:
+    """Lower bounds on epsilon beside the accountant's upper one."""
+    results = record.results
+    above = "none" if results.guarantee is None else f"{results.guarantee.epsilon:.4g} ({results.guarantee.accountant})"
+    rows = [
+        [
+            one.kind,
+            one.access,
+            f"{one.queries:,.4g}",
+            f"{one.epsilon:.3f}",
+            f"{one.right:,} of {one.guesses:,}"
+            + ("" if one.wrong is None else f", wrong {one.wrong} of {one.of_wrong}"),
+            above,
+        ]
+        for one in results.bounds
+    ]
+    planted = f"{results.planted} of {sum(results.canaries.values())} canaries planted"
+    if results.runs > 1:
+        planted = f"one canary, in {results.planted} of {results.runs} runs"
+    head = ("canaries", "sees", "queries", "epsilon, at least", "right guesses", "epsilon, at most")
+    return "\n".join(
+        [
+            f"{results.data}: {results.description}, {results.train_size} training samples; {planted}; delta "
+            f"{results.delta:g}, {100 * results.confidence:g} % bounds.",
+            "",
+            *_table(head, rows),
+        ]
+    )
+
+
+def _guesses(one: CanaryBound) -> str:
+    wrong = "" if one.wrong is None else f", wrong {one.wrong} of {one.of_wrong}"
+    return f"{one.right:,} of {one.guesses:,}{wrong}"
 
 
 def _closing(paragraphs: Sequence[str]) -> list[str]:

@@ -1,0 +1,616 @@
+"""Canaries: points planted in a training set, by coins, to audit how much the training lets out.
+
+In one run many canaries are planted, each by an independent coin, and guessed from the one model (Steinke et al. 2023).
+Over many runs a single canary is planted in about half of them. Either way the answer is a lower bound on epsilon: for
+an attacker who sees labels, for one who sees confidences, and beside the accountant's upper bound where training is
+private.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from torch import Tensor
+
+from hardlabel import checks, randomness
+from hardlabel.attacks import TABLE
+from hardlabel.checks import InvalidInput
+from hardlabel.data.domain import Domain
+from hardlabel.data.samples import Samples, concatenate
+from hardlabel.defenses.base import Defender
+from hardlabel.defenses.dp_sgd import DPSGD
+from hardlabel.experiments.asking import Asking, Question, Side, questions
+from hardlabel.experiments.batches import settled
+from hardlabel.experiments.case import FEWEST_SHADOW, Oracles
+from hardlabel.experiments.config import AuditConfig
+from hardlabel.experiments.defend_record import Guarantee
+from hardlabel.experiments.environment import environment_of
+from hardlabel.experiments.game import LOGITS
+from hardlabel.experiments.given import Pair, trainer_of, whole
+from hardlabel.experiments.part import Part
+from hardlabel.experiments.progress import SILENT, Watch
+from hardlabel.experiments.record import CONFIG, Environment, check_writable
+from hardlabel.experiments.training import loaded, recipe_of
+from hardlabel.metrics.epsilon import epsilon_bound
+from hardlabel.metrics.one_run import coins, one_run_bound
+from hardlabel.models.architectures import usual_architecture
+from hardlabel.models.train import Recipe
+from hardlabel.models.trainers import RecipeTrainer, Trainer
+from hardlabel.oracles.budget import Account
+from hardlabel.oracles.pytorch import resolve_device
+from hardlabel.signals.base import Access
+from hardlabel.store import Store, write_whole
+
+Bools = NDArray[np.bool_]
+FORMAT = 1
+CANARIES = "canaries.json"
+KINDS = {
+    "mislabelled": "a real point under another class's label, drawn at random",
+    "rare": "an input drawn from the domain without looking at the data, under a label drawn at random",
+    "crafted": "a real point under the strongest legal noise, with the class that a network of the auditor's own finds "
+    "least likely",
+}
+ALL = "all"
+FEWEST_RUNS = 20  # Below, many runs prove nothing: half of them choose the event.
+ADVISER = Recipe(max_epochs=30)  # The auditor's own network, for crafted canaries.
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Planted:
+    """A training set with canaries in it.
+
+    Attributes:
+        base: What is trained on in any case.
+        canaries: All canaries (m), planted or not.
+        kinds: Of each, (m,).
+        inside: Which were planted, (m,) bool, each by a coin of its own.
+        seed: Fixed the coins.
+    """
+
+    base: Samples
+    canaries: Samples
+    kinds: tuple[str, ...]
+    inside: Bools
+    seed: int
+
+    @property
+    def training(self) -> Samples:
+        """What to train on: the base and the planted canaries, in an order that says nothing."""
+        everyone = concatenate(self.base, self.canaries.take(torch.from_numpy(self.inside)))
+        order = torch.randperm(len(everyone), generator=randomness.generator(self.seed, "planted order"))
+        return everyone.take(order)
+
+
+class CanaryBound(Part):
+    """A lower bound on epsilon.
+
+    Attributes:
+        kind: Of the canaries it rests on, or "all".
+        access: "label" or "scores".
+        signal: What was asked of the model, less the same of a model trained without any canary, in one run.
+        queries: Per canary.
+        epsilon: With the record's confidence, no smaller epsilon is true; 0 says that nothing was shown.
+        right, guesses: Right guesses of so many (one run), or right calls of inside runs (many).
+        wrong, of_wrong: Many runs: wrong calls of outside runs; None for one run.
+    """
+
+    kind: str
+    access: str
+    signal: str
+    queries: float
+    epsilon: float
+    right: int
+    guesses: int
+    wrong: int | None = None
+    of_wrong: int | None = None
+
+
+class CanaryResults(Part):
+    """The content of canaries.json.
+
+    Attributes:
+        data, description: What was trained, and how.
+        train_size: Points besides canaries.
+        canaries: By kind; a single one over many runs.
+        planted: Canaries planted in the one run, or runs with the canary.
+        runs: Trainings.
+        delta: The bounds hold at.
+        confidence: Of each bound on its own.
+        guarantee: The accountant's upper bound, where training is private.
+        bounds: Lower bounds; those of single kinds are there to compare kinds by.
+        kept: Whether no bound over all canaries lies above the accountant's epsilon; None without an accountant.
+    """
+
+    format: int = FORMAT
+    data: str
+    description: str
+    train_size: int
+    canaries: dict[str, int]
+    planted: int
+    runs: int
+    delta: float
+    confidence: float
+    guarantee: Guarantee | None
+    bounds: list[CanaryBound]
+    kept: bool | None
+    environment: Environment
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class CanaryRecord:
+    """What an audit by canaries found; `results` are kept as canaries.json."""
+
+    results: CanaryResults
+    config: dict[str, object] = field(default_factory=dict)
+
+    def bound(self, access: str, kind: str = ALL) -> CanaryBound:
+        """The bound for an attacker with this access, "label" or "scores".
+
+        Raises:
+            InvalidInput: There is none.
+        """
+        for one in self.results.bounds:
+            if (one.access, one.kind) == (access, kind):
+                return one
+        raise InvalidInput(f"bound of {kind!r} with {access!r} is not in this audit")
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{one.access} {one.epsilon:.3g}" for one in self.results.bounds if one.kind == ALL)
+        above = self.results.guarantee
+        most = "" if above is None else f"; at most {above.epsilon:.3g} by the accountant"
+        return f"epsilon at least {told}{most}"
+
+    def save(self, folder: str | Path) -> "CanaryRecord":
+        """Writes config.yaml and canaries.json.
+
+        Raises:
+            InvalidInput: The folder cannot be written to.
+        """
+        folder = Path(folder)
+        check_writable(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / CONFIG, yaml.safe_dump(self.config, sort_keys=False).encode())
+        write_whole(folder / CANARIES, self.results.model_dump_json(indent=1).encode())
+        return self
+
+
+def load_canaries(folder: str | Path) -> CanaryRecord:
+    """Reads a run folder of `audit_canaries` back.
+
+    Raises:
+        InvalidInput: A file is missing or damaged.
+    """
+    folder = Path(folder)
+    try:
+        results = CanaryResults.model_validate(json.loads((folder / CANARIES).read_text()))
+        config = yaml.safe_load((folder / CONFIG).read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InvalidInput(f"run {str(folder)!r} must hold a whole {CANARIES}: {str(error).splitlines()[0]}") from error
+    return CanaryRecord(results=results, config=config)
+
+
+def plant(
+    samples: Pair | Samples,
+    *,
+    canaries: int,
+    kinds: Sequence[str] = tuple(KINDS),
+    train_size: int | None = None,
+    domain: Domain | None = None,
+    seed: int = 0,
+) -> Planted:
+    """A training set with canaries, for a trainer of your own; then `audit_planted`.
+
+    Args:
+        samples: (inputs, labels) to train on and to make canaries of, arrays or tensors; each input once.
+        canaries: How many to make, of all kinds in turn; about half are planted.
+        kinds: Names in KINDS.
+        train_size: Points besides canaries; None for half of those given.
+        domain: Which inputs are legal; inferred if None.
+        seed: Fixes every draw, the coins included.
+
+    Raises:
+        InvalidInput: An argument breaks a rule.
+    """
+    for kind in kinds:
+        checks.one_of(KINDS, kinds=kind)
+    if not kinds:
+        raise InvalidInput("kinds must name at least one kind of canary, got none")
+    checks.at_least(len(kinds), canaries=canaries)
+    everyone = samples if isinstance(samples, Samples) else whole(samples, domain, seed=seed)[0]
+    size = len(everyone) // 2 if train_size is None else train_size
+    checks.at_least(FEWEST_SHADOW, train_size=size)
+    if len(everyone) < size + max(canaries, FEWEST_SHADOW):
+        raise InvalidInput(
+            f"samples must hold train_size + canaries = {size + max(canaries, FEWEST_SHADOW)} inputs, "
+            f"got {len(everyone)}"
+        )
+    order = torch.randperm(len(everyone), generator=randomness.generator(seed, "planted"))
+    base, rest = everyone.take(order[:size]), everyone.take(order[size:])
+    made, named = _made(rest, canaries, tuple(kinds), classes=_classes(everyone), seed=seed)
+    return Planted(base=base, canaries=made, kinds=named, inside=coins(canaries, seed=seed), seed=seed)
+
+
+def _made(
+    rest: Samples, count: int, kinds: tuple[str, ...], *, classes: int, seed: int
+) -> tuple[Samples, tuple[str, ...]]:
+    """Canaries of the kinds in turn, from points nobody trains on."""
+    named = tuple(kinds[at % len(kinds)] for at in range(count))
+    inputs, labels = rest.inputs[:count].clone(), rest.labels[:count].clone()
+    draws = randomness.generator(seed, "canaries")
+    other = (labels + 1 + torch.randint(0, classes - 1, (count,), generator=draws)) % classes
+    anywhere = rest.domain.random(count, randomness.generator(seed, "rare canaries"))
+    anything = torch.randint(0, classes, (count,), generator=draws)
+    mask = {kind: torch.tensor([one == kind for one in named]) for kind in KINDS}
+    labels[mask["mislabelled"]] = other[mask["mislabelled"]]
+    inputs[mask["rare"]], labels[mask["rare"]] = anywhere[mask["rare"]], anything[mask["rare"]]
+    crafted = mask["crafted"]
+    if bool(crafted.any()):
+        level, source = rest.domain.noise_levels[-1], randomness.generator(seed, "crafted canaries")
+        for at in crafted.nonzero().flatten().tolist():  # Noise of its own for each.
+            own = rest.domain.noise_source(1, source)
+            inputs[at] = rest.domain.noisy(inputs[at : at + 1], own, level)[0, 0]
+        labels[crafted] = _least_likely(rest, inputs[crafted], classes=classes, seed=seed)
+    return Samples(ids=rest.ids[:count], inputs=inputs, labels=labels, domain=rest.domain), named
+
+
+def _least_likely(rest: Samples, inputs: Tensor, *, classes: int, seed: int) -> Tensor:
+    """Classes (n,) that a network trained on `rest` finds least likely."""
+    recipe = replace(ADVISER, architecture=usual_architecture(rest.domain))
+    trainer = RecipeTrainer(recipe=recipe, classes=classes)
+    model = trainer.fit(rest, randomness.derive(seed, "adviser")).model
+    assert isinstance(model, torch.nn.Module)
+    with torch.inference_mode():
+        found: Tensor = model(inputs).argmin(1)
+    return found.clone()
+
+
+def audit_planted(
+    model: object,
+    planted: Planted,
+    *,
+    reference: object | None = None,
+    delta: float = 1e-5,
+    device: str = "auto",
+    watch: Watch = SILENT,
+) -> CanaryRecord:
+    """The one-run audit of a model trained on `planted.training`.
+
+    Args:
+        model: A torch module, a fitted scikit-learn classifier or an oracle, as for `hardlabel.audit`.
+        planted: What it was trained on, from `plant`.
+        reference: The same, trained on `planted.base` alone: what it says of a canary is taken off, so that canaries
+            of different difficulty compare. None takes nothing off, and proves less.
+        delta: In [0, 1); 1e-5 suits up to some 10,000 points.
+        device: Where torch models run.
+        watch: Is told of progress.
+
+    Raises:
+        InvalidInput: An argument breaks a rule.
+    """
+    started = time.perf_counter()
+    where = resolve_device(device)
+    asking = Asking(seed=planted.seed, watch=watch)
+    bounds = _one_run(model, reference, planted, delta=delta, device=where, asking=asking)
+    return _record(
+        bounds,
+        data="canaries planted",
+        description=type(model).__name__,
+        size=len(planted.base),
+        kinds=_counted(planted.kinds),
+        inside=planted.inside,
+        runs=1,
+        delta=delta,
+        guarantee=None,
+        environment=environment_of(planted.seed, time.perf_counter() - started, where),
+        config={"delta": delta, "seed": planted.seed},
+    )
+
+
+def audit_canaries(
+    samples: Pair,
+    trainer: Callable[..., object] | BaseEstimator | Recipe,
+    *,
+    canaries: int = 500,
+    kinds: Sequence[str] = tuple(KINDS),
+    runs: int = 1,
+    epsilon: float | None = None,
+    delta: float | None = None,
+    train_size: int | None = None,
+    domain: Domain | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    name: str | None = None,
+    store: Store | None = None,
+    watch: Watch = SILENT,
+) -> CanaryRecord:
+    """Audits a way of training by canaries: in one run with many, or over many runs with one.
+
+    One run trains two models, with canaries and without any. Many runs train `runs` models, each with the one canary
+    or, by a coin, without it.
+
+    Args:
+        samples: (inputs, labels), arrays or tensors (n, *shape) and (n,); each input once.
+        trainer: As for `hardlabel.audit`.
+        canaries: How many in one run; over many runs there is one.
+        kinds: Names in KINDS; over many runs the first is taken.
+        runs: 1, or at least FEWEST_RUNS.
+        epsilon: Train by DP-SGD with this guarantee; needs a `Recipe` and `hardlabel[dp]`. None trains as it is.
+        delta: In (0, 1) for the bounds and the guarantee; None for the largest power of ten below 1 / train_size. In
+            one run the bound pays for up to canaries * delta: training without a guarantee is better audited at less.
+        train_size: Points besides canaries; None for half of those given.
+        domain: Which inputs are legal; inferred if None.
+        seed: Fixes every draw.
+        device: Where torch models run.
+        name: What tells this trainer from others in a store, where it is a function.
+        store: Keeps models and measurements.
+        watch: Is told of progress.
+
+    Raises:
+        InvalidInput: An argument breaks a rule; raised before any training of the recipe.
+    """
+    everyone, arrays = whole(samples, domain, seed=seed)
+    where = resolve_device(device)
+    fits = trainer_of(trainer, _classes(everyone), arrays=arrays, name=name, device=where, store=store)
+    assert fits is not None
+    return _audited(
+        everyone,
+        fits,
+        data="samples given",
+        canaries=canaries,
+        kinds=kinds,
+        runs=runs,
+        epsilon=epsilon,
+        delta=delta,
+        train_size=train_size,
+        device=where,
+        asking=Asking(seed=seed, watch=watch, store=store),
+    )
+
+
+def audit_canaries_config(
+    config: AuditConfig,
+    *,
+    canaries: int,
+    kinds: Sequence[str],
+    runs: int,
+    epsilon: float | None,
+    delta: float | None,
+    store: Store | None,
+    watch: Watch = SILENT,
+) -> CanaryRecord:
+    """The audit by canaries of the recipe a configuration describes; its record is kept where `out` names a folder."""
+    where = resolve_device(config.device)
+    if config.out is not None:
+        check_writable(config.out)
+    data = loaded(config, watch, store)
+    recipe = recipe_of(config, data.samples.domain)
+    trainer = RecipeTrainer(recipe=recipe, classes=data.classes, device=where, store=store)
+    order = torch.randperm(len(data.samples), generator=randomness.generator(config.seed, "population"))
+    record = _audited(
+        data.samples.take(order),
+        trainer,
+        data=data.name,
+        canaries=canaries,
+        kinds=kinds,
+        runs=runs,
+        epsilon=epsilon,
+        delta=delta,
+        train_size=config.size,
+        device=where,
+        asking=Asking(seed=config.seed, watch=watch, store=store),
+    )
+    return record if config.out is None else record.save(config.out)
+
+
+def _audited(
+    everyone: Samples,
+    trainer: Trainer,
+    *,
+    data: str,
+    canaries: int,
+    kinds: Sequence[str],
+    runs: int,
+    epsilon: float | None,
+    delta: float | None,
+    train_size: int | None,
+    device: torch.device,
+    asking: Asking,
+) -> CanaryRecord:
+    started, seed = time.perf_counter(), asking.seed
+    if runs != 1:
+        checks.at_least(FEWEST_RUNS, runs=runs)
+        canaries, kinds = 1, tuple(kinds)[:1]
+    planted = plant(everyone, canaries=canaries, kinds=kinds, train_size=train_size, seed=seed)
+    size = len(planted.base)
+    delta = 10.0 ** -len(str(size)) if delta is None else delta
+    checks.open_fraction(delta=delta)
+    guarantee = None
+    if epsilon is not None:
+        trainer, guarantee = _private(trainer, epsilon, delta, everyone, size + canaries // 2, device=device, seed=seed)
+    if runs == 1:
+        models = []
+        for number, part in enumerate((planted.training, planted.base)):
+            asking.watch.stage(f"training {('with', 'without')[number]} canaries", trainer.epochs or 1, "epochs")
+            models.append(trainer.fit(part, randomness.derive(seed, "canary run", number)).model)
+        bounds = _one_run(models[0], models[1], planted, delta=delta, device=device, asking=asking)
+        inside = planted.inside
+    else:
+        inside = coins(runs, seed=randomness.derive(seed, "runs"))
+        bounds = _many_runs(trainer, planted, inside, delta=delta, device=device, asking=asking)
+    return _record(
+        bounds,
+        data=data,
+        description=trainer.description,
+        size=size,
+        kinds=_counted(planted.kinds),
+        inside=inside,
+        runs=runs,
+        delta=delta,
+        guarantee=guarantee,
+        environment=environment_of(seed, time.perf_counter() - started, device),
+        config={
+            "canaries": canaries,
+            "kinds": list(kinds),
+            "runs": runs,
+            "epsilon": epsilon,
+            "delta": delta,
+            "train_size": size,
+            "seed": seed,
+        },
+    )
+
+
+def _private(
+    trainer: Trainer, epsilon: float, delta: float, everyone: Samples, size: int, *, device: torch.device, seed: int
+) -> tuple[Trainer, Guarantee]:
+    """The trainer by DP-SGD, and what its accountant says."""
+    if not isinstance(trainer, RecipeTrainer):
+        raise InvalidInput(f"epsilon needs trainer to be a hardlabel.Recipe, got {trainer.description}")
+    defender = Defender(
+        domain=everyone.domain, classes=trainer.classes, train_size=size, device=device, store=trainer.store, seed=seed
+    )
+    training = DPSGD(epsilon=epsilon, delta=delta).training(trainer.recipe, defender)
+    assert training.privacy is not None
+    return replace(trainer, recipe=training.recipe, method=training.method), Guarantee(**vars(training.privacy))
+
+
+def _one_run(
+    model: object, reference: object | None, planted: Planted, *, delta: float, device: torch.device, asking: Asking
+) -> list[CanaryBound]:
+    """Bounds from one model, over all canaries and for each kind."""
+    bounds = []
+    kinds = np.array(planted.kinds)
+    for access, question, values, queries in _scores(model, reference, planted.canaries, device=device, asking=asking):
+        for kind in (ALL, *dict.fromkeys(planted.kinds)):
+            mine = np.ones(len(kinds), dtype=bool) if kind == ALL else kinds == kind
+            bound = one_run_bound(values[mine], planted.inside[mine], delta=delta, seed=planted.seed)
+            bounds.append(
+                CanaryBound(
+                    kind=kind,
+                    access=access,
+                    signal=str(question.signal),
+                    queries=queries,
+                    epsilon=bound.epsilon,
+                    right=bound.correct,
+                    guesses=sum(bound.guesses),
+                )
+            )
+    return bounds
+
+
+def _many_runs(
+    trainer: Trainer, planted: Planted, inside: Bools, *, delta: float, device: torch.device, asking: Asking
+) -> list[CanaryBound]:
+    """Bounds from many models, half of them with the one canary."""
+    if min(inside.sum(), (~inside).sum()) < 2:
+        raise InvalidInput(f"runs must be more, got {len(inside)} of which {int(inside.sum())} with the canary")
+    found: dict[str, list[float]] = {}
+    asked: dict[str, tuple[Question, float]] = {}
+    asking.watch.stage("training with and without the canary", len(inside), "models")
+    for run, there in enumerate(inside.tolist()):
+        training = replace(planted, inside=np.array([there])).training
+        model = trainer.fit(training, randomness.derive(asking.seed, "canary run", run)).model
+        for access, question, values, queries in _scores(model, None, planted.canaries, device=device, asking=asking):
+            found.setdefault(access, []).append(float(values[0]))
+            asked[access] = question, queries
+        asking.watch.advance(1)
+    bounds = []
+    for access, scores in found.items():
+        one = epsilon_bound(np.array(scores), inside, delta=delta, seed=asking.seed)
+        bounds.append(
+            CanaryBound(
+                kind=ALL,
+                access=access,
+                signal=str(asked[access][0].signal),
+                queries=asked[access][1],
+                epsilon=one.epsilon,
+                right=one.right[0],
+                guesses=one.right[1],
+                wrong=one.wrong[0],
+                of_wrong=one.wrong[1],
+            )
+        )
+    return bounds
+
+
+def _scores(
+    model: object, reference: object | None, canaries: Samples, *, device: torch.device, asking: Asking
+) -> list[tuple[str, Question, NDArray[np.float64], float]]:
+    """What each kind of attacker scores the canaries by, less what the reference says.
+
+    Each as (access, question, scores (m,), queries per canary). Labels: the share of noisy copies that get the canary's
+    label (Choquette-Choo et al. 2021); confidences: the logit.
+    """
+    samples = canaries.to(device)
+    classes = max(2, int(canaries.labels.max()) + 1)
+    there = [
+        Oracles.of(one, device, role="trainer's model", classes=classes)
+        for one in (model, reference)
+        if one is not None
+    ]
+    sides = [
+        Side(model=one, samples=samples, inside=torch.zeros(len(samples), dtype=torch.bool))
+        for one in settled(there, samples.inputs[:1], None)
+    ]
+    candidates = questions(TABLE["noise"], sides[0], None)
+    asked: list[tuple[str, Question]] = [(str(Access.LABEL), candidates[len(candidates) // 2])]
+    if all(side.model.scores is not None for side in sides):
+        asked.append((str(Access.SCORES), LOGITS))
+    found = []
+    for access, question in asked:
+        answers = [asking.answer(question, side, "canaries", account=Account()) for side in sides]
+        values = [one.measured.values.double().mean(1).numpy() for one in answers]
+        told = values[0] - values[1] if len(values) > 1 else values[0]
+        found.append((access, question, told, float(answers[0].measured.queries.double().mean())))
+    return found
+
+
+def _record(
+    bounds: list[CanaryBound],
+    *,
+    data: str,
+    description: str,
+    size: int,
+    kinds: dict[str, int],
+    inside: Bools,
+    runs: int,
+    delta: float,
+    guarantee: Guarantee | None,
+    environment: Environment,
+    config: dict[str, object],
+) -> CanaryRecord:
+    kept = None
+    if guarantee is not None:
+        kept = all(one.epsilon <= guarantee.epsilon for one in bounds if one.kind == ALL)
+    return CanaryRecord(
+        results=CanaryResults(
+            data=data,
+            description=description,
+            train_size=size,
+            canaries=kinds,
+            planted=int(inside.sum()),
+            runs=runs,
+            delta=delta,
+            confidence=0.95,
+            guarantee=guarantee,
+            bounds=bounds,
+            kept=kept,
+            environment=environment,
+        ),
+        config=config,
+    )
+
+
+def _counted(kinds: Sequence[str]) -> dict[str, int]:
+    return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+
+
+def _classes(samples: Samples) -> int:
+    return max(2, int(samples.labels.max()) + 1)
