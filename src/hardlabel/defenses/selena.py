@@ -1,6 +1,6 @@
 """SELENA: a model taught by sub-models that never saw the sample they speak of."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,8 +11,10 @@ from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples
 from hardlabel.defenses.base import Defender, Training
+from hardlabel.models.kept import UNTOLD, trained
 from hardlabel.models.method import Course, Method, Task
-from hardlabel.models.train import Recipe, train
+from hardlabel.models.train import Recipe
+from hardlabel.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,7 @@ class SELENA:
             domain=defender.domain,
             submodels=self.submodels,
             without=_without(self.held_out, self.submodels),
+            store=defender.store,
         )
         return Training(recipe=recipe, method=method)
 
@@ -59,6 +62,7 @@ class Distilled(Method):
     domain: Domain
     submodels: int
     without: int
+    store: Store | None = field(default=None, repr=False, metadata={UNTOLD: True})
 
     @property
     def description(self) -> str:
@@ -82,7 +86,9 @@ def soft_labels(method: Distilled, task: Task) -> Tensor:
         rows = (~out[:, number]).nonzero().flatten()
         part = Samples(ids=rows, inputs=task.inputs[rows], labels=task.labels[rows], domain=method.domain)
         seed = randomness.derive(task.seed, "sub-model", number)
-        model = train(method.recipe, part, classes=task.classes, seed=seed, device=task.device).model
+        model = trained(
+            method.recipe, part, classes=task.classes, seed=seed, device=task.device, store=method.store
+        ).model
         rest = out[:, number].nonzero().flatten()
         with torch.inference_mode():
             for some in torch.split(rest, 1000):

@@ -90,15 +90,21 @@ class Pretrained(Method):
         """How many layers stay as pretrained."""
         return round(self.frozen * (len(_layers(model)) - 1))
 
-    def begin(self, task: Task) -> Course:
-        base = trained(
+    def prepare(self, device: torch.device) -> None:
+        self._base(device)
+
+    def _base(self, device: torch.device) -> nn.Sequential:
+        return trained(
             self.recipe,
             self.source,
             classes=self.source_classes,
             seed=self.first_seed,
-            device=task.device,
+            device=device,
             store=self.store,
         ).model
+
+    def begin(self, task: Task) -> Course:
+        base = self._base(task.device)
         with torch.no_grad():
             for new, old in zip(list(task.model)[:-1], list(base)[:-1], strict=True):
                 new.load_state_dict(old.state_dict())

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
@@ -28,6 +29,7 @@ from hardlabel.defenses.base import Defender
 from hardlabel.defenses.table import Strength, chosen
 from hardlabel.defenses.trainer import Defended, defended
 from hardlabel.experiments import runs
+from hardlabel.experiments import scores as scores_of
 from hardlabel.experiments.asking import Asking, Side
 from hardlabel.experiments.case import (
     FEWEST_SHADOW,
@@ -47,6 +49,7 @@ from hardlabel.experiments.defend_record import (
     DefenseResult,
     Guarantee,
     PlayedAttack,
+    column,
 )
 from hardlabel.experiments.environment import environment_of
 from hardlabel.experiments.game import Game, Played
@@ -311,6 +314,7 @@ def _compared(
             notes=list(case.notes),
             environment=environment_of(asked.terms.seed, time.perf_counter() - started, device),
         ),
+        scores=stage.frame(),
         config=config,
     )
 
@@ -381,8 +385,20 @@ class _Stage:
         self._numbers = turns(len(self._plain.sides))[: case.targets]
         self._inside = torch.stack([self._plain.sides[one].inside for one in self._numbers]).numpy()
         self._right = self._answers(self._plain)[0]
-        self._scores: dict[str, NDArray[np.float64]] = {}
+        self.scores: dict[tuple[str, str], NDArray[np.float64]] = {}  # By defense and attack's title, (T, n).
         self._figures: dict[str, PlayedAttack] = {}
+
+    def frame(self) -> pd.DataFrame:
+        """Every score, one row per target and sample; see `DefendRecord.scores`."""
+        side = self._plain.sides[self._numbers[0]]
+        samples = len(side.samples)
+        columns: dict[str, object] = {
+            "target": np.repeat(self._numbers, samples),
+            "id": np.tile(side.samples.ids.cpu().numpy(), len(self._numbers)),
+            "member": self._inside.ravel(),
+        }
+        columns |= {column(*key): found.ravel() for key, found in self.scores.items()}
+        return pd.DataFrame(columns)
 
     def undefended(self) -> DefenseResult:
         """The plain models' figures, which all others are compared with."""
@@ -392,7 +408,7 @@ class _Stage:
             games = [self._played_on(self._plain, attack, one) for one in self._numbers]
             if games[0].lacks(attack) is not None:
                 continue
-            self._keep(attack, [game.play(attack) for game in games])
+            self._keep(attack, [scores_of.played(game, attack) for game in games])
         if not self._figures:
             raise InvalidInput("attacks must hold one that these models can be asked about, got none")
         return self._result(None, None, self._plain, list(self._figures.values()))
@@ -406,6 +422,8 @@ class _Stage:
             shadow=None if self._case.shadow is None else replace(self._case.shadow, trainer=made.trainer),
         )
         case = _with_second(case, made.bare)
+        if made.training is not None and made.training.method is not None:
+            made.training.method.prepare(self._device)
         if made.trainer is not made.bare:
             bare = replace(case.plan, trainer=made.bare)
             trained_references(bare, self._watch, self._asking.executor)  # By all processes, into the store.
@@ -423,7 +441,9 @@ class _Stage:
         for adaptive in (True, False):
             games = [self._game(attack, one, table, adaptive=adaptive) for one in self._numbers]
             if games[0].lacks(attack) is None:
-                played.append(self._figure(attack, [game.play(attack) for game in games], adaptive=adaptive))
+                found = [scores_of.played(game, attack) for game in games]
+                played.append(self._figure(attack, found, adaptive=adaptive))
+                self.scores[strength.name, played[-1].title] = _stacked(found)
         return played
 
     def _game(self, attack: Attack, target: int, table: Table, *, adaptive: bool) -> Game:
@@ -437,7 +457,7 @@ class _Stage:
         return table.game(target, budget=self._terms.budget, asking=self._asking, crafted=crafted)
 
     def _keep(self, attack: Attack, played: list[Played]) -> None:
-        self._scores[attack.name] = _stacked(played)
+        self.scores[NONE, attack.name] = _stacked(played)
         self._figures[attack.name] = self._figure(attack, played, adaptive=True)
 
     def _figure(self, attack: Attack, played: list[Played], *, adaptive: bool) -> PlayedAttack:
@@ -450,7 +470,7 @@ class _Stage:
             adaptive=adaptive,
             auc=crossed.mean_auc(scores, self._inside),
             tpr=crossed.pooled_tpr(scores, self._inside, FPR, seed=bootstrap),
-            change=crossed.auc_difference(scores, self._scores[attack.name], self._inside),
+            change=crossed.auc_difference(scores, self.scores[NONE, attack.name], self._inside),
             queries=Queries(mean=float(queries.mean()), max=int(queries.max())),
         )
         self._watch.say(f"{figure.title}: AUC {figure.auc}")

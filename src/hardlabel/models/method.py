@@ -90,6 +90,9 @@ class Method:
         """A new network; see `build`."""
         return build(architecture, shape=shape, classes=classes, seed=seed)
 
+    def prepare(self, device: torch.device) -> None:
+        """Makes what all trainings share, once, where it is kept; without it each training makes its own."""
+
     def begin(self, task: Task) -> Course:
         """A course for one training."""
         return Course(task.model, task.optimizer)
