@@ -25,7 +25,7 @@ from hardlabel.data import sources
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples, concatenate
 from hardlabel.data.split import DEFAULT_SIZE, equal_sizes, split
-from hardlabel.defenses.base import Defender
+from hardlabel.defenses.base import Defender, Privacy
 from hardlabel.defenses.table import Strength, chosen
 from hardlabel.defenses.trainer import Defended, defended
 from hardlabel.experiments import runs
@@ -63,6 +63,8 @@ from hardlabel.experiments.training import at_most, loaded, recipe_of
 from hardlabel.experiments.work import USUAL, Work
 from hardlabel.metrics import crossed
 from hardlabel.metrics.crossed_rates import accuracy, accuracy_difference
+from hardlabel.metrics.one_run import half_split_bound
+from hardlabel.metrics.rates import CONFIDENCE
 from hardlabel.models import shadows as shadow_models
 from hardlabel.models.architectures import build
 from hardlabel.models.train import Recipe
@@ -310,7 +312,7 @@ def _compared(
             margin=MARGIN,
             defenses=results,
             left_out=list(asked.left_out),
-            recommendation=recommendation(results, confidence=0.95),
+            recommendation=recommendation(results, confidence=CONFIDENCE),
             notes=list(case.notes),
             environment=environment_of(asked.terms.seed, time.perf_counter() - started, device),
         ),
@@ -476,6 +478,22 @@ class _Stage:
         self._watch.say(f"{figure.title}: AUC {figure.auc}")
         return figure
 
+    def _guarantee(self, strength: Strength, promised: Privacy | None) -> Guarantee | None:
+        """What was promised beside what the attacks prove. Each target's half was drawn at random, and whatever an
+        attacker knows besides the target does not depend on it."""
+        if promised is None:
+            return None
+        mine = {title: found for (name, title), found in self.scores.items() if name == strength.name}
+        each = 1 - (1 - CONFIDENCE) / max(1, len(mine) * len(self._numbers))
+        proved, by = 0.0, ""
+        for title, found in mine.items():
+            for target, (scores, inside) in enumerate(zip(found, self._inside, strict=True)):
+                seed = derive(self._terms.seed, "twos", title, target)
+                bound = half_split_bound(scores, inside, delta=promised.delta, seed=seed, confidence=each).epsilon
+                if bound > proved:
+                    proved, by = bound, title
+        return Guarantee(**asdict(promised), proved=proved, proved_by=by)
+
     def _answers(self, table: Table) -> tuple[Bools, float]:
         """Who is right about whom (T, n), and the seconds for the labels of TIMED inputs."""
         started, right = time.perf_counter(), []
@@ -502,7 +520,7 @@ class _Stage:
             cost="" if strength is None else strength.row.cost,
             description=table.case.plan.trainer.description,
             changes=[] if training is None else list(training.changes),
-            privacy=None if training is None or training.privacy is None else Guarantee(**asdict(training.privacy)),
+            privacy=None if strength is None or training is None else self._guarantee(strength, training.privacy),
             keeps_labels=strength is not None and strength.row.keeps_labels,
             train_accuracy=float(right[self._inside].mean()),
             test_accuracy=accuracy(right, self._inside),

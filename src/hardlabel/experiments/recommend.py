@@ -30,20 +30,17 @@ def recommendation(results: Sequence[DefenseResult], *, confidence: float, margi
         f"Undefended, the strongest attack ({plain.strongest}) has an AUC of {plain.worst.auc}, at a test accuracy of "
         f"{plain.test_accuracy}."
     ]
-    helping = [one for one in others if _helps(one, plain)]
-    free = [one for one in helping if (one.accuracy_change.low or 0.0) > -margin]
-    if not helping:
+    best, strongest = picked(results, margin=margin)
+    if strongest is None:
         told.append(f"As far as {sure} intervals tell, no defense lowers what the strongest attacks find.")
-    elif free:
-        best = min(free, key=_leak)
+    elif best is not None:
         told.append(
             f"Take {best.name}: its strongest attack ({best.strongest}) has an AUC of {best.worst.auc}, and it costs "
             f"less than {100 * margin:g} points of test accuracy ({_points(best)})."
         )
     else:
         told.append(f"No defense that helps surely costs less than {100 * margin:g} points of test accuracy.")
-    strongest = min(helping, key=_leak, default=None)
-    if strongest is not None and (not free or strongest.name != min(free, key=_leak).name):
+    if strongest is not None and (best is None or strongest.name != best.name):
         told.append(
             f"The strongest protection is {strongest.name}: AUC {strongest.worst.auc} ({strongest.strongest}), for "
             f"{_points(strongest)} of test accuracy."
@@ -56,6 +53,16 @@ def recommendation(results: Sequence[DefenseResult], *, confidence: float, margi
         "Each figure is that of the strongest of several attacks, chosen for its outcome; stronger ones may exist."
     )
     return told
+
+
+def picked(
+    results: Sequence[DefenseResult], *, margin: float = MARGIN
+) -> tuple[DefenseResult | None, DefenseResult | None]:
+    """The best defense that costs no accuracy, and the best whatever it costs; None where there is none."""
+    plain = next(one for one in results if one.defense == NONE)
+    helping = [one for one in results if one.defense != NONE and _helps(one, plain)]
+    free = [one for one in helping if (one.accuracy_change.low or 0.0) > -margin]
+    return min(free, key=_leak, default=None), min(helping, key=_leak, default=None)
 
 
 def _helps(one: DefenseResult, plain: DefenseResult) -> bool:
