@@ -456,7 +456,10 @@ class _Stage:
 
     def _played_on(self, table: Table, attack: Attack, target: int) -> Game:
         crafted = Need.GRADIENTS in attack.uses
-        return table.game(target, budget=self._terms.budget, asking=self._asking, crafted=crafted)
+        game = table.game(target, budget=self._terms.budget, asking=self._asking, crafted=crafted)
+        # Neither the shadow model nor the samples asked about differ among targets.
+        alike = None if attack.learns_on_shadow else target
+        return replace(game, learned=table.learned.setdefault(alike, {}))
 
     def _keep(self, attack: Attack, played: list[Played]) -> None:
         self.scores[NONE, attack.name] = _stacked(played)
