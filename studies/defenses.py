@@ -72,6 +72,31 @@ SETTINGS = {
             "selena": {"selena": None},
         },
     ),
+    "cifar10-fc": Setting(
+        title="CIFAR-10, the paper's fully connected network on 500 images",
+        config=AuditConfig(
+            data="cifar10",
+            arch="fc",
+            size=500,
+            max_epochs=100,
+            samples=250,
+            shadows=8,
+            attacks=["gap", "noise", "augmentation", "path", "confidence", "shadow-network", "lira"],
+            budget=30,
+            seed=SEED,
+        ),
+        repeats=10,
+        steps={
+            "l2": {"l2": (0.02, 0.1)},
+            "transfer": {"transfer": (0.0, 1.0)},
+            "dropout": {"dropout": (0.5,)},
+            "dp-sgd": {"dp-sgd": (100.0, 10.0)},
+            "augmentation": {"augmentation": (2.0,)},
+            "masks": {"memguard": (1.0,), "memguard-ideal": None, "top-k": (1.0,), "rounding": (1.0,)},
+            "adversarial-regularization": {"adversarial-regularization": (1.0,)},
+        },
+        pretrain="cifar100",
+    ),
     "cifar10": Setting(
         title="CIFAR-10, the paper's CNN on 1,000 images",
         config=AuditConfig(
