@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from hardlabel.experiments.defend_record import NONE, DefenseResult
 
 MARGIN = 0.02  # Test accuracy that a defense may cost and still count as "not worse".
+LEAST = 0.02  # What it must take from the strongest attacks' AUC to count as helping.
 
 
 def with_front(results: Sequence[DefenseResult]) -> list[DefenseResult]:
@@ -20,8 +21,8 @@ def recommendation(results: Sequence[DefenseResult], *, confidence: float, margi
     """Sentences: the defense that lowers the strongest attack's AUC most without costing accuracy, and the next step.
 
     A defense counts as helping where each attack chosen as strongest, on it and on the undefended models, is lower
-    than on the undefended models, its interval's upper end below 0; as costing nothing where the lower end of the
-    paired change in accuracy is above -margin.
+    than on the undefended models, the upper end of the paired change below -LEAST; as costing nothing where the lower
+    end of the paired change in accuracy is above -margin.
     """
     plain = next(one for one in results if one.defense == NONE)
     others = [one for one in results if one.defense != NONE]
@@ -32,7 +33,9 @@ def recommendation(results: Sequence[DefenseResult], *, confidence: float, margi
     ]
     best, strongest = picked(results, margin=margin)
     if strongest is None:
-        told.append(f"As far as {sure} intervals tell, no defense lowers what the strongest attacks find.")
+        told.append(
+            f"As far as {sure} intervals tell, no defense lowers the AUC of the strongest attacks by {LEAST:g} or more."
+        )
     elif best is not None:
         told.append(
             f"Take {best.name}: its strongest attack ({best.strongest}) has an AUC of {best.worst.auc}, and it costs "
@@ -70,7 +73,7 @@ def _helps(one: DefenseResult, plain: DefenseResult) -> bool:
     names = {one.worst.name, plain.worst.name}
     changes = [attack.change for attack in one.attacks if attack.name in names]
     strongest = max(_number(attack.auc.value) for attack in one.attacks)
-    return strongest < _leak(plain) and bool(changes) and all((change.high or 0.0) < 0 for change in changes)
+    return strongest < _leak(plain) and bool(changes) and all((change.high or 0.0) < -LEAST for change in changes)
 
 
 def _better(other: tuple[float, float], point: tuple[float, float]) -> bool:

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from hardlabel.checks import InvalidInput
 from hardlabel.experiments.defend_record import NONE, DefendRecord
 from hardlabel.experiments.recipe_record import RecipeAttack, RecipeRecord
-from hardlabel.experiments.recommend import picked
+from hardlabel.experiments.recommend import LEAST, picked
 from hardlabel.experiments.record import AttackResult, AuditRecord
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.reports import attacker, comparison, figures, strips, tables, wording
@@ -117,6 +117,7 @@ def _comparison(record: DefendRecord) -> str:
             plain=record.defense(NONE),
             best=picked(results.defenses, margin=results.margin)[0],
             margin=f"{wording.MINUS}{100 * results.margin:g}",
+            least=LEAST,
             groups=comparison.by_kind(results),
             numbers=comparison.numbered(results),
             private=[one for one in results.defenses if one.privacy is not None],
