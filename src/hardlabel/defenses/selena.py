@@ -23,7 +23,7 @@ class SELENA:
 
     Each sample is kept from round(held_out * submodels) sub-models; the mean of their confidences is its label for the
     model that is published (self-distillation). Costs `submodels` more trainings per model, and accuracy. Tang et al.
-    (2022), section 4, who train 25 sub-models and keep each sample from 10.
+    (2022), who train 25 sub-models and keep each sample from 10.
 
     Attributes:
         held_out: Share of the sub-models that never see a given sample, in (0, 1).
