@@ -8,7 +8,16 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from hardlabel.experiments.defend_record import (
+    DefendRecord,
+    DefendResults,
+    DefenseResult,
+    Guarantee,
+    PlayedAttack,
+    column,
+)
 from hardlabel.experiments.recipe_record import RecipeAttack, RecipeRecord, RecipeResults, TargetModel
+from hardlabel.experiments.recommend import MARGIN, recommendation, with_front
 from hardlabel.experiments.record import (
     AttackResult,
     AuditRecord,
@@ -359,4 +368,92 @@ def make_recipe_record(
         ),
         scores=pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(),
         config={"data": "cifar10", "repeats": targets},
+    )
+
+
+def make_defend_record(*, private=True) -> DefendRecord:
+    """A comparison of three defenses with none, in which one helps for nothing and one for much."""
+    environment = make_record(()).results.environment
+    rng = np.random.default_rng(0)
+    targets, samples = 4, 120
+    scores = {"target": np.repeat(range(targets), samples), "id": np.tile(range(samples), targets)}
+    frame = pd.DataFrame({**scores, "member": rng.random(targets * samples) < 0.5})
+    ways = [("none", None, 0.6, 0.85), ("l2", 0.02, 0.605, 0.62), ("l2", 0.001, 0.58, 0.8), ("top-k", 1.0, 0.6, 0.84)]
+    ways += [("dp-sgd", 10.0, 0.35, 0.52)] if private else []
+    defenses = []
+    for name, level, accuracy, auc in ways:
+        one = _defense(name, level, accuracy, auc)
+        defenses.append(one)
+        for attack in one.attacks:
+            if name != "top-k" or attack.access == "scores":
+                frame[column(one.name, attack.title)] = rng.normal(size=len(frame)) + (auc - 0.5) * frame["member"]
+    defenses = with_front(defenses)
+    return DefendRecord(
+        results=DefendResults(
+            data="CIFAR-10",
+            domain="image",
+            samples=samples,
+            train_size=1000,
+            reserve=1000,
+            targets=targets,
+            references=6,
+            budget=30,
+            margin=MARGIN,
+            defenses=defenses,
+            left_out=[LeftOut(name="dp-sgd", reason="needs Opacus")] if not private else [],
+            recommendation=recommendation(defenses, confidence=0.95),
+            notes=["Data: CIFAR-10, 60,000 rows."],
+            environment=environment.model_copy(update={"command": "hardlabel defend --data cifar10"}),
+        ),
+        scores=frame,
+        config={"data": "cifar10", "repeats": targets},
+    )
+
+
+def _defense(name: str, level: float | None, accuracy: float, auc: float) -> DefenseResult:
+    def played(attack, access, value, adaptive=True):
+        change = 0.0 if name == "none" else value - 0.85
+        return PlayedAttack(
+            name=attack,
+            access=access,
+            adaptive=adaptive,
+            auc=Estimate(value, value - 0.02, value + 0.02),
+            tpr=Estimate(value / 10, value / 20, value / 5) if name != "dp-sgd" else Estimate.undefined("needs 1,000"),
+            change=Estimate(change, change - 0.02, change + 0.02),
+            queries=Queries(mean=9.5, max=10),
+        )
+
+    attacks = [played("path", "label", auc), played("shadow-network", "scores", auc - 0.01)]
+    if name not in ("none", "top-k"):
+        attacks.append(played("shadow-network", "scores", auc - 0.03, adaptive=False))
+    private = Guarantee(
+        epsilon=9.93,
+        delta=1e-4,
+        noise_multiplier=0.71,
+        sampling_rate=0.1,
+        steps=300,
+        clipping=1.0,
+        accountant="Opacus, privacy random variables",
+        proved=0.41,
+        proved_by="path",
+    )
+    cost = accuracy - 0.6
+    return DefenseResult(
+        defense=name,
+        level=level,
+        knob="" if level is None else "strength",
+        source="" if level is None else "Somebody et al. 2021",
+        cost="" if level is None else "nothing",
+        description="the paper's CNN, adam 0.001",
+        changes=["batches by Poisson sampling"] if name == "dp-sgd" else [],
+        privacy=private if name == "dp-sgd" else None,
+        keeps_labels=name == "top-k",
+        train_accuracy=0.99,
+        test_accuracy=Estimate(accuracy, accuracy - 0.01, accuracy + 0.01),
+        accuracy_change=Estimate(cost, cost - 0.005, cost + 0.005),
+        training_seconds=33.0,
+        answer_seconds=0.12,
+        attacks=attacks,
+        strongest="path",
+        strongest_at_low_fpr=None if name == "dp-sgd" else "path",
     )

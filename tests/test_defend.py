@@ -2,6 +2,7 @@
 
 import math
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,6 +75,7 @@ def test_only_private_training_has_a_guarantee_and_it_says_what_it_changed(recor
     assert 0.8 < private.privacy.epsilon <= 1
     assert any("Poisson" in one for one in private.changes)
     assert all(one.privacy is None for one in record.results.defenses if one.defense != "dp-sgd")
+    assert 0 <= private.privacy.proved < private.privacy.epsilon
     # The guarantee holds for every attack: TPR <= e^epsilon FPR + delta bounds any AUC by this.
     bound = 1 - 0.5 * math.exp(-private.privacy.epsilon)
     assert all(attack.auc.low <= bound for attack in private.attacks)
@@ -119,6 +121,24 @@ def test_a_second_run_trains_nothing_and_finds_the_same(record, store, monkeypat
     )
     for name in ("none", "l2 0.05", "memguard 1", "dp-sgd 1"):
         assert again.defense(name).attacks == record.defense(name).attacks
+
+
+def test_what_attacks_learned_once_serves_every_target_it_can_and_nothing_kept_is_needed(record, store, monkeypatch):
+    monkeypatch.setattr(comparing.scores_of, "played", lambda game, attack: replace(game, learned=None).play(attack))
+    again = hardlabel.defend(
+        digits(),
+        RECIPE,
+        defenses=["l2", "top-k"],
+        levels={name: LEVELS[name] for name in ("l2", "top-k")},
+        attacks=["gap", "path", "lira"],
+        store=store,
+        **SMALL,
+    )
+    for name in ("none", "l2 0.05", "top-k 1"):
+        assert again.defense(name).attacks == record.defense(name).attacks
+        for attack in again.defense(name).attacks:
+            assert (again.scores_of(name, attack.title) == record.scores_of(name, attack.title)).all()
+    assert again.inside.mean() == pytest.approx(0.5, abs=4 * math.sqrt(0.25 / again.inside.size))
 
 
 def test_a_classifier_can_only_be_guarded():
@@ -192,6 +212,7 @@ def test_the_command_writes_a_run_folder_and_show_reads_it(tmp_path, monkeypatch
     assert stop.value.code == 0
     printed = capsys.readouterr().out
     assert "| l2 0.01 |" in printed
+    assert "l2 0.01" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     monkeypatch.setattr(sys, "argv", ["hardlabel", "show", str(tmp_path / "run")])
     with pytest.raises(SystemExit):
         cli.main()
@@ -261,7 +282,10 @@ def test_the_recommendation_takes_the_best_that_costs_nothing_and_names_the_stro
 
 def test_the_recommendation_says_so_where_nothing_helps_or_all_costs():
     none = " ".join(recommend.recommendation([PLAIN, UNSURE], confidence=0.95))
-    assert "no defense lowers what the strongest attacks find" in none
+    assert "no defense lowers the AUC of the strongest attacks by 0.02 or more" in none
+    # Measured, but too little to be called help: the whole interval of the change must lie below -0.02.
+    small = [PLAIN, result("temperature", 0.8, 0.875, change=-0.025)]
+    assert "no defense lowers" in " ".join(recommend.recommendation(small, confidence=0.95))
     dear = " ".join(recommend.recommendation([PLAIN, STRONG], confidence=0.95))
     assert "No defense that helps surely costs less than 2 points" in dear
 

@@ -285,6 +285,13 @@ def test_memguard_adds_noise_as_often_as_its_chances_say(model):
     assert not bool(added[chances == 0].any())
 
 
+def test_memguards_search_ends_only_where_the_label_is_kept_and_the_mind_changed(noise):
+    now = torch.tensor([[0.0, 1.0, 2.0, *[0.0] * 6, 1.9], [0.0, 1.0, 1.9, *[0.0] * 6, 2.0]])
+    told = noise.sure(now.softmax(1))
+    assert noise._reached(now, -told).tolist() == [False, True]
+    assert noise._reached(now, told).tolist() == [False, False]
+
+
 def test_memguards_search_treats_each_vector_as_if_it_were_alone(noise, model):
     true = model.ask_scores(EVERYONE.inputs[:8], EVERYONE.ids[:8]).double().exp()
     alone = torch.cat([noise.search(row[None]) for row in true])

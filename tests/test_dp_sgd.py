@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 
 import dp_accounting
 import pytest
@@ -10,12 +11,14 @@ from dp_accounting.pld import PLDAccountant
 from torch import nn
 from torch.nn import functional
 
-from defending import MEMBERS, OTHERS, RECIPE, defender, plain
+from defending import EVERYONE, MEMBERS, OTHERS, RECIPE, defender, plain
 from hardlabel.checks import InvalidInput
+from hardlabel.data.samples import Samples
 from hardlabel.defenses import dp_sgd
 from hardlabel.defenses.dp_sgd import DPSGD, Private, spent
 from hardlabel.defenses.table import chosen
 from hardlabel.defenses.trainer import defended
+from hardlabel.metrics.one_run import coins, one_run_bound
 from hardlabel.models import architectures
 from hardlabel.models.method import Task
 from hardlabel.models.train import Recipe
@@ -158,6 +161,26 @@ def test_what_was_accounted_is_what_was_trained(monkeypatch):
     assert type(trained.model) is nn.Sequential
     assert not any(hasattr(weight, "grad_sample") for weight in trained.model.parameters())
     assert float((trained.model(OTHERS.inputs).argmax(1) == OTHERS.labels).float().mean()) > 0.15
+
+
+def test_what_attacks_prove_lies_below_the_accountants_epsilon_and_above_it_without_the_noise():
+    """400 canaries, images and labels drawn at random, each inside by its own coin; scored by the label's chance."""
+    count, draws = 400, torch.Generator().manual_seed(5)
+    labels = torch.randint(10, (count,), generator=draws)
+    images = torch.rand((count, 1, 8, 8), generator=draws)
+    pool = Samples(ids=torch.arange(count), inputs=images, labels=labels, domain=EVERYONE.domain)
+    inside = coins(count, seed=3)
+    [strength] = chosen(["dp-sgd"], {"dp-sgd": [1.0]})
+    recipe = Recipe(architecture="fc", max_epochs=60, batch_size=50, learning_rate=2e-2)
+    made = defended(replace(strength, defense=DPSGD(epsilon=1.0, epochs=60)), plain(recipe), defender())
+    promised, proved = made.training.privacy, {}
+    for noise in (promised.noise_multiplier, 1e-6):
+        trainer = replace(made.bare, method=replace(made.training.method, noise=noise))
+        model = trainer.fit(pool.take(torch.from_numpy(inside).nonzero()[:, 0]), 0).model
+        with torch.inference_mode():
+            scores = model(pool.inputs).log_softmax(1).gather(1, labels[:, None])[:, 0].numpy()
+        proved[noise] = one_run_bound(scores, inside, delta=promised.delta, seed=0).epsilon
+    assert proved[promised.noise_multiplier] < promised.epsilon < proved[1e-6]
 
 
 def test_more_privacy_needs_more_noise_and_rates_agree_with_the_definition():

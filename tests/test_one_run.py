@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
 from hardlabel.checks import InvalidInput
-from hardlabel.metrics.one_run import coins, one_run_bound, one_run_epsilon, one_run_p_value
+from hardlabel.metrics.one_run import coins, half_split_bound, one_run_bound, one_run_epsilon, one_run_p_value
 
 
 def naive(correct, guesses, canaries, epsilon, delta):
@@ -114,6 +114,49 @@ def test_coins_are_fair_and_no_split_of_fixed_size():
     assert heads.mean() == pytest.approx(50, abs=4 * np.sqrt(25 / 400))
     assert heads.var() == pytest.approx(25, abs=4 * 25 * np.sqrt(2 / 399))
     assert (coins(100, seed=3) == thrown[3]).all()
+
+
+# --- a random half of a pool ---
+
+
+def half(size, rng):
+    inside = np.zeros(size, dtype=bool)
+    inside[rng.permutation(size)[: size // 2]] = True
+    return inside
+
+
+def test_halves_known_for_sure_prove_half_the_log_odds_of_clopper_pearson_per_sample():
+    inside = half(400, np.random.default_rng(0))
+    for scores in (inside.astype(float), np.where(inside, np.inf, -np.inf)):
+        found = half_split_bound(scores, inside, delta=0.0, seed=0)
+        assert 70 < found.canaries < 130  # Half of 200 twos.
+        assert found.correct == sum(found.guesses) == found.canaries
+        expected = one_run_epsilon(
+            found.correct, found.correct, canaries=found.canaries, delta=0.0, confidence=1 - 0.05 / 3
+        )
+        assert found.epsilon == pytest.approx(expected / 2)
+    assert found.tried == 3
+    with_delta = half_split_bound(inside.astype(float), inside, delta=1e-4, seed=0)
+    assert 0 < with_delta.epsilon < found.epsilon
+    assert half_split_bound(-inside.astype(float), inside, delta=0.0, seed=0).epsilon == 0
+
+
+def test_the_bound_of_a_half_holds_for_randomised_response_and_is_no_empty_one():
+    rng, epsilon, games, bounds = np.random.default_rng(2), 1.5, 200, []
+    for game in range(games):
+        inside = half(4000, rng)
+        said = inside == (rng.random(4000) < exp(epsilon) / (1 + exp(epsilon)))
+        bounds.append(half_split_bound(said.astype(float), inside, delta=1e-6, seed=game).epsilon)
+    missed = np.mean(np.array(bounds) > epsilon)
+    assert missed <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / games)
+    assert np.mean(bounds) > 0.6 * epsilon
+
+
+def test_a_half_needs_twos_that_differ():
+    with pytest.raises(InvalidInput, match="none that differ"):
+        half_split_bound(np.zeros(4), np.ones(4, dtype=bool), delta=0.0, seed=0)
+    with pytest.raises(InvalidInput, match="NaN at position 1"):
+        half_split_bound(np.array([0.0, np.nan]), np.array([True, False]), delta=0.0, seed=0)
 
 
 @pytest.mark.parametrize(

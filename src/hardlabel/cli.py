@@ -383,7 +383,9 @@ def _compare(settings: AuditConfig, wanted: _Defenses, work: Work, *, quiet: boo
         watch = SILENT if quiet else stack.enter_context(_Drawn())
         record = defend_config(settings, **wanted, store=default_store(), watch=watch, work=work)
     typer.echo(defend_markdown(record))
-    _say(f"kept in {settings.out}")
+    assert settings.out is not None
+    write_report(record, settings.out / REPORT)
+    _say(f"kept in {settings.out}; report: {settings.out / REPORT}")
 
 
 def _names(given: str | None) -> list[str] | None:

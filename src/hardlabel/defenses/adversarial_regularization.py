@@ -20,8 +20,7 @@ class AdversarialRegularization:
     """Adds `weight` times the mean log chance that an attack network calls the batch's confidences a member's.
 
     The network sees confidences and label and is trained in turn, a step each, on members and the reserve: a min-max
-    game. Costs two to three times the time per epoch, and the reserve's samples. Nasr, Shokri and Houmansadr (2018),
-    section 4.
+    game. Costs two to three times the time per epoch, and the reserve's samples. Nasr, Shokri and Houmansadr (2018).
 
     Attributes:
         weight: Above 0.

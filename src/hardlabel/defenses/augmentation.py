@@ -13,7 +13,7 @@ from hardlabel.models.train import Recipe
 class Augmentation:
     """Shows each image, in each epoch, shifted by 0 to `distance` pixels, or mirrored; the recipe's moves stay.
 
-    Costs more epochs. Choquette-Choo et al. (2021), section 5.2, who find that attackers who know the moves may gain.
+    Costs more epochs. Choquette-Choo et al. (2021), who find that attackers who know the moves may gain.
 
     Attributes:
         distance: Most pixels, all directions together, 1 or more.

@@ -15,7 +15,7 @@ from hardlabel.models.train import Recipe
 class Dropout:
     """In training sets each input of every dense layer, but of one that sees the sample itself, to 0 by a chance.
 
-    Costs more epochs. Srivastava et al. (2014); Choquette-Choo et al. (2021), section 5.3.
+    Costs more epochs. Srivastava et al. (2014); Choquette-Choo et al. (2021).
 
     Attributes:
         rate: The chance, strictly between 0 and 1.

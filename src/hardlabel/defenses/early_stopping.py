@@ -11,7 +11,7 @@ from hardlabel.models.train import Recipe
 class EarlyStopping:
     """Ends training after the first epoch at which so many training samples are told rightly.
 
-    Saves time, costs accuracy where strong. Song and Mittal (2021), section 5.2, who compare epochs; the training
+    Saves time, costs accuracy where strong. Song and Mittal (2021), who compare epochs; the training
     accuracy is a strength that means the same on all data.
 
     Attributes:

@@ -28,7 +28,7 @@ class HAMP:
     The soft label gives the true class just so much that the label's entropy is `entropy` times the highest possible.
     At inference the confidences of a random legal input take the place of the model's, in the order of the model's
     classes: the label stays. Costs a pass over 256 random inputs per model, calibrated confidences, some accuracy.
-    Chen and Pattabiraman (2024), "Overconfidence is a Dangerous Thing", section 4; the random input is drawn anew for
+    Chen and Pattabiraman (2024), "Overconfidence is a Dangerous Thing"; the random input is drawn anew for
     each input from a fixed set.
 
     Attributes:

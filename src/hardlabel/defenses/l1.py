@@ -15,7 +15,7 @@ from hardlabel.models.train import Recipe
 class L1:
     """Adds `penalty` times the sum of all weights' absolute values to the loss.
 
-    Costs accuracy where strong, no time. Choquette-Choo et al. (2021), section 5.3; Tibshirani (1996).
+    Costs accuracy where strong, no time. Choquette-Choo et al. (2021); Tibshirani (1996).
 
     Attributes:
         penalty: Above 0.

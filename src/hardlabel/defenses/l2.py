@@ -11,7 +11,7 @@ from hardlabel.models.train import Recipe
 class L2:
     """Trains with a weight decay: half of it times the squared weights is added to the loss.
 
-    Costs accuracy where strong, no time. Choquette-Choo et al. (2021), section 5.3.
+    Costs accuracy where strong, no time. Choquette-Choo et al. (2021).
 
     Attributes:
         decay: Above 0; takes the place of the recipe's own.

@@ -12,7 +12,7 @@ from hardlabel.oracles.base import LabelOracle
 class LabelOnly:
     """Answers with the model's label and shows no confidence: the strictest masking there is.
 
-    Costs whoever needs confidences. Choquette-Choo et al. (2021), section 1.
+    Costs whoever needs confidences. Choquette-Choo et al. (2021).
     """
 
     def check(self, defender: Defender) -> None: ...

@@ -15,7 +15,7 @@ from hardlabel.models.train import Recipe
 class LabelSmoothing:
     """Trains on labels of which `share` is spread evenly over all classes.
 
-    Costs calibrated confidences; no time. Szegedy et al. (2016), section 7; as a defense Kaya and Dumitras (2021).
+    Costs calibrated confidences; no time. Szegedy et al. (2016); as a defense Kaya and Dumitras (2021).
 
     Attributes:
         share: Strictly between 0 and 1.

@@ -36,7 +36,7 @@ class MemGuard:
     distortion of every vector is at most `distortion`, and never where it would make the network surer; else the
     vector is shown as it is. The draw is fixed by the input. All vectors are searched at once. Costs one training of
     a small network per model, some hundred passes through it per answer, and confidences that are off. Jia et al.
-    (2019), section 4, and their code.
+    (2019), and their code.
 
     The attack network sees sorted confidences, of members and of as many samples of the reserve; unlike in the authors'
     code they are sorted anew in every step of the search.

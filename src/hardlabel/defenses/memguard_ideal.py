@@ -16,7 +16,7 @@ class IdealMemGuard:
     """Shows one and the same vector for every input of a label: no attack on confidences can beat the label.
 
     The best that any defense which keeps the labels can do, whatever its noise. Costs all that confidences are good
-    for. Choquette-Choo et al. (2021), section 5.1, on defenses that may change confidences at will.
+    for. Choquette-Choo et al. (2021), on defenses that may change confidences at will.
     """
 
     def check(self, defender: Defender) -> None: ...

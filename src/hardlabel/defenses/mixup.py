@@ -17,7 +17,7 @@ from hardlabel.models.train import Recipe
 class Mixup:
     """Mixes each sample of a batch with another one of it; the share, one per batch, is drawn from Beta(alpha, alpha).
 
-    Costs more epochs. Binary features meet values in between, in training only. Zhang et al. (2018), section 2; as a
+    Costs more epochs. Binary features meet values in between, in training only. Zhang et al. (2018); as a
     defense Kaya and Dumitras (2021).
 
     Attributes:

@@ -19,7 +19,7 @@ class RandomizedResponse:
     """Answers with the model's label with probability e^epsilon / (e^epsilon + classes - 1), else with any other.
 
     One answer's label is then told epsilon-differentially privately (local model). The draw is fixed by the input:
-    asked again, the answer is the same. Costs accuracy. Warner (1965); Kairouz et al. (2016), section 3, for many
+    asked again, the answer is the same. Costs accuracy. Warner (1965); Kairouz et al. (2016), for many
     classes.
 
     Attributes:

@@ -19,7 +19,7 @@ class RelaxLoss:
     """Descends while a batch's mean loss is above `level`; below, ascends in one epoch and flattens in the next.
 
     Flattening trains on soft labels: the true class keeps the confidence it has, the rest is spread evenly over the
-    other classes. Runs 100 epochs at most. Costs calibrated confidences. Chen et al. (2022), algorithm 1.
+    other classes. Runs 100 epochs at most. Costs calibrated confidences. Chen et al. (2022).
 
     Attributes:
         level: Cross-entropy in nats, above 0; the loss of guessing, log(classes), is the end of all learning.

@@ -17,7 +17,7 @@ MOST_DIGITS = 6  # More would be float32's own rounding.
 class Rounding:
     """Shows confidences rounded to `digits` decimals, as multiples that sum to 1 (largest remainders).
 
-    Costs nothing. Shokri et al. (2017), section VIII.
+    Costs nothing. Shokri et al. (2017).
 
     Attributes:
         digits: Decimals, 1 to 6.

@@ -1,6 +1,6 @@
 """SELENA: a model taught by sub-models that never saw the sample they speak of."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -11,8 +11,10 @@ from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples
 from hardlabel.defenses.base import Defender, Training
+from hardlabel.models.kept import UNTOLD, trained
 from hardlabel.models.method import Course, Method, Task
-from hardlabel.models.train import Recipe, train
+from hardlabel.models.train import Recipe
+from hardlabel.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +23,7 @@ class SELENA:
 
     Each sample is kept from round(held_out * submodels) sub-models; the mean of their confidences is its label for the
     model that is published (self-distillation). Costs `submodels` more trainings per model, and accuracy. Tang et al.
-    (2022), section 4, who train 25 sub-models and keep each sample from 10.
+    (2022), who train 25 sub-models and keep each sample from 10.
 
     Attributes:
         held_out: Share of the sub-models that never see a given sample, in (0, 1).
@@ -43,6 +45,7 @@ class SELENA:
             domain=defender.domain,
             submodels=self.submodels,
             without=_without(self.held_out, self.submodels),
+            store=defender.store,
         )
         return Training(recipe=recipe, method=method)
 
@@ -53,12 +56,17 @@ def _without(held_out: float, submodels: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Distilled(Method):
-    """See `SELENA`. `without`: sub-models that never see a given sample."""
+    """See `SELENA`. `without`: sub-models that never see a given sample.
+
+    Sub-models are kept in `store`, so that a training that broke off goes on with those that were ready; not where
+    another process trains, which cannot reach the store.
+    """
 
     recipe: Recipe
     domain: Domain
     submodels: int
     without: int
+    store: Store | None = field(default=None, repr=False, metadata={UNTOLD: True})
 
     @property
     def description(self) -> str:
@@ -66,6 +74,10 @@ class Distilled(Method):
 
     def begin(self, task: Task) -> Course:
         return _Distilling(task, soft_labels(self, task))
+
+    def moved(self, device: torch.device) -> "Distilled":
+        del device
+        return replace(self, store=None)
 
 
 def held_out(samples: int, *, submodels: int, without: int, seed: int) -> Tensor:
@@ -82,7 +94,9 @@ def soft_labels(method: Distilled, task: Task) -> Tensor:
         rows = (~out[:, number]).nonzero().flatten()
         part = Samples(ids=rows, inputs=task.inputs[rows], labels=task.labels[rows], domain=method.domain)
         seed = randomness.derive(task.seed, "sub-model", number)
-        model = train(method.recipe, part, classes=task.classes, seed=seed, device=task.device).model
+        model = trained(
+            method.recipe, part, classes=task.classes, seed=seed, device=task.device, store=method.store
+        ).model
         rest = out[:, number].nonzero().flatten()
         with torch.inference_mode():
             for some in torch.split(rest, 1000):

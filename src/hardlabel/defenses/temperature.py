@@ -13,7 +13,7 @@ from hardlabel.oracles.base import LabelOracle
 
 @dataclass(frozen=True, kw_only=True)
 class Temperature:
-    """Divides logits by a temperature before the softmax. Costs nothing. Shokri et al. (2017), section VIII.
+    """Divides logits by a temperature before the softmax. Costs nothing. Shokri et al. (2017).
 
     Attributes:
         temperature: 1 leaves confidences as they are, more flattens them.

@@ -21,7 +21,7 @@ class TransferLearning:
 
     Pretrains by the same recipe, once for all models, on `Defender.pretraining`, or on the reserve where there is none.
     The last layer is always new. Costs one more training in all, and data; saves epochs. Choquette-Choo et al. (2021),
-    section 5.3, who pretrain on CIFAR-100 and train the last layer, or all.
+    who pretrain on CIFAR-100 and train the last layer, or all.
 
     Attributes:
         frozen: Share of the layers before the last that stay as pretrained, in [0, 1]: 0 trains all, 1 the last only.

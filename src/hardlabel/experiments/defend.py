@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
@@ -24,7 +25,7 @@ from hardlabel.data import sources
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples, concatenate
 from hardlabel.data.split import DEFAULT_SIZE, equal_sizes, split
-from hardlabel.defenses.base import Defender
+from hardlabel.defenses.base import Defender, Privacy
 from hardlabel.defenses.table import Strength, chosen
 from hardlabel.defenses.trainer import Defended, defended
 from hardlabel.experiments import plan, runs
@@ -48,6 +49,7 @@ from hardlabel.experiments.defend_record import (
     DefenseResult,
     Guarantee,
     PlayedAttack,
+    column,
 )
 from hardlabel.experiments.environment import environment_of
 from hardlabel.experiments.game import Game, Played
@@ -60,6 +62,8 @@ from hardlabel.experiments.training import at_most, loaded, recipe_of
 from hardlabel.experiments.work import USUAL, Work
 from hardlabel.metrics import crossed
 from hardlabel.metrics.crossed_rates import accuracy, accuracy_difference
+from hardlabel.metrics.one_run import half_split_bound
+from hardlabel.metrics.rates import CONFIDENCE
 from hardlabel.models import shadows as shadow_models
 from hardlabel.models.architectures import build
 from hardlabel.models.train import Recipe
@@ -366,10 +370,11 @@ def _compared(
             margin=MARGIN,
             defenses=results,
             left_out=list(asked.left_out),
-            recommendation=recommendation(results, confidence=0.95),
+            recommendation=recommendation(results, confidence=CONFIDENCE),
             notes=list(case.notes),
             environment=environment_of(asked.terms.seed, time.perf_counter() - started, device),
         ),
+        scores=stage.frame(),
         config=config,
     )
 
@@ -459,8 +464,20 @@ class _Stage:
         self._numbers = turns(len(self._plain.sides))[: case.targets]
         self._inside = torch.stack([self._plain.sides[one].inside for one in self._numbers]).numpy()
         self._right = self._answers(self._plain)[0]
-        self._scores: dict[str, NDArray[np.float64]] = {}
+        self.scores: dict[tuple[str, str], NDArray[np.float64]] = {}  # By defense and attack's title, (T, n).
         self._figures: dict[str, PlayedAttack] = {}
+
+    def frame(self) -> pd.DataFrame:
+        """Every score, one row per target and sample; see `DefendRecord.scores`."""
+        side = self._plain.sides[self._numbers[0]]
+        samples = len(side.samples)
+        columns: dict[str, object] = {
+            "target": np.repeat(self._numbers, samples),
+            "id": np.tile(side.samples.ids.cpu().numpy(), len(self._numbers)),
+            "member": self._inside.ravel(),
+        }
+        columns |= {column(*key): found.ravel() for key, found in self.scores.items()}
+        return pd.DataFrame(columns)
 
     def undefended(self) -> DefenseResult:
         """The plain models' figures, which all others are compared with."""
@@ -498,9 +515,9 @@ class _Stage:
         for adaptive in (True, False):
             games = [self._game(attack, one, table, adaptive=adaptive) for one in self._numbers]
             if games[0].lacks(attack) is None:
-                played.append(
-                    self._figure(attack, [scores_of.played(game, attack) for game in games], adaptive=adaptive)
-                )
+                found = [scores_of.played(game, attack) for game in games]
+                played.append(self._figure(attack, found, adaptive=adaptive))
+                self.scores[strength.name, played[-1].title] = _stacked(found)
         return played
 
     def _game(self, attack: Attack, target: int, table: Table, *, adaptive: bool) -> Game:
@@ -511,10 +528,13 @@ class _Stage:
 
     def _played_on(self, table: Table, attack: Attack, target: int) -> Game:
         crafted = Need.GRADIENTS in attack.uses
-        return table.game(target, budget=self._terms.budget, asking=self._asking, crafted=crafted)
+        game = table.game(target, budget=self._terms.budget, asking=self._asking, crafted=crafted)
+        # Neither the shadow model nor the samples asked about differ among targets.
+        alike = None if attack.learns_on_shadow else target
+        return replace(game, learned=table.learned.setdefault(alike, {}))
 
     def _keep(self, attack: Attack, played: list[Played]) -> None:
-        self._scores[attack.name] = _stacked(played)
+        self.scores[NONE, attack.name] = _stacked(played)
         self._figures[attack.name] = self._figure(attack, played, adaptive=True)
 
     def _figure(self, attack: Attack, played: list[Played], *, adaptive: bool) -> PlayedAttack:
@@ -527,11 +547,27 @@ class _Stage:
             adaptive=adaptive,
             auc=crossed.mean_auc(scores, self._inside),
             tpr=crossed.pooled_tpr(scores, self._inside, FPR, seed=bootstrap),
-            change=crossed.auc_difference(scores, self._scores[attack.name], self._inside),
+            change=crossed.auc_difference(scores, self.scores[NONE, attack.name], self._inside),
             queries=Queries(mean=float(queries.mean()), max=int(queries.max())),
         )
         self._watch.say(f"{figure.title}: AUC {figure.auc}")
         return figure
+
+    def _guarantee(self, strength: Strength, promised: Privacy | None) -> Guarantee | None:
+        """What was promised beside what the attacks prove. Each target's half was drawn at random, and whatever an
+        attacker knows besides the target does not depend on it."""
+        if promised is None:
+            return None
+        mine = {title: found for (name, title), found in self.scores.items() if name == strength.name}
+        each = 1 - (1 - CONFIDENCE) / max(1, len(mine) * len(self._numbers))
+        proved, by = 0.0, ""
+        for title, found in mine.items():
+            for target, (scores, inside) in enumerate(zip(found, self._inside, strict=True)):
+                seed = derive(self._terms.seed, "twos", title, target)
+                bound = half_split_bound(scores, inside, delta=promised.delta, seed=seed, confidence=each).epsilon
+                if bound > proved:
+                    proved, by = bound, title
+        return Guarantee(**asdict(promised), proved=proved, proved_by=by)
 
     def _answers(self, table: Table) -> tuple[Bools, float]:
         """Who is right about whom (T, n), and the seconds for the labels of TIMED inputs."""
@@ -559,7 +595,7 @@ class _Stage:
             cost="" if strength is None else strength.row.cost,
             description=table.case.plan.trainer.description,
             changes=[] if training is None else list(training.changes),
-            privacy=None if training is None or training.privacy is None else Guarantee(**asdict(training.privacy)),
+            privacy=None if strength is None or training is None else self._guarantee(strength, training.privacy),
             keeps_labels=strength is not None and strength.row.keeps_labels,
             train_accuracy=float(right[self._inside].mean()),
             test_accuracy=accuracy(right, self._inside),

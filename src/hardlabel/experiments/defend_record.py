@@ -1,6 +1,6 @@
 """The record of a comparison of defenses: figures of each, the Pareto front, a recommendation in words.
 
-A run folder holds `config.yaml` and `defend.json`.
+A run folder holds `config.yaml`, `scores.parquet` (one row per target and sample) and `defend.json`.
 """
 
 import json
@@ -13,8 +13,10 @@ from pydantic import ValidationError
 
 from hardlabel.checks import InvalidInput
 from hardlabel.experiments.part import Part
-from hardlabel.experiments.record import CONFIG, Environment, LeftOut, Queries, check_writable, refuse_format
+from hardlabel.experiments.record import CONFIG, SCORES, Environment, LeftOut, Queries, check_writable, refuse_format
 from hardlabel.metrics.estimate import Estimate
+from hardlabel.metrics.roc import Floats, Mask
+from hardlabel.signals.base import Access
 from hardlabel.store import write_whole
 
 FORMAT = 1
@@ -49,7 +51,13 @@ class PlayedAttack(Part):
 
 
 class Guarantee(Part):
-    """See `Privacy`."""
+    """What is promised, and what the attacks played prove: see `Privacy` and `metrics.one_run.half_split_bound`.
+
+    Attributes:
+        proved: With 95 % confidence epsilon is not below this, at the same delta: the highest bound from any attack on
+            any target, corrected for their number. Above `epsilon` the training would not keep its promise.
+        proved_by: Title of the attack that proved it; empty where nothing above 0 was proved.
+    """
 
     epsilon: float
     delta: float
@@ -58,6 +66,8 @@ class Guarantee(Part):
     steps: int
     clipping: float
     accountant: str
+    proved: float
+    proved_by: str
 
 
 class DefenseResult(Part):
@@ -144,11 +154,13 @@ class DefendRecord:
 
     Attributes:
         results: Every figure.
+        scores: Columns target, id, member, then one for each defense and attack played on it, see `scores_of`.
         config: The resolved settings.
         folder: Where the record is kept, or None for one that lives in memory only.
     """
 
     results: DefendResults
+    scores: pd.DataFrame
     config: dict[str, object] = field(default_factory=dict)
     folder: Path | None = None
 
@@ -162,6 +174,26 @@ class DefendRecord:
             if one.name == name:
                 return one
         raise InvalidInput(f"defense {name!r} was not compared: {[one.name for one in self.results.defenses]}")
+
+    def scores_of(self, name: str, title: str) -> Floats:
+        """Scores of an attack, by title, on the models of a defense, by name and level: (targets, samples).
+
+        Label-only attacks on models whose labels are the undefended ones' find what they found there.
+
+        Raises:
+            InvalidInput: It was not played.
+        """
+        one = self.defense(name)
+        if one.keeps_labels and one.attack(title).access == Access.LABEL:
+            name = NONE
+        if column(name, title) not in self.scores:
+            raise InvalidInput(f"attack {title!r} was not played on {name!r}")
+        return self.scores[column(name, title)].to_numpy().reshape(self.results.targets, -1)
+
+    @property
+    def inside(self) -> Mask:
+        """Who was trained on by which target, (targets, samples) bool."""
+        return self.scores["member"].to_numpy().reshape(self.results.targets, -1)
 
     def table(self) -> pd.DataFrame:
         """One row per defense and level: accuracy, strongest attack, its AUC and TPR with intervals, front, costs."""
@@ -177,7 +209,7 @@ class DefendRecord:
         return f"{told.to_string(index=False, float_format='{:.3f}'.format)}\n{words}"
 
     def save(self, folder: str | Path) -> "DefendRecord":
-        """Writes config.yaml and defend.json, each whole or not at all; returns the kept record.
+        """Writes config.yaml, scores.parquet and defend.json, each whole or not at all; returns the kept record.
 
         Raises:
             InvalidInput: The folder cannot be written to.
@@ -186,8 +218,14 @@ class DefendRecord:
         check_writable(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / CONFIG, yaml.safe_dump(self.config, sort_keys=False).encode())
+        write_whole(folder / SCORES, self.scores.to_parquet(index=False))
         write_whole(folder / DEFEND, self.results.model_dump_json(indent=1).encode())
         return replace(self, folder=folder)
+
+
+def column(name: str, title: str) -> str:
+    """Of the table of scores."""
+    return f"{name}: {title}"
 
 
 def load_defend(folder: str | Path) -> DefendRecord:
@@ -201,13 +239,14 @@ def load_defend(folder: str | Path) -> DefendRecord:
         text = (folder / DEFEND).read_text()
         refuse_format(folder, json.loads(text).get("format", FORMAT), (FORMAT,))
         results = DefendResults.model_validate_json(text)
+        scores = pd.read_parquet(folder / SCORES)
         config = yaml.safe_load((folder / CONFIG).read_text())
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidInput(f"run {str(folder)!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InvalidInput(f"run {str(folder)!r} must hold a whole {DEFEND}: {str(error).splitlines()[0]}") from error
-    return DefendRecord(results=results, config=config, folder=folder)
+    return DefendRecord(results=results, scores=scores, config=config, folder=folder)
 
 
 def _row(one: DefenseResult) -> dict[str, object]:

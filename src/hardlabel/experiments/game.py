@@ -94,6 +94,8 @@ class Game:
         references: Models trained with and without the samples asked about; None where there are none.
         budget: Most queries per sample and attack; None for each attack's usual number.
         asking: Asks the questions.
+        learned: What attacks have learned on the attacker's own models, by name: shared by games that differ in the
+            target's model alone. None learns anew in every game.
     """
 
     target: Side
@@ -101,6 +103,7 @@ class Game:
     references: ReferenceSides | None = None
     budget: int | None
     asking: Asking
+    learned: dict[str, "Learned"] | None = None
 
     def right(self) -> Tensor:
         """Whom the target classifies rightly, bool (n,): what the gap attack asks, asked once for both."""
@@ -137,7 +140,10 @@ class Game:
         """
         if (why := self.lacks(attack)) is not None:
             raise InvalidInput(f"attack {attack.name!r} cannot be played: {why}")
-        learned = self._learned(attack)
+        known = {} if self.learned is None else self.learned
+        if attack.name not in known:
+            known[attack.name] = self._learned(attack)
+        learned = known[attack.name]
         asked = self.asking.answer(
             learned.question,
             self.target,
@@ -164,7 +170,7 @@ class Game:
             reference_seconds=learned.seconds + (own.seconds if own else 0.0),
         )
 
-    def _used(self, attack: Attack, learned: "_Learned") -> int:
+    def _used(self, attack: Attack, learned: "Learned") -> int:
         """How many references had a part in it: fitted on, or crafted on."""
         crafted = self.references is not None and Need.GRADIENTS in attack.uses
         return len(self.references.sides) if self.references is not None and crafted else learned.references
@@ -190,7 +196,7 @@ class Game:
     def _account(self, per_sample: int | None = None) -> Account:
         return Account(per_sample=per_sample, on_spent=self.asking.watch.advance)
 
-    def _learned(self, attack: Attack) -> "_Learned":
+    def _learned(self, attack: Attack) -> "Learned":
         candidates = questions(attack, self.target, self.budget)
         if attack.calibration.per_sample:
             return self._on_references(attack, candidates)
@@ -203,7 +209,7 @@ class Game:
                 or (alone.threshold is not None and len(candidates) == 1)
             ):
                 # Nobody can choose, or there is nothing to choose; candidates run from weak to strong.
-                return _Learned(candidates[len(candidates) // 2], attack.calibration, alone, alone.threshold)
+                return Learned(candidates[len(candidates) // 2], attack.calibration, alone, alone.threshold)
         if attack.crafted:
             if self.references is None:
                 raise InvalidInput(f"attack {attack.name!r} needs {Need.REFERENCES}, there are none")
@@ -214,7 +220,7 @@ class Game:
 
     def _on_sides(
         self, attack: Attack, candidates: Sequence[Question], sides: Sequence[Side], *, shadow: bool
-    ) -> "_Learned":
+    ) -> "Learned":
         """The candidate that tells the sides' members best, fitted on all of their samples alike."""
         rows, seconds = 0, 0.0
 
@@ -236,11 +242,11 @@ class Game:
             part = [_first(side, SCREENED) for side in sides]
             best = max((fitted(question, part) for question in candidates), key=lambda fit: fit[0])[2]
         _, threshold, question, made = fitted(best, sides)
-        return _Learned(
+        return Learned(
             question, attack.calibration, made, threshold, None, rows, seconds, shadow, 0 if shadow else len(sides)
         )
 
-    def _on_references(self, attack: Attack, candidates: Sequence[Question]) -> "_Learned":
+    def _on_references(self, attack: Attack, candidates: Sequence[Question]) -> "Learned":
         """The candidate that tells the references' members best, each scored by the others, fitted on all."""
         if self.references is None:
             raise InvalidInput(f"attack {attack.name!r} needs {Need.REFERENCES}, there are none")
@@ -278,7 +284,7 @@ class Game:
             threshold = None if own is None else _threshold(own, inside)
             if best is None or strength > strongest:
                 strongest = strength
-                best = _Learned(question, calibration, fitted, threshold, beliefs, references=len(there.sides))
+                best = Learned(question, calibration, fitted, threshold, beliefs, references=len(there.sides))
         assert best is not None
         return replace(best, rows=rows, seconds=seconds)
 
@@ -313,7 +319,7 @@ class Game:
 
 
 @dataclass(frozen=True, eq=False)
-class _Learned:
+class Learned:
     """The question chosen for the target, what was fitted for it, and what the choice cost on own models."""
 
     question: Question

@@ -39,7 +39,7 @@ from hardlabel.experiments.case import (
 )
 from hardlabel.experiments.config import AuditConfig
 from hardlabel.experiments.environment import environment_of
-from hardlabel.experiments.game import Game, Played, ReferenceSides
+from hardlabel.experiments.game import Game, Learned, Played, ReferenceSides
 from hardlabel.experiments.given import Pair, crafting_plan, given_ids, shadow_plan, trainer_of, whole
 from hardlabel.experiments.owned import knowledge_of, searched_population
 from hardlabel.experiments.progress import SILENT, Watch
@@ -323,6 +323,8 @@ class Table:
         shadow: The shadow model's side, or None.
         made: How the models were trained.
         case: What they were trained for.
+        learned: What attacks have learned against each target; see `Game`. Filled by whoever plays several models in
+            a target's place.
     """
 
     sides: tuple[Side, ...]
@@ -330,6 +332,7 @@ class Table:
     shadow: Side | None
     made: Sequence[Made]
     case: RecipeCase
+    learned: dict[int | None, dict[str, Learned]] = field(default_factory=dict)
 
     def game(self, target: int, *, budget: int | None, asking: Asking, crafted: bool = False) -> Game:
         """Model `target` against all others but its partner; with `crafted`, signals may craft on those."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from hardlabel.experiments.defend_record import NONE, DefenseResult
 
 MARGIN = 0.02  # Test accuracy that a defense may cost and still count as "not worse".
+LEAST = 0.02  # What it must take from the strongest attacks' AUC to count as helping.
 
 
 def with_front(results: Sequence[DefenseResult]) -> list[DefenseResult]:
@@ -20,8 +21,8 @@ def recommendation(results: Sequence[DefenseResult], *, confidence: float, margi
     """Sentences: the defense that lowers the strongest attack's AUC most without costing accuracy, and the next step.
 
     A defense counts as helping where each attack chosen as strongest, on it and on the undefended models, is lower
-    than on the undefended models, its interval's upper end below 0; as costing nothing where the lower end of the
-    paired change in accuracy is above -margin.
+    than on the undefended models, the upper end of the paired change below -LEAST; as costing nothing where the lower
+    end of the paired change in accuracy is above -margin.
     """
     plain = next(one for one in results if one.defense == NONE)
     others = [one for one in results if one.defense != NONE]
@@ -30,20 +31,19 @@ def recommendation(results: Sequence[DefenseResult], *, confidence: float, margi
         f"Undefended, the strongest attack ({plain.strongest}) has an AUC of {plain.worst.auc}, at a test accuracy of "
         f"{plain.test_accuracy}."
     ]
-    helping = [one for one in others if _helps(one, plain)]
-    free = [one for one in helping if (one.accuracy_change.low or 0.0) > -margin]
-    if not helping:
-        told.append(f"As far as {sure} intervals tell, no defense lowers what the strongest attacks find.")
-    elif free:
-        best = min(free, key=_leak)
+    best, strongest = picked(results, margin=margin)
+    if strongest is None:
+        told.append(
+            f"As far as {sure} intervals tell, no defense lowers the AUC of the strongest attacks by {LEAST:g} or more."
+        )
+    elif best is not None:
         told.append(
             f"Take {best.name}: its strongest attack ({best.strongest}) has an AUC of {best.worst.auc}, and it costs "
             f"less than {100 * margin:g} points of test accuracy ({_points(best)})."
         )
     else:
         told.append(f"No defense that helps surely costs less than {100 * margin:g} points of test accuracy.")
-    strongest = min(helping, key=_leak, default=None)
-    if strongest is not None and (not free or strongest.name != min(free, key=_leak).name):
+    if strongest is not None and (best is None or strongest.name != best.name):
         told.append(
             f"The strongest protection is {strongest.name}: AUC {strongest.worst.auc} ({strongest.strongest}), for "
             f"{_points(strongest)} of test accuracy."
@@ -58,12 +58,22 @@ def recommendation(results: Sequence[DefenseResult], *, confidence: float, margi
     return told
 
 
+def picked(
+    results: Sequence[DefenseResult], *, margin: float = MARGIN
+) -> tuple[DefenseResult | None, DefenseResult | None]:
+    """The best defense that costs no accuracy, and the best whatever it costs; None where there is none."""
+    plain = next(one for one in results if one.defense == NONE)
+    helping = [one for one in results if one.defense != NONE and _helps(one, plain)]
+    free = [one for one in helping if (one.accuracy_change.low or 0.0) > -margin]
+    return min(free, key=_leak, default=None), min(helping, key=_leak, default=None)
+
+
 def _helps(one: DefenseResult, plain: DefenseResult) -> bool:
     """Whether the attacks that are strongest on either are weaker under the defense, adaptive where they can be."""
     names = {one.worst.name, plain.worst.name}
     changes = [attack.change for attack in one.attacks if attack.name in names]
     strongest = max(_number(attack.auc.value) for attack in one.attacks)
-    return strongest < _leak(plain) and bool(changes) and all((change.high or 0.0) < 0 for change in changes)
+    return strongest < _leak(plain) and bool(changes) and all((change.high or 0.0) < -LEAST for change in changes)
 
 
 def _better(other: tuple[float, float], point: tuple[float, float]) -> bool:

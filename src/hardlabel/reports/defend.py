@@ -1,6 +1,6 @@
 """A comparison of defenses as a Markdown table, with what was changed and the recommendation."""
 
-from hardlabel.experiments.defend_record import DefendRecord, DefenseResult
+from hardlabel.experiments.defend_record import DefendRecord, DefenseResult, Guarantee
 from hardlabel.reports.text import table_of
 
 HEAD = (
@@ -54,8 +54,15 @@ def _changed(one: DefenseResult) -> list[str]:
         mine = one.privacy
         told.append(
             f"{one.name}: epsilon {mine.epsilon:.4g} at delta {mine.delta:g} ({mine.accountant}; noise multiplier "
-            f"{mine.noise_multiplier:.4g}, sampling rate {mine.sampling_rate:.4g}, {mine.steps} steps)"
+            f"{mine.noise_multiplier:.4g}, sampling rate {mine.sampling_rate:.4g}, {mine.steps} steps); {_proved(mine)}"
         )
     if one.changes:
         told.append(f"{one.name}: {'; '.join(one.changes)}")
     return told
+
+
+def _proved(mine: Guarantee) -> str:
+    """What attacks show of a guarantee, in words."""
+    if not mine.proved:
+        return "the attacks prove nothing above 0"
+    return f"the attacks prove with 95 % confidence that it is not below {mine.proved:.3g} ({mine.proved_by})"

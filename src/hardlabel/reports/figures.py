@@ -64,7 +64,7 @@ def roc_figure(results: Results, attacks: Sequence[AttackResult], strongest: str
     across = Scale(low=smallest, high=1.0, start=LEFT, end=RIGHT, log=True)
     up = Scale(low=smallest, high=1.0, start=BOTTOM, end=TOP, log=True)
     drawn, middle = styles(attacks, shown), smallest**0.5
-    parts = [*_frame(across, up, percent, percent), *_names("False alarms (FPR)", "Members found (TPR)")]
+    parts = [*frame(across, up, percent, percent), *names("False alarms (FPR)", "Members found (TPR)")]
     parts += [path([(LEFT, BOTTOM), (RIGHT, TOP)], "chance"), text(across(middle) + 8, up(middle) + 14, "guessing")]
     if resolvable < 1:
         parts.append(line((across(resolvable), TOP), (across(resolvable), BOTTOM), "limit"))
@@ -119,7 +119,7 @@ def queries_figure(attacks: Sequence[AttackResult], drawn: dict[str, Style] | No
     low, high = auc_range(known)
     up = Scale(low=low, high=high, start=BOTTOM, end=TOP)
     drawn = drawn or styles(attacks)
-    parts = [*_frame(across, up, number, lambda tick: f"{tick:.2f}"), *_names("Queries per record (mean)", "AUC")]
+    parts = [*frame(across, up, number, lambda tick: f"{tick:.2f}"), *names("Queries per record (mean)", "AUC")]
     parts += [line((LEFT, up(0.5)), (RIGHT, up(0.5)), "chance")]
     if line_of is not None:
         y = up(line_of.auc.value or 0.0)
@@ -159,8 +159,8 @@ def histogram_figure(attack: AttackResult, members: int, nonmembers: int) -> Fig
     highest = max([0.0, *bins.members, *bins.nonmembers]) or 1.0
     across = Scale(low=bins.edges[0], high=bins.edges[-1], start=LEFT, end=RIGHT)
     up = Scale(low=0.0, high=highest, start=BOTTOM, end=TOP)
-    parts = _frame(across, up, score, percent)
-    parts += _names("Score (higher: likelier a member)", "Share of the group")
+    parts = frame(across, up, score, percent)
+    parts += names("Score (higher: likelier a member)", "Share of the group")
     full, hollow = _outline(bins.edges, bins.members, across, up), _outline(bins.edges, bins.nonmembers, across, up)
     parts += [path(full, "area member"), path(hollow, "outline nonmember")]
     sees = "confidences" if attack.access == Access.SCORES else "labels only"
@@ -197,7 +197,7 @@ def _with_models(attack: AttackResult) -> str:
     return f"{attack.name}, {counted(attack.references, 'model')}" if attack.references else attack.name
 
 
-def _frame(across: Scale, up: Scale, write_x: Write, write_y: Write) -> list[Markup]:
+def frame(across: Scale, up: Scale, write_x: Write, write_y: Write) -> list[Markup]:
     """Grid and tick labels."""
     parts = []
     for tick in across.ticks(5):
@@ -209,7 +209,7 @@ def _frame(across: Scale, up: Scale, write_x: Write, write_y: Write) -> list[Mar
     return parts
 
 
-def _names(below: str, above: str) -> list[Markup]:
+def names(below: str, above: str) -> list[Markup]:
     """What the axes show: the horizontal one below the plot, the vertical one above it, unrotated."""
     return [
         text(RIGHT, BOTTOM + 36, below, anchor="end", kind="axis-name"),

@@ -8,19 +8,25 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hardlabel.checks import InvalidInput
+from hardlabel.experiments.defend_record import NONE, DefendRecord
 from hardlabel.experiments.exposed import CLASS
 from hardlabel.experiments.recipe_record import RecipeAttack, RecipeRecord
+from hardlabel.experiments.recommend import LEAST, picked
 from hardlabel.experiments.record import AttackResult, AuditRecord
 from hardlabel.experiments.worst_record import Standout
 from hardlabel.metrics.estimate import Estimate
-from hardlabel.reports import attacker, figures, strips, tables, wording
+from hardlabel.reports import attacker, comparison, figures, strips, tables, wording
 from hardlabel.reports.recipe import recipe_verdict, right
 from hardlabel.reports.severity import RULE
 from hardlabel.reports.verdict import verdict
 
+Record = AuditRecord | RecipeRecord | DefendRecord
 
-def write_report(record: AuditRecord | RecipeRecord, path: str | Path) -> None:
-    """Writes the report of an audit, of a model or of a recipe, to `path`, UTF-8; folders on the way are made.
+
+def write_report(record: Record, path: str | Path) -> None:
+    """Writes the report of an audit, of a model or of a recipe, or of a comparison of defenses, to `path`, UTF-8.
+
+    Folders on the way are made.
 
     Raises:
         InvalidInput: The file cannot be written.
@@ -34,8 +40,10 @@ def write_report(record: AuditRecord | RecipeRecord, path: str | Path) -> None:
         raise InvalidInput(f"path {str(path)!r} must be a file that can be written: {reason}") from error
 
 
-def render(record: AuditRecord | RecipeRecord) -> str:
+def render(record: Record) -> str:
     """The report as HTML; the same record gives the same text."""
+    if isinstance(record, DefendRecord):
+        return _comparison(record)
     if isinstance(record, RecipeRecord):
         return _recipe(record)
     results = record.results
@@ -102,6 +110,29 @@ def _recipe(record: RecipeRecord) -> str:
         images=_images(results.exposed),
         figures=[strips.auc_figure(attacks, models=aucs)] if attacks else [],
         config=_plain(record.config),
+    )
+
+
+def _comparison(record: DefendRecord) -> str:
+    results = record.results
+    severity, title = comparison.verdict(results)
+    return (
+        _environment()
+        .get_template("comparison.html.jinja")
+        .render(
+            results=results,
+            severity=severity,
+            title=title,
+            plain=record.defense(NONE),
+            best=picked(results.defenses, margin=results.margin)[0],
+            margin=f"{wording.MINUS}{100 * results.margin:g}",
+            least=LEAST,
+            groups=comparison.by_kind(results),
+            numbers=comparison.numbered(results),
+            private=[one for one in results.defenses if one.privacy is not None],
+            figures=[comparison.front_figure(results)],
+            config=_plain(record.config),
+        )
     )
 
 
