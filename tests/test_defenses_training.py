@@ -1,6 +1,7 @@
 """Defenses in training: each against its definition, all against the contract of a trainer."""
 
 import math
+import pickle
 import threading
 from dataclasses import replace
 
@@ -300,11 +301,41 @@ def test_selena_speaks_of_a_sample_only_through_models_that_never_saw_it(monkeyp
         told.append(len(samples))
         return type("Trained", (), {"model": Lookup(samples.inputs)})
 
-    monkeypatch.setattr(selena, "train", fake)
+    monkeypatch.setattr(selena, "trained", fake)
     method = selena.SELENA(held_out=0.4, submodels=5).training(RECIPE, defender()).method
     soft = selena.soft_labels(method, task(method))
     assert len(told) == 5
     assert torch.allclose(soft[:, 0], torch.ones(200), atol=1e-6)
+
+
+def test_what_trainings_share_or_are_made_of_is_kept_and_found_again(tmp_path, monkeypatch):
+    from hardlabel.models import kept
+
+    store, made = Store(tmp_path), []
+    train = kept.train
+    monkeypatch.setattr(kept, "train", lambda *given, **said: made.append(1) or train(*given, **said))
+    method = selena.SELENA(held_out=0.4, submodels=3).training(SHORT, defender(store=store)).method
+    soft = selena.soft_labels(method, task(method))
+    assert len(made) == 3
+    # A training that broke off begins anew, with the sub-models that were ready.
+    assert torch.equal(selena.soft_labels(method, task(method)), soft)
+    assert len(made) == 3
+    without = selena.SELENA(held_out=0.4, submodels=3).training(SHORT, defender()).method
+    assert torch.equal(selena.soft_labels(without, task(without)), soft)
+    assert method_spec(method) == method_spec(without)  # Where sub-models are kept changes no model's key.
+    made.clear()
+    transfer = TransferLearning(frozen=1.0).training(SHORT, defender(store=store)).method
+    for seed in (0, 1):
+        transfer.begin(task(transfer, seed=seed))
+    assert len(made) == 1
+
+
+def test_a_method_that_keeps_something_in_a_store_can_be_sent_to_another_process(tmp_path):
+    for defense in (selena.SELENA(held_out=0.4, submodels=3), TransferLearning(frozen=1.0)):
+        method = defense.training(SHORT, defender(store=Store(tmp_path))).method
+        sent = pickle.loads(pickle.dumps(method.moved(torch.device("cpu"))))
+        assert sent.store is None
+        sent.begin(task(sent))
 
 
 def test_adversarial_regularization_adds_what_an_attack_network_gains():
