@@ -6,6 +6,10 @@ ROUNDS = 3
 BUDGET = 2500
 SAMPLES = 200  # 100 members and 100 non-members.
 FEW = 40  # The same by 20, where a tool's rate is all that is asked of it and its rounds would take hours.
+CARD = 1000  # Samples on a graphics card, and
+FULL = 5000  # as many as fill it.
+SHADOWS = 32  # Trained together, and one after another.
+EPOCHS = 5  # Of each.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,10 +17,11 @@ class Task:
     """One measurement, made in a process of its own.
 
     Attributes:
-        tool: raw, hardlabel, foolbox or art; "floor" does a boundary search's arithmetic and asks no network.
+        tool: raw, hardlabel, foolbox or art; "floor" does a boundary search's arithmetic and asks no network; "apart"
+            and "together" train shadow models.
         target: Whose labels are asked.
         attack: forward (of raw), boundary, geoda, noise, augmentation or path; deepfool or carlini-wagner, which see
-            gradients.
+            gradients; training.
         queries: Most queries per sample; peers have iterations instead (see `tools`).
         samples: Samples asked about, members and non-members by turns.
         threads: Of PyTorch and of the libraries below it.
@@ -61,10 +66,9 @@ def parts(*, threads: tuple[int, ...] = (1, 2), cuda: bool = False) -> list[Part
         Part(name=f"compare-location-{count}", tasks=_compared("location", threads=count)) for count in threads
     ] + [Part(name=f"compare-cifar10-{count}", tasks=_compared("cifar10", threads=count, few=FEW)) for count in threads]
     if cuda:
-        found += [
-            Part(name=f"compare-{target}-cuda", tasks=_compared(target, device="cuda"))
-            for target in ("location", "cifar10")
-        ]
+        found += [Part(name=f"compare-{target}-cuda", tasks=_on_card(target)) for target in ("cifar10", "location")]
+        apart = Task(tool="apart", target="cifar10", attack="training", samples=SHADOWS, device="cuda")
+        found.append(Part(name="training-cuda", tasks=(apart, replace(apart, tool="together"))))
     most = max(threads)
     for noise, few in (
         (Task(tool="hardlabel", target="location", attack="noise", queries=101), SAMPLES),
@@ -134,6 +138,14 @@ def _compared(
     slow = replace(ours, samples=few or samples)
     searched = slow if threads == 1 else ours
     return _beside_raw(searched, *others, replace(slow, tool="foolbox"), replace(slow, tool="art"))
+
+
+def _on_card(target: str) -> tuple[Task, ...]:
+    """Rates on a graphics card; ART, which goes from sample to sample, on few."""
+    tasks = _compared(target, device="cuda", samples=CARD, few=FEW)
+    searched = next(task for task in tasks if task.tool == "hardlabel")
+    wide = [replace(task, samples=CARD) if task.tool in ("hardlabel", "foolbox") else task for task in tasks]
+    return (wide[0], replace(searched, samples=FULL), *wide[1:])
 
 
 def _distances(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from settings import SAMPLES, Part, Task
+from settings import EPOCHS, SAMPLES, Part, Task
 
 from hardlabel.metrics.roc import auc
 
@@ -16,6 +16,7 @@ TITLES = {
     "digits": "digits, the fully connected network trained on 300 images",
 }
 TOOLS = {"hardlabel": "**hardlabel**", "foolbox": "Foolbox", "art": "ART", "raw": "raw forward pass"}
+TIMELESS = ("distance", "memory")  # Parts that a busy machine does not change.
 QUIET = 0.1  # Cores that others may use in a run to be trusted.
 HEAD = """# The query engine against the model's own speed, and its peers
 Made by `make bench` (benchmarks/bench.py; what each tool does and why that is fair: benchmarks/tools.py). Every tool
@@ -34,9 +35,13 @@ def write(parts: Sequence[Part], folder: Path, path: Path) -> None:
     found = [(part, json.loads(kept.read_text())) for part in parts if (kept := folder / f"{part.name}.json").exists()]
     rounds = max((len(part["rounds"]) for _, part in found), default=0)
     lines = [HEAD.format(samples=SAMPLES, rounds=rounds)]
-    for made in sorted({_machine(part["machine"]) for _, part in found}):
-        lines.append(made)
-    lines += _quiet([one for _, part in found for tasks in part["rounds"] for one in tasks])
+    commits: dict[str, list[str]] = {}
+    for _, part in found:
+        commits.setdefault(_machine(part["machine"]), []).append(part["machine"]["commit"])
+    for made, those in sorted(commits.items()):
+        lines.append(f"{made} Commit {', '.join(dict.fromkeys(those))}.\n")
+    timed = [content for part, content in found if part.name.split("-")[0] not in TIMELESS]
+    lines += _quiet([one for content in timed for tasks in content["rounds"] for one in tasks])
     sections: dict[str, Callable[[Part, list[Round]], Iterable[str]]] = {
         "compare": _compared,
         "samples": _by_samples,
@@ -45,6 +50,7 @@ def write(parts: Sequence[Part], folder: Path, path: Path) -> None:
         "allocator": _allocators,
         "distance": _distances,
         "floor": _floor,
+        "training": _trained,
     }
     for part, content in found:
         lines += ["", *sections[part.name.split("-")[0]](part, content["rounds"])]
@@ -71,8 +77,7 @@ def over_rounds(rounds: list[Round], place: int, figure: Callable[[dict, Round],
 
 def _compared(part: Part, rounds: list[Round]) -> Iterable[str]:
     first = part.tasks[0]
-    where = "on the graphics card" if first.device == "cuda" else _threads(first)
-    yield f"## {TITLES[first.target]}; {where}"
+    yield f"## {TITLES[first.target]}; {_where(first)}"
     raws = [one for one in rounds[0] if "rate" in one]
     best = max(raws, key=rate)
     raw = statistics.median(best_raw(tasks) for tasks in rounds)
@@ -113,7 +118,7 @@ def _compared(part: Part, rounds: list[Round]) -> Iterable[str]:
 def _beside(part: Part, rounds: list[Round]) -> Iterable[str]:
     """The peers' boundary search over ours, within rounds, and what stands beside the attacks."""
     places = {task.tool: place for place, task in enumerate(part.tasks) if task.attack == "boundary"}
-    ours = places["hardlabel"]
+    ours = places["hardlabel"]  # The last, with as many samples as a peer takes at once.
     for peer in ("foolbox", "art"):
         times = over_rounds(rounds, places[peer], lambda one, tasks: rate(tasks[ours]) / rate(one))
         if times is not None:
@@ -130,6 +135,28 @@ def _beside(part: Part, rounds: list[Round]) -> Iterable[str]:
                 )
     if told:
         yield f"hardlabel finds its batch once per model, told apart as in an audit: {'; '.join(told)}."
+
+
+def _trained(part: Part, rounds: list[Round]) -> Iterable[str]:
+    """Shadow models together over one after another."""
+    task = part.tasks[0]
+    yield f"## Training {task.samples} shadow models, {EPOCHS} epochs each: {TITLES[task.target]}; {_where(task)}"
+    yield ""
+    yield "| way | s | images/s | memory, MB | mean training loss |"
+    yield "|---|---|---|---|---|"
+    for place, way in enumerate(("one after another", "together")):
+        cells = [
+            _told(over_rounds(rounds, place, figure), form)
+            for figure, form in (
+                (lambda one, _: one["seconds"], ",.2f"),
+                (lambda one, _: rate(one), ",.0f"),
+                (lambda one, _: one["memory"] / 2**20 if one["memory"] is not None else float("nan"), ",.0f"),
+                (lambda one, _: one["loss"], ".3f"),
+            )
+        ]
+        yield f"| {way} | {' | '.join(cells)} |"
+    times = over_rounds(rounds, 1, lambda one, tasks: tasks[0]["seconds"] / one["seconds"])
+    yield f"\nTogether they are trained {_told(times, '.1f')} times faster."
 
 
 def _floor(part: Part, rounds: list[Round]) -> Iterable[str]:
@@ -177,6 +204,10 @@ def _distances(part: Part, rounds: list[Round]) -> Iterable[str]:
         yield f"| {task.attack} | {TOOLS[task.tool]} | {asked} | {told} |"
 
 
+def _where(task: Task) -> str:
+    return "on the graphics card" if task.device == "cuda" else _threads(task)
+
+
 def _threads(task: Task) -> str:
     return f"{task.threads} thread{'s' * (task.threads > 1)}"
 
@@ -222,14 +253,13 @@ def _memory(part: Part, rounds: list[Round]) -> Iterable[str]:
     task = part.tasks[0]
     yield f"## Memory against queries: boundary, {task.samples:,} samples, {TITLES[task.target]}"
     yield ""
-    yield "| queries at most | rows | s | memory, MB |"
-    yield "|---|---|---|---|"
+    yield "| queries at most | rows | memory, MB |"
+    yield "|---|---|---|"
     for place, task in enumerate(part.tasks):
         cells = [
             _told(over_rounds(rounds, place, figure), form)
             for figure, form in (
                 (lambda one, _: one["rows"], ",.0f"),
-                (lambda one, _: one["seconds"], ",.0f"),
                 (lambda one, _: one["memory"] / 2**20 if one["memory"] is not None else float("nan"), ",.0f"),
             )
         ]
@@ -286,7 +316,7 @@ def _quiet(tasks: list[dict]) -> list[str]:
 def _machine(made: dict) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
     card = f", {made['card']}" if made["card"] else ""
-    return f"{made['processor']}, {made['cores']} cores{card}, {made['libc']}; commit {made['commit']}; {versions}.\n"
+    return f"{made['processor']}, {made['cores']} cores{card}, {made['libc']}; {versions}."
 
 
 def _told(value: float | None, form: str) -> str:

@@ -319,3 +319,11 @@ def test_an_object_that_answers_for_itself_is_taken_at_its_word():
     model = fitted(Both(), members)
     check_is_fitted(model)
     assert Oracles.of(model, CPU, role="target").labels is model
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_target_is_back_on_its_device_after_an_audit():
+    members, nonmembers, _ = digits()
+    target = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    hardlabel.audit(target, members, nonmembers, attacks=["gap"], device="cuda")
+    assert target[1].weight.device.type == "cpu"

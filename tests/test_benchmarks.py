@@ -27,6 +27,7 @@ def benchmarks(monkeypatch):
     sys.modules.update(before)
 
 
+PEERS = ("foolbox", "art")
 MADE = {
     "versions": {"torch": "2"},
     "commit": "abc",
@@ -126,6 +127,33 @@ def test_the_floor_adds_the_arithmetic_to_the_networks_own_time(benchmarks, tmp_
     assert "no search of this kind passes 200 rows/s, 0.33 of raw" in text  # 1 / (1 / 300 + 1 / 600).
 
 
+def test_models_trained_together_are_set_beside_the_same_one_after_another(benchmarks, tmp_path):
+    [part] = [one for one in benchmarks("settings").parts(cuda=True) if one.name == "training-cuda"]
+    assert [task.tool for task in part.tasks] == ["apart", "together"]
+
+    def made(seconds):
+        return {"rows": 100, "seconds": seconds, "memory": None, "others": 0.0, "loss": 1.5}
+
+    rounds = [[made(8.0), made(2.0)], [made(80.0), made(10.0)], [made(9.0), made(3.0)]]
+    text = written(benchmarks("table"), part, rounds, tmp_path)
+    assert "| together | 3.00 | 33 |  | 1.500 |" in text
+    assert "they are trained 4.0 times faster" in text  # The median of 4, 8 and 3, each within its round.
+
+
+def test_training_sees_the_same_halves_together_and_apart(benchmarks, monkeypatch):
+    tools, targets, settings = (benchmarks(name) for name in ("tools", "targets", "settings"))
+    monkeypatch.setattr(tools, "EPOCHS", 1)
+    ids = torch.arange(60)
+    samples = Samples(ids=ids, inputs=torch.rand(60, 1, 16, 16), labels=ids % 2, domain=Box((1, 16, 16)))
+    target = targets.Target(model=nn.Sequential(), crafters=(), samples=samples, member=ids == 0, balanced=2, classes=2)
+    found = [
+        tools.run(settings.Task(tool=tool, target="x", attack="training", samples=3), target)
+        for tool in ("apart", "together")
+    ]
+    assert [one["rows"] for one in found] == [90, 90]  # 3 models, 1 epoch, 30 samples.
+    assert found[0]["loss"] == pytest.approx(found[1]["loss"], abs=1e-4)
+
+
 @pytest.mark.parametrize(("others", "warned"), [(0.05, False), (0.9, True)])
 def test_a_disturbed_machine_is_told(benchmarks, tmp_path, others, warned):
     ours = asked(900, 1.0)
@@ -142,11 +170,13 @@ def test_tools_are_asked_for_the_same_beside_a_raw_pass_under_the_same_condition
             assert part.tasks[0].tool == "raw"
             assert len({(task.target, task.threads, task.device, task.allocator) for task in part.tasks}) == 1
             boundary = [task for task in part.tasks if task.attack == "boundary"]
-            assert sorted(task.tool for task in boundary) == ["art", "foolbox", "hardlabel"]
+            assert [task.tool for task in boundary][-3:] == ["hardlabel", "foolbox", "art"]
             assert len({task.queries for task in boundary}) == 1
+            if part.tasks[0].device == "cuda":
+                assert boundary[-3].samples == boundary[-2].samples
         if part.name.startswith("distance"):
             assert len({(task.target, task.samples) for task in part.tasks}) == 1
-        assert {task.tool for task in part.tasks} <= {"raw", "hardlabel", "foolbox", "art", "floor"}
+        assert {task.tool for task in part.tasks} <= {*PEERS, "raw", "hardlabel", "floor", "apart", "together"}
 
 
 def test_a_counted_model_answers_as_the_model_does_and_counts_what_it_received(benchmarks):

@@ -16,7 +16,7 @@ from hardlabel.data.domain import Box
 from hardlabel.oracles import pytorch
 from hardlabel.oracles.base import LabelOracle, LabelsOfScores, ScoreOracle, values_in_memory
 from hardlabel.oracles.budget import Account, BudgetExceeded, ChargedLabels, ChargedScores
-from hardlabel.oracles.pytorch import PROBED_SIZES, TorchModel, TorchScores, resolve_device
+from hardlabel.oracles.pytorch import PROBED_SIZES, TorchModel, TorchScores, left_in_place, resolve_device
 
 
 def net(classes=3):
@@ -289,7 +289,7 @@ def probed(monkeypatch, seconds, *, shape=(4,)):
 @pytest.mark.parametrize(
     ("seconds", "best", "tried"),
     [
-        (lambda rows: 0.05, 4096, [*PROBED_SIZES]),  # However many rows.
+        (lambda rows: 0.05, 65_536, [*PROBED_SIZES]),  # However many rows.
         (lambda rows: 1e-4 * rows, 32, [32, 64, 128]),  # Each row its time: nothing is gained.
         (lambda rows: 1e-4 * rows / (1.04 if rows > 32 else 1), 32, [32, 64, 128]),  # Too little is gained.
         (lambda rows: 1e-4 * rows / (1.06 if rows > 64 else 1), 128, [32, 64, 128, 256, 512]),  # 64 is one in vain.
@@ -392,6 +392,24 @@ def test_a_model_that_gives_no_logits_is_named():
         InvalidInput, match=r"a model must map \(q, \*shape\) to logits \(q, classes\), got \(2, 4, 1\)"
     ):
         TorchModel(nn.Unflatten(1, (4, 1)), device="cpu", batch_size=2).ask(torch.rand(2, 4), torch.arange(2))
+
+
+def test_a_module_is_put_back_where_it_was_and_nothing_else_is_touched():
+    def stopped(model):
+        with left_in_place(model):
+            model.to_empty(device="cpu")
+            raise KeyboardInterrupt
+
+    model = nn.Linear(2, 2, device="meta")
+    with pytest.raises(KeyboardInterrupt):
+        stopped(model)
+    assert {weight.device.type for weight in model.parameters()} == {"meta"}
+    both = nn.Sequential(nn.Linear(2, 2, device="meta"), nn.Linear(2, 2))
+    with left_in_place(both):
+        both[0].to_empty(device="cpu")
+    assert both[0].weight.device.type == "cpu"  # It was on two devices: nobody knows which to put it back on.
+    with left_in_place("no module"):
+        pass
 
 
 def test_an_unknown_device_is_refused():

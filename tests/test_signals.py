@@ -231,3 +231,15 @@ def test_scores_are_charged_like_labels():
     oracle = ChargedScores(Logistic(domain, torch.ones(2), -1.0), account)
     found = measured(Confidence(statistic=Statistic.LOSS), oracle, samples)
     assert found.queries.tolist() == account.spent(samples.ids).tolist() == [1] * 4
+
+
+def test_inputs_are_built_in_parts_that_suit_the_device():
+    def sizes(device):
+        parts = list(base.chunks(10_000, copies=128, shape=(3072,), device=device and torch.device(device)))
+        assert [row for part in parts for row in range(10_000)[part]] == list(range(10_000))
+        return [part.stop - part.start for part in parts]
+
+    most = base.VALUES_IN_MEMORY // (128 * 3072)
+    assert max(sizes(None)) == most
+    assert max(sizes("cuda")) == base.VALUES_IN_MEMORY * base.ROOM_ON_CARD // (128 * 3072)
+    assert max(sizes("cpu")) == base.FEWEST_ROWS * 3072 // (128 * 3072) < most

@@ -38,7 +38,7 @@ from hardlabel.experiments.work import USUAL, Work
 from hardlabel.metrics import blind, intervals
 from hardlabel.models.train import Recipe
 from hardlabel.oracles.budget import Account
-from hardlabel.oracles.pytorch import resolve_device
+from hardlabel.oracles.pytorch import left_in_place, resolve_device
 from hardlabel.store import Store
 
 
@@ -88,7 +88,7 @@ def audit(
             default all that suit the domain and the budget.
         budget: Most queries per sample, for each attack on its own.
         seed: Fixes every draw.
-        device: "auto", "cpu", "cuda", ...: where torch models run.
+        device: "auto", "cpu", "cuda", ...: where torch models run. The target is put back where it was.
         prior: Share of members among those an attacker would ask about, for the precision at that prior.
         shadow_labels: "true", or "target" to have the target label the shadow data (overhead queries).
         shadows: How many reference models are trained with and without the attacked samples, for the attacks that
@@ -134,44 +134,45 @@ def audit(
         wrong_labels=wrong_labels,
         show_records=show_records,
     )
-    oracles = Oracles.of(target, where, role="target", name=name)
-    if store is not None and oracles.identity is None:
-        raise InvalidInput("name must say which model this is where a store keeps its answers, got None")
-    case = case_of(
-        oracles,
-        type(target).__name__,
-        members,
-        nonmembers,
-        population=population,
-        trainer=trainer,
-        train_size=train_size,
-        domain=domain,
-        samples=samples,
-        shadow_labels=shadow_labels,
-        shadow_count=shadows,
-        alike=alike,
-        seed=seed,
-        device=where,
-        store=store,
-        slices=slices,
-    )
-    config: dict[str, object] = {
-        **asdict(terms),
-        "attacks": None if asked is None else [one if isinstance(one, str) else one.name for one in asked],
-        "train_size": train_size,
-        "domain": repr(case.members.domain),
-        "samples": samples,
-        "shadow_labels": shadow_labels,
-        "shadows": shadows,
-        "alike": alike,
-        "slices": sorted(slices or {}),
-        "name": name,
-        "device": device,
-    }
-    # Foreign oracles are asked from the CPU; only a torch model's samples move to its device.
-    home = where if oracles.torch_model is not None else torch.device("cpu")
-    asking = Asking(seed=seed, watch=watch, store=store, executor=work.executor, chunk=work.chunk)
-    return run(case, terms, device=home, asking=asking, config=config, started=started)
+    with left_in_place(target):
+        oracles = Oracles.of(target, where, role="target", name=name)
+        if store is not None and oracles.identity is None:
+            raise InvalidInput("name must say which model this is where a store keeps its answers, got None")
+        case = case_of(
+            oracles,
+            type(target).__name__,
+            members,
+            nonmembers,
+            population=population,
+            trainer=trainer,
+            train_size=train_size,
+            domain=domain,
+            samples=samples,
+            shadow_labels=shadow_labels,
+            shadow_count=shadows,
+            alike=alike,
+            seed=seed,
+            device=where,
+            store=store,
+            slices=slices,
+        )
+        config: dict[str, object] = {
+            **asdict(terms),
+            "attacks": None if asked is None else [one if isinstance(one, str) else one.name for one in asked],
+            "train_size": train_size,
+            "domain": repr(case.members.domain),
+            "samples": samples,
+            "shadow_labels": shadow_labels,
+            "shadows": shadows,
+            "alike": alike,
+            "slices": sorted(slices or {}),
+            "name": name,
+            "device": device,
+        }
+        # Foreign oracles are asked from the CPU; only a torch model's samples move to its device.
+        home = where if oracles.torch_model is not None else torch.device("cpu")
+        asking = Asking(seed=seed, watch=watch, store=store, executor=work.executor, chunk=work.chunk)
+        return run(case, terms, device=home, asking=asking, config=config, started=started)
 
 
 def audit_config(config: AuditConfig, *, store: Store | None, watch: Watch = SILENT, work: Work = USUAL) -> AuditRecord:

@@ -220,8 +220,7 @@ def train(
 def place(model: nn.Module, domain: Domain, device: torch.device) -> None:
     """Moves the model to `device`, laid out in memory as training and answering are fastest there."""
     model.to(device)
-    if device.type == "cpu" and len(domain.shape) == 3:
-        # A tenth faster there than channels first, in training and in answering.
+    if _images_last(device, domain.shape):
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -245,8 +244,14 @@ def check(recipe: Recipe, samples: Samples, model: nn.Module, classes: int) -> N
 
 def laid_out(inputs: Tensor) -> Tensor:
     """The same inputs, in the memory layout that `place` gives a model on their device."""
-    channels_last = inputs.ndim == 4 and inputs.device.type == "cpu"
-    return inputs.contiguous(memory_format=torch.channels_last) if channels_last else inputs
+    last = _images_last(inputs.device, inputs.shape[1:])
+    return inputs.contiguous(memory_format=torch.channels_last) if last else inputs
+
+
+def _images_last(device: torch.device, shape: tuple[int, ...]) -> bool:
+    """Whether images lie with channels last: on a CPU a tenth faster than channels first in training and in answering,
+    on an H200 three tenths in answering."""
+    return len(shape) == 3 and device.type in ("cpu", "cuda")
 
 
 def optimizer_of(recipe: Recipe, weights: Iterable[Tensor], device: torch.device) -> torch.optim.Optimizer:

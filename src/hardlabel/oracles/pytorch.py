@@ -1,7 +1,8 @@
 """PyTorch models as oracles: any device, batched in the size and memory layout that a short probe found best."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from hardlabel import checks
 from hardlabel.checks import InvalidInput
 from hardlabel.oracles.base import VALUES_IN_MEMORY
 
-PROBED_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
+PROBED_SIZES = tuple(2**power for power in range(5, 17))
 PROBE_SECONDS = 0.1  # A size is timed at least so long, after one warm-up pass.
 PROBE_GAIN = 1.05  # A larger size is worth its memory if its rate is this many times the best so far.
 PROBE_PATIENCE = 2  # Stop after so many sizes in a row that are not.
@@ -31,6 +32,18 @@ def resolve_device(device: str | torch.device) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise InvalidInput(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
     return found
+
+
+@contextlib.contextmanager
+def left_in_place(model: object) -> Iterator[None]:
+    """Puts a module back on the device that it was on, where it was on one; anything else is left alone."""
+    modules = model if isinstance(model, nn.Module) else nn.Module()
+    devices = {one.device for one in (*modules.parameters(), *modules.buffers())}
+    try:
+        yield
+    finally:
+        if len(devices) == 1:
+            modules.to(devices.pop())
 
 
 class TorchModel:
