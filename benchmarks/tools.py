@@ -174,12 +174,13 @@ def searched(search: Callable, task: Task, target: Target, device: torch.device)
         other = torch.cat([target.model(part).argmax(1) for part in points.split(100)]) != samples.labels
     return {
         **asdict(took),
+        **({"rows": more["account"].total} if "account" in more else {}),  # On a card batches are filled up.
         "memory": memory,
         "values": distances.tolist(),
         "right": right.tolist(),
         "member": target.member[: task.samples].tolist(),
         "proved": float(other[right].float().mean()),  # Of those the network gets right.
-        **{name: value for name, value in more.items() if name != "oracle"},
+        **{name: value for name, value in more.items() if name not in ("oracle", "account")},
     }
 
 
@@ -195,10 +196,12 @@ def measured(task: Task, target: Target, device: torch.device) -> dict[str, obje
     started = time.perf_counter()
     plan = signal.prepare(samples, knowledge, task.seed)
     prepared = time.perf_counter() - started
-    found, took = cost(lambda: plan.measure(ChargedLabels(oracle, Account(per_sample=task.queries))), model, device)
+    account = Account(per_sample=task.queries)
+    found, took = cost(lambda: plan.measure(ChargedLabels(oracle, account)), model, device)
     values = found.values.nan_to_num(neginf=-1.0, posinf=1e9).double().mean(1)
     return {
         **asdict(took),
+        "rows": account.total,  # On a card batches are filled up.
         "memory": peak.read(),
         "prepare": prepared,
         "values": values.tolist(),
@@ -235,12 +238,14 @@ def ours(task: Task, model: Counted, samples: Samples, right: Tensor, classes: i
     del right, classes
     oracle = TorchModel(model, device=samples.device, batch_size=task.batch or None)
 
+    account = Account(per_sample=task.queries)
+
     def attack() -> Tensor:
-        charged = ChargedLabels(oracle, Account(per_sample=task.queries))
+        charged = ChargedLabels(oracle, account)
         search = {"boundary": hop_skip_jump, "geoda": geoda}[task.attack]
         return search(charged, samples, queries=task.queries, seed=task.seed).points
 
-    return attack, {"oracle": oracle}
+    return attack, {"oracle": oracle, "account": account}
 
 
 def seeing(task: Task, model: Counted, samples: Samples, right: Tensor, classes: int) -> Attack:

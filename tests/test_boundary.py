@@ -354,6 +354,22 @@ def test_a_search_does_not_depend_on_the_size_of_blocks(search_for, monkeypatch)
     assert_same(search_for(oracle, samples, queries=230, seed=0), whole)
 
 
+def test_no_oracle_is_asked_about_nothing(search_for, monkeypatch):
+    """Samples with fewer queries left take fewer probes: theirs may all lie in earlier blocks."""
+    oracle, samples = bent_game(count=10)
+    asked = []
+
+    class Counting:
+        def ask(self, inputs, ids):
+            asked.append(len(inputs))
+            return oracle.ask(inputs, ids)
+
+    monkeypatch.setattr(probes, "BLOCK", 16)
+    monkeypatch.setattr(base, "VALUES_IN_MEMORY", probes.BLOCK * 48)  # Blocks of one sample.
+    search_for(Counting(), samples, queries=230, seed=0)
+    assert min(asked) > 0
+
+
 def walk_from(inputs, oracle, domain, queries=2500):
     return Walk(oracle, labelled(oracle, inputs, domain), queries=queries, seed=0)
 

@@ -16,7 +16,15 @@ from hardlabel.data.domain import Box
 from hardlabel.oracles import pytorch
 from hardlabel.oracles.base import LabelOracle, LabelsOfScores, ScoreOracle, values_in_memory
 from hardlabel.oracles.budget import Account, BudgetExceeded, ChargedLabels, ChargedScores
-from hardlabel.oracles.pytorch import PROBED_SIZES, TorchModel, TorchScores, left_in_place, resolve_device
+from hardlabel.oracles.pytorch import (
+    PROBED_SIZES,
+    SHAPES,
+    TorchModel,
+    TorchScores,
+    filled,
+    left_in_place,
+    resolve_device,
+)
 
 
 def net(classes=3):
@@ -410,6 +418,19 @@ def test_a_module_is_put_back_where_it_was_and_nothing_else_is_touched():
     assert both[0].weight.device.type == "cpu"  # It was on two devices: nobody knows which to put it back on.
     with left_in_place("no module"):
         pass
+
+
+@pytest.mark.parametrize("size", [1, 5, 8, 64, 1000])
+def test_batches_are_filled_up_to_few_lengths_with_legal_rows(size):
+    lengths = set()
+    for rows in range(1, size + 1):
+        batch = torch.rand(rows, 2, 3)
+        full = filled(batch, size)
+        assert torch.equal(full[:rows], batch)
+        assert all(torch.equal(row, batch[0]) for row in full[rows:][:2])
+        assert rows <= len(full) < rows + max(1, size / SHAPES) + 1
+        lengths.add(len(full))
+    assert len(lengths) <= SHAPES
 
 
 def test_an_unknown_device_is_refused():

@@ -64,10 +64,13 @@ def normals(walk: Walk, rows: Tensor, counts: Tensor, *, spread: float, blocks: 
         wanted = torch.arange(first, first + len(bank), device=near.device) < counts[:, None]
         for part in chunks(len(rows), copies=len(bank), shape=(walk.width,), device=near.device):
             mask = wanted[part]
+            count = int(mask.sum())
+            if not count:
+                continue  # All of these samples had their probes in earlier blocks.
             probes = bank * scale[part, None, None]
             probes += near[part, None]
             owners = rows[part, None].expand(mask.shape)
-            if bool(mask.all()):
+            if count == mask.numel():
                 crossed = walk.ask(owners.flatten(), probes.flatten(0, 1))
                 signs = (crossed.to(torch.float32) * 2 - 1).reshape(mask.shape)
             else:
