@@ -307,7 +307,8 @@ def _raws(rounds: list[Round]) -> list[list[dict]]:
 
 
 def _quiet(tasks: list[dict]) -> list[str]:
-    busiest = max((one.get("others") or 0.0 for one in tasks), default=0.0)
+    # The system counts in hundredths of a second: of less than a second it says nothing.
+    busiest = max((one.get("others") or 0.0 for one in tasks if one.get("seconds", 1) >= 1), default=0.0)
     if busiest <= QUIET:
         return [f"Other programs used {busiest:.2f} cores at most during any task."]
     return [f"**Other programs used up to {busiest:.1f} cores during a task: do not trust these timings.**"]

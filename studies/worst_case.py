@@ -1,7 +1,7 @@
 """The worst case: precision on the points most at risk, label-only against score attacks, both against the average.
 
-    python studies/worst_case.py location cifar10 defended labels canaries    any of these steps; all by default
-    python studies/worst_case.py --table                             writes WORST_CASE.md from the parts
+    python studies/worst_case.py location cifar10 defended defended-cifar10 labels canaries    all steps by default
+    python studies/worst_case.py --table    writes WORST_CASE.md from the parts
 
 Models and measurements are kept in the store, finished parts in runs/worst-case/: a study that broke off goes on where
 it was; remove a part to make it anew. What is compared, and by which margins, stands here and was settled before
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 from settings import CIFAR, LOCATION
+from settings_defenses import SETTINGS
 from write_worst import write
 
 from hardlabel.attacks import TABLE, Need
@@ -39,29 +40,37 @@ from hardlabel.store import default_store
 
 SHARES = (0.01, 0.005, 0.05)  # The first is the one that verdicts are about.
 MARGIN = 0.05  # Precision that a label-only attack may lack and still count as matching one that sees scores.
-TARGETS = 14  # All models of 7 pairs.
 SMALL = LOCATION.model_copy(update={"shadows": 12})
 ATTACKS = {
     "location": (("gap", None), ("noise", None), ("path", None), ("loss", None), ("lira", None)),
     "cifar10": (("gap", None), ("path", 10), ("loss", None), ("lira", None)),
 }
-CONFIGS = {"location": (SMALL, 2000), "cifar10": (CIFAR, 1000)}
-DEFENDED = {"l2": (2e-2,), "dp-sgd": (10.0,), "dropout": (0.5,)}
-DEFENDED_TARGETS = 7  # One model of each pair.
+ATTACKS["cifar10-fc"] = ATTACKS["cifar10"]
+CONFIGS = {  # How models are trained, how many points are asked about, and how many models play target: all.
+    "location": (SMALL, 2000, 14),
+    "cifar10": (CIFAR, 1000, 14),
+    "cifar10-fc": (SETTINGS["cifar10-fc"].config, 500, 10),  # The study of defenses' own: it has trained these models.
+}
+DEFENDED = {  # Strengths by defense, who plays target, and the share of the few.
+    "location": ({"l2": (2e-2,), "dp-sgd": (10.0,), "dropout": (0.5,)}, 7, SHARES[0]),  # One model of each pair.
+    "cifar10-fc": ({"l2": (0.02, 0.1), "dp-sgd": (100.0, 10.0), "dropout": (0.5,)}, 10, SHARES[2]),
+}
 
 
 def case(name: str, device: torch.device):
-    config, attacked = CONFIGS[name]
+    config, attacked, targets = CONFIGS[name]
     config = config.model_copy(update={"samples": attacked // 2})
-    return case_of_recipe(config, repeats=TARGETS, device=device, store=default_store(), watch=SILENT)
+    return case_of_recipe(config, repeats=targets, device=device, store=default_store(), watch=SILENT)
 
 
-def played_on(there, name: str, device: torch.device, targets: int = TARGETS) -> tuple[dict, list[exposed.Found]]:
+def played_on(
+    there, name: str, device: torch.device, targets: int | None = None, shares: tuple[float, ...] = SHARES
+) -> tuple[dict, list[exposed.Found]]:
     """Every attack on every target, and the worst case at each share."""
     asking = Asking(seed=0, watch=SILENT, store=default_store())
     rows = [TABLE[attack] for attack, _ in ATTACKS[name]]
     table = seated(there, rows, device=device, asking=asking)
-    numbers = turns(len(table.sides))[:targets]
+    numbers = turns(len(table.sides))[: targets or CONFIGS[name][2]]
     found = {}
     for attack, budget in ATTACKS[name]:
         crafted = Need.GRADIENTS in TABLE[attack].uses
@@ -71,7 +80,7 @@ def played_on(there, name: str, device: torch.device, targets: int = TARGETS) ->
     told = accuracies([table.sides[one] for one in numbers])
     train, test = (sum(part) / len(part) for part in zip(*told, strict=True))
     parts = []
-    for share in SHARES:
+    for share in shares:
         terms = Terms(worst_case=share, seed=0)
         parts.append(exposed.of_recipe(there, table, terms, numbers, found, rows=rows, asking=asking))
     return {"train": train, "test": test, "description": there.plan.trainer.description}, parts
@@ -87,19 +96,20 @@ def few(name: str, device: torch.device) -> dict:
     return {**told, "cases": cases, "games": games, "surest": alone}
 
 
-def under_defenses(device: torch.device) -> dict:
+def under_defenses(name: str, device: torch.device) -> dict:
     """C4 for outliers: the same table under each defense, the attacker's own models trained with it."""
-    there, rows = case("location", device), []
+    levels, targets, share = DEFENDED[name]
+    there, rows = case(name, device), []
     own = there.plan
     defender = Defender(
         domain=there.attacked.domain,
-        classes=30,
+        classes=own.trainer.classes,
         train_size=int(own.inside[0].sum()),
         device=device,
         store=default_store(),
         seed=0,
     )
-    strengths = [None, *chosen(list(DEFENDED), DEFENDED)]
+    strengths = [None, *chosen(list(levels), levels)]
     for strength in strengths:
         now, title = there, "none"
         if strength is not None:
@@ -110,7 +120,7 @@ def under_defenses(device: torch.device) -> dict:
                 shadow=replace(there.shadow, trainer=made.trainer),
             )
         print(f" {title}", flush=True)
-        told, parts = played_on(now, "location", device, DEFENDED_TARGETS)
+        told, parts = played_on(now, name, device, targets, (share,))
         epsilon = None if strength is None or made.training.privacy is None else made.training.privacy.epsilon
         rows.append({"defense": title, "epsilon": epsilon, **told, "case": parts[0].worst_case.model_dump(mode="json")})
     return {"rows": rows}
@@ -182,7 +192,8 @@ def canary_audits(device: torch.device) -> dict:
 STEPS = {
     "location": lambda device: few("location", device),
     "cifar10": lambda device: few("cifar10", device),
-    "defended": under_defenses,
+    "defended": lambda device: under_defenses("location", device),
+    "defended-cifar10": lambda device: under_defenses("cifar10-fc", device),
     "labels": labels,
     "canaries": canary_audits,
 }

@@ -22,7 +22,10 @@ def write(folder: Path, path: Path, *, margin: float) -> None:
     for name, title in (("location", "Location"), ("cifar10", "CIFAR-10")):
         if (part := _part(folder, name)) is not None:
             text += _few(title, part, margin)
-    for name, made in (("defended", _defended), ("labels", _labels), ("canaries", _canaries)):
+    for name, title in (("defended", "Location"), ("defended-cifar10", "CIFAR-10, the fully connected network")):
+        if (part := _part(folder, name)) is not None:
+            text += _defended(title, part)
+    for name, made in (("labels", _labels), ("canaries", _canaries)):
         if (part := _part(folder, name)) is not None:
             text += made(part)
     path.write_text("\n".join(text).rstrip() + "\n")
@@ -75,10 +78,12 @@ def _few(title: str, part: dict, margin: float) -> Iterable[str]:
         yield f"| {game['attack']} | {game['access']} | {game['which']}: {game['points']:,} | {game['found']:,} |"
 
 
-def _defended(part: dict) -> Iterable[str]:
-    yield "\n## C4: outliers under defenses, Location"
+def _defended(title: str, part: dict) -> Iterable[str]:
+    case = part["rows"][0]["case"]
+    yield f"\n## C4: outliers under defenses, {title}"
     yield (
-        "Adaptive attackers: their own models are trained with the defense, and choose the 1 % most at risk under it. "
+        "Adaptive attackers: their own models are trained with the defense, and choose the "
+        f"{100 * case['share']:g} % most at risk under it; {case['targets']} targets, {case['of']:,} points. "
         f"{_made(part)}\n"
     )
     ways = [one["name"] for one in part["rows"][0]["case"]["selections"]]

@@ -63,7 +63,7 @@ def _own_store(tmp_path, monkeypatch):
 
 
 def small(out, **others):
-    return AuditConfig(**SMALL, **others, out=out)
+    return AuditConfig(**{**SMALL, **others}, out=out)
 
 
 def content(record):
@@ -353,9 +353,10 @@ def test_a_dry_run_tells_the_plan_and_leaves_nothing(tmp_path, monkeypatch, caps
     assert numbers[4] == 120 * (1 + 1 + 101 + 1)  # ... and the audit's own question.
 
 
-def test_the_plan_bounds_what_is_then_done(tmp_path, store):
+@pytest.mark.parametrize("more", [{}, {"attacks": ["gap", "noise"], "worst_case": 0.1}])
+def test_the_plan_bounds_what_is_then_done(tmp_path, store, more):
     watch = Said()
-    audit_config(small(tmp_path / "run"), store=store, watch=watch)
+    audit_config(small(tmp_path / "run", **more), store=store, watch=watch)
     [told] = [line for line in watch.lines if line.startswith("plan: ")]
     trainings, measurements, scores = (
         int(re.search(rf"(\d+) {word}", told)[1]) for word in ("trainings", "measurements", "scores")

@@ -12,8 +12,10 @@ from hardlabel.calibrations.base import References
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Box
 from hardlabel.executors import Local
-from hardlabel.models.shadows import jobs, pairs, partners, train_ahead, train_all, train_alone
-from hardlabel.models.train import Recipe
+from hardlabel.models import shadows
+from hardlabel.models.method import Method
+from hardlabel.models.shadows import jobs, pairs, partners, train_ahead, train_all, train_alone, train_stacked
+from hardlabel.models.train import Recipe, train
 from hardlabel.models.trainers import FunctionTrainer, Made, RecipeTrainer
 from hardlabel.store import Store
 
@@ -233,6 +235,83 @@ def test_recipes_of_which_some_are_kept_train_the_rest(tmp_path):
     for one, other in zip(before, (made[0], made[1], made[3]), strict=True):
         assert torch.equal(weights(one.model), weights(other.model))
         assert one.seconds == other.seconds
+
+
+# --- many at once, as on a graphics card ---
+
+
+def stack(trainer, wanted, monkeypatch, *, gain=2.0, room=2**30, stack=3):
+    """What was trained in stacks of three: by number, in the order in which models were finished."""
+    monkeypatch.setattr(shadows, "STACK", stack)
+    probed = []
+
+    def probe(recipe, samples, *, classes, count, device):
+        probed.append((len(samples), count))
+        if isinstance(gain, Exception):
+            raise gain
+        return gain
+
+    monkeypatch.setattr(shadows, "faster_together", probe)
+    found = {}
+    train_stacked(trainer, POOL, dict(enumerate(wanted)), room=room, done=found.__setitem__)
+    return found, probed
+
+
+def test_stacked_models_are_those_trained_alone_and_kept(tmp_path, monkeypatch):
+    trainer, wanted = replace(TINY, store=Store(tmp_path)), jobs(pairs(8, 30, seed=0), seed=0)
+    found, probed = stack(trainer, wanted, monkeypatch)
+    assert probed == [(15, 3)]
+    assert sorted(found) == list(range(8))
+    for number, job in enumerate(wanted):
+        alone = TINY.fit(POOL.take(job.rows), job.seed)
+        assert torch.allclose(weights(found[number].model), weights(alone.model), atol=1e-5)
+        assert (found[number].rows, found[number].told) == (alone.rows, alone.told)
+        again = trainer.fit(POOL.take(job.rows), job.seed)
+        assert torch.equal(weights(again.model), weights(found[number].model))
+
+
+def test_no_stack_is_made_where_nothing_is_gained(monkeypatch):
+    wanted = jobs(pairs(4, 30, seed=0), seed=0)
+    for gain in (1.1, torch.OutOfMemoryError("CUDA out of memory")):
+        assert stack(TINY, wanted, monkeypatch, gain=gain) == ({}, [(15, 3)])
+    normalised = replace(TINY, recipe=replace(TINY.recipe, architecture="resnet18"))
+    odd = jobs(pairs(4, 29, seed=0), seed=0)  # Halves of 14 and 15.
+    for trainer, some, room in (
+        (TINY, wanted[:1], 2**30),
+        (TINY, odd, 2**30),
+        (TINY, wanted, 2 * 15 * 4 * 4 - 1),  # For the samples of a single model.
+        (normalised, wanted, 2**30),
+        (replace(TINY, method=Method()), wanted, 2**30),
+    ):
+        assert stack(trainer, some, monkeypatch, room=room) == ({}, [])
+
+
+def test_what_a_broken_stack_had_finished_is_kept(tmp_path, monkeypatch):
+    """One of three has stopped by its own loss when Ctrl-C comes."""
+    trainer, wanted = replace(TINY, store=Store(tmp_path)), jobs(pairs(4, 30, seed=0), seed=0)
+    kept = []
+
+    def broken(recipe, group, *, classes, device, on_made):
+        on_made(1, train(recipe, group[1][0], classes=classes, seed=group[1][1]))
+        kept.append(len(list(tmp_path.glob("*.piece"))))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shadows, "train_together", broken)
+    with pytest.raises(KeyboardInterrupt):
+        stack(trainer, wanted, monkeypatch)
+    assert kept == [1]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("gain", [0.5, 5.0])
+def test_on_a_card_all_models_come_stacked_or_not(monkeypatch, gain):
+    monkeypatch.setattr(shadows, "faster_together", lambda *_, **__: gain)
+    trainer = replace(TINY, device=torch.device("cuda"))
+    told = []
+    made = train_all(trainer, POOL, jobs(pairs(4, 30, seed=0), seed=0), on_done=told.append)
+    assert [one.done for one in told] == [1, 2, 3, 4]
+    assert all(next(one.model.parameters()).is_cuda for one in made)
 
 
 @pytest.mark.slow

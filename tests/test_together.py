@@ -169,6 +169,21 @@ def test_every_epoch_of_every_model_is_told():
         assert [report.loss for report in mine] == pytest.approx([report.loss for report in expected], rel=1e-4)
 
 
+def test_a_model_is_told_of_when_it_is_finished_while_others_go_on():
+    recipe = replace(FC, stop_at_accuracy=0.6, max_epochs=30)
+    jobs, epochs, seen = jobs_of(vectors, 4), [], {}
+
+    def made(number, one):
+        seen[number] = (max(epochs, default=0), one)
+
+    found = train_together(
+        recipe, jobs, classes=3, on_epoch=lambda _, report: epochs.append(report.epoch), on_made=made
+    )
+    assert sorted(seen) == [0, 1, 2, 3]
+    assert all(seen[number] == (one.epochs, one) for number, one in enumerate(found))
+    assert len({one.epochs for one in found}) > 1  # Else nothing was tried.
+
+
 def test_the_seconds_are_shares_of_the_wall_time(monkeypatch):
     # A clock that moves by one at each look: an epoch is looked at twice, so that it takes one second.
     ticks = iter(range(10**6))

@@ -97,6 +97,7 @@ def of_audit(ground: Ground, *, work: Work, folder: Path | None) -> Plan:
         attacked=2 * ground.attacked,
         targets=1,
         references=config.shadows,
+        worst_case=config.worst_case is not None,
         rest=2 * len(parts.members) - 2 * ground.attacked,
         shadow_samples=2 * ground.shadow_attacked,
         work=work,
@@ -211,9 +212,10 @@ def _plan(
     shadow_samples: int,
     work: Work,
     folder: Path | None,
+    worst_case: bool = False,
 ) -> Plan:
     needs = {need for row in rows for need in row.required}
-    uses_references = targets > 1 or bool(needs & {Need.REFERENCES, Need.GRADIENTS})
+    uses_references = targets > 1 or worst_case or bool(needs & {Need.REFERENCES, Need.GRADIENTS})
     crafters = 3 if needs & {Need.CRAFTERS, Need.SURROGATE} else 0
     shadow = any(row.learns_on_shadow for row in rows)
     own = references if uses_references else 0

@@ -49,6 +49,7 @@ def train_together(
     classes: int,
     device: torch.device | str = "cpu",
     on_epoch: Callable[[int, EpochReport], None] | None = None,
+    on_made: Callable[[int, Trained], None] | None = None,
 ) -> list[Trained]:
     """The models `train` would give for each (samples, seed) of `jobs`, in their order.
 
@@ -62,6 +63,7 @@ def train_together(
         device: Where they are trained and stay.
         on_epoch: Told of each epoch of each model: the model's place in `jobs`, and the report, whose seconds
             are those since all began.
+        on_made: Told of each model as soon as it is finished, while others may go on: its place in `jobs`, and it.
 
     Returns:
         The models. `seconds` is a model's share of the wall time: each epoch's divided by the models it trained.
@@ -80,6 +82,23 @@ def train_together(
     shown = torch.empty_like(inputs) if recipe.augment else inputs
     stack, endings = _Stack(recipe, models, device), [Ending(recipe) for _ in jobs]
     epochs, shares = [0] * len(jobs), [0.0] * len(jobs)
+    made: dict[int, Trained] = {}
+
+    def finish(number: int) -> None:
+        model = models[number]
+        place(model, domain, device)
+        loss, accuracy = measured(model, laid_out(inputs[mine[number]]), labels[mine[number]], batch_size=1000)
+        made[number] = Trained(
+            model=model,
+            epochs=epochs[number],
+            train_loss=loss,
+            train_accuracy=accuracy,
+            seconds=shares[number],
+            rows=epochs[number] * size,
+        )
+        if on_made:
+            on_made(number, made[number])
+
     active, epoch, start = list(range(len(jobs))), 0, time.perf_counter()
     with torch.backends.cudnn.flags(enabled=True, deterministic=True):
         while active:
@@ -103,22 +122,11 @@ def train_together(
                     on_epoch(number, EpochReport(epoch=epoch, loss=loss, accuracy=accuracy, seconds=now - start))
             if len(going) < len(active):
                 stack.keep(going)
+                ended = [number for row, number in enumerate(active) if row not in going]
                 active = [active[one] for one in going]
-    made = []
-    for number, model in enumerate(models):
-        place(model, domain, device)
-        loss, accuracy = measured(model, laid_out(inputs[mine[number]]), labels[mine[number]], batch_size=1000)
-        made.append(
-            Trained(
-                model=model,
-                epochs=epochs[number],
-                train_loss=loss,
-                train_accuracy=accuracy,
-                seconds=shares[number],
-                rows=epochs[number] * size,
-            )
-        )
-    return made
+                for number in ended:
+                    finish(number)
+    return [made[number] for number in range(len(jobs))]
 
 
 def can_train_together(recipe: Recipe) -> str | None:

@@ -131,7 +131,7 @@ class RecipeTrainer:
             on_epoch=on_epoch,
             method=self.method,
         )
-        return _of_recipe(made)
+        return made_by_recipe(made)
 
     def key(self, samples: Samples, seed: int) -> Spec:
         return spec_of(self.recipe, samples, classes=self.classes, seed=seed, method=self.method)
@@ -142,7 +142,7 @@ class RecipeTrainer:
 
     def unpacked(self, kept: bytes, samples: Samples) -> Made:
         made = unpacked(kept, self.recipe, samples.domain, classes=self.classes, device=self.device, method=self.method)
-        return _of_recipe(made)
+        return made_by_recipe(made)
 
     def moved(self, device: torch.device) -> "RecipeTrainer":
         method = None if self.method is None else self.method.moved(self.device)
@@ -283,7 +283,7 @@ class FunctionTrainer:
         return self.function(inputs, labels, seed=seed % 2**32)
 
 
-def _of_recipe(made: Trained) -> Made:
+def made_by_recipe(made: Trained) -> Made:
     told = f"{made.epochs} epochs, train accuracy {made.train_accuracy:.3f}"
     return Made(model=made.model, seconds=made.seconds, rows=made.rows, told=told)
 
