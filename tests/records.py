@@ -12,8 +12,8 @@ from hardlabel.experiments.defend_record import (
     DefendRecord,
     DefendResults,
     DefenseResult,
-    Guarantee,
     PlayedAttack,
+    TestedGuarantee,
     column,
 )
 from hardlabel.experiments.recipe_record import RecipeAttack, RecipeRecord, RecipeResults, TargetModel
@@ -426,7 +426,7 @@ def _defense(name: str, level: float | None, accuracy: float, auc: float) -> Def
     attacks = [played("path", "label", auc), played("shadow-network", "scores", auc - 0.01)]
     if name not in ("none", "top-k"):
         attacks.append(played("shadow-network", "scores", auc - 0.03, adaptive=False))
-    private = Guarantee(
+    private = TestedGuarantee(
         epsilon=9.93,
         delta=1e-4,
         noise_multiplier=0.71,

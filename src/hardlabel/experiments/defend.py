@@ -47,8 +47,8 @@ from hardlabel.experiments.defend_record import (
     DefendRecord,
     DefendResults,
     DefenseResult,
-    Guarantee,
     PlayedAttack,
+    TestedGuarantee,
     column,
 )
 from hardlabel.experiments.environment import environment_of
@@ -553,7 +553,7 @@ class _Stage:
         self._watch.say(f"{figure.title}: AUC {figure.auc}")
         return figure
 
-    def _guarantee(self, strength: Strength, promised: Privacy | None) -> Guarantee | None:
+    def _guarantee(self, strength: Strength, promised: Privacy | None) -> TestedGuarantee | None:
         """What was promised beside what the attacks prove. Each target's half was drawn at random, and whatever an
         attacker knows besides the target does not depend on it."""
         if promised is None:
@@ -567,7 +567,7 @@ class _Stage:
                 bound = half_split_bound(scores, inside, delta=promised.delta, seed=seed, confidence=each).epsilon
                 if bound > proved:
                     proved, by = bound, title
-        return Guarantee(**asdict(promised), proved=proved, proved_by=by)
+        return TestedGuarantee(**asdict(promised), proved=proved, proved_by=by)
 
     def _answers(self, table: Table) -> tuple[Bools, float]:
         """Who is right about whom (T, n), and the seconds for the labels of TIMED inputs."""

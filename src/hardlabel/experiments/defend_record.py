@@ -51,13 +51,7 @@ class PlayedAttack(Part):
 
 
 class Guarantee(Part):
-    """What is promised, and what the attacks played prove: see `Privacy` and `metrics.one_run.half_split_bound`.
-
-    Attributes:
-        proved: With 95 % confidence epsilon is not below this, at the same delta: the highest bound from any attack on
-            any target, corrected for their number. Above `epsilon` the training would not keep its promise.
-        proved_by: Title of the attack that proved it; empty where nothing above 0 was proved.
-    """
+    """What private training promises; see `Privacy`."""
 
     epsilon: float
     delta: float
@@ -66,6 +60,17 @@ class Guarantee(Part):
     steps: int
     clipping: float
     accountant: str
+
+
+class TestedGuarantee(Guarantee):
+    """What is promised, and what the attacks played prove of it; see `metrics.one_run.half_split_bound`.
+
+    Attributes:
+        proved: With 95 % confidence epsilon is not below this, at the same delta: the highest bound from any attack on
+            any target, corrected for their number. Above `epsilon` the training would not keep its promise.
+        proved_by: Title of the attack that proved it; empty where nothing above 0 was proved.
+    """
+
     proved: float
     proved_by: str
 
@@ -93,7 +98,7 @@ class DefenseResult(Part):
     cost: str
     description: str
     changes: list[str]
-    privacy: Guarantee | None
+    privacy: TestedGuarantee | None
     keeps_labels: bool
     train_accuracy: float
     test_accuracy: Estimate

@@ -230,6 +230,8 @@ def _plan(
         shadow_samples=shadow_samples,
         chunk=work.chunk,
     )
+    # Where there are references, their confidences say who stands out.
+    seen = own * len(cuts(attacked, work.chunk))
     width = work.executor.width
     recipe, epochs, speed = trainer.recipe, _epochs(trainer.recipe), _measured_speed(trainer, example, work)
     training = speed.training * epochs * len(example)
@@ -238,11 +240,11 @@ def _plan(
     trainings = alone + own + crafters
     return Plan(
         trainings=trainings,
-        measurements=found.measurements,
+        measurements=found.measurements + seen,
         scores=len(rows) * targets,
         done=0 if folder is None else _made(folder),
         queries=found.queries,
-        rows=found.rows,
+        rows=found.rows + own * attacked,
         seconds=training * (alone + math.ceil(own / width))
         + speed.training * len(example) * softened * crafters
         + speed.answering * (found.queries + found.rows / max(1, min(width, own))),

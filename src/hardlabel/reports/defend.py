@@ -1,6 +1,6 @@
 """A comparison of defenses as a Markdown table, with what was changed and the recommendation."""
 
-from hardlabel.experiments.defend_record import DefendRecord, DefenseResult, Guarantee
+from hardlabel.experiments.defend_record import DefendRecord, DefenseResult, TestedGuarantee
 from hardlabel.reports.text import table_of
 
 HEAD = (
@@ -61,7 +61,7 @@ def _changed(one: DefenseResult) -> list[str]:
     return told
 
 
-def _proved(mine: Guarantee) -> str:
+def _proved(mine: TestedGuarantee) -> str:
     """What attacks show of a guarantee, in words."""
     if not mine.proved:
         return "the attacks prove nothing above 0"
