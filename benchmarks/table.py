@@ -54,6 +54,8 @@ def write(parts: Sequence[Part], folder: Path, path: Path) -> None:
     }
     for part, content in found:
         lines += ["", *sections[part.name.split("-")[0]](part, content["rounds"])]
+        if len(content["rounds"]) < part.rounds:
+            lines.append(f"\nOnly {len(content['rounds'])} of {part.rounds} rounds were made.")
     path.write_text("\n".join(lines).rstrip() + "\n")
 
 

@@ -29,6 +29,7 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from hardlabel import keep_memory
 from hardlabel.data.domain import Box
 from hardlabel.data.samples import Samples
 from hardlabel.executors import Executor, Local, Ray
@@ -489,6 +490,7 @@ PARTS = {
 
 
 def main() -> None:
+    keep_memory()  # As the command line does.
     for name in sys.argv[1:] or PARTS:
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()

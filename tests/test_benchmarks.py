@@ -105,6 +105,7 @@ def test_a_tool_that_fails_is_told_and_the_rest_is_shown(benchmarks, tmp_path):
     )
     assert "| boundary | Foolbox | failed: ValueError: init_attack failed for 1 of 3 inputs |" in text
     assert "over Foolbox" not in text
+    assert "Only 1 of 3 rounds were made." in text
     assert "| boundary | ART | 200 | 225 | 900 | 0.90 |" in text
 
 
