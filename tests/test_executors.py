@@ -251,10 +251,9 @@ def test_an_audit_on_a_cluster_that_loses_a_node_finds_what_a_local_one_finds(cl
     class Losing(Ray):
         def run(self, work, common, items, *, long=False):
             for number, result in enumerate(super().run(work, common, items, long=long)):
-                if number == 1 and not lost:
-                    _kill_a_worker()
-                    lost.append("worker")
-                elif number == 3 and lost == ["worker"]:
+                if number >= 1 and not lost:
+                    lost.extend(["worker"] * _kill_a_worker())  # Else at a later result: none may be at work just now.
+                elif number >= 3 and lost == ["worker"]:
                     cluster.remove_node(cluster.second, allow_graceful=False)
                     lost.append("node")
                 yield result
@@ -272,7 +271,7 @@ def test_an_audit_on_a_cluster_that_loses_a_node_finds_what_a_local_one_finds(cl
 
 
 def _kill_a_worker():
-    """Kills one worker process of the cluster that is at work."""
+    """Kills one worker process of the cluster that is at work; whether there was one."""
     for folder in os.listdir("/proc"):
         try:
             with open(f"/proc/{folder}/cmdline", "rb") as file:
@@ -281,8 +280,8 @@ def _kill_a_worker():
             continue
         if folder.isdigit() and name.startswith(b"ray::_remote"):
             os.kill(int(folder), signal.SIGKILL)
-            return
-    raise AssertionError("no worker was at work")
+            return True
+    return False
 
 
 def test_a_piece_gets_the_cores_and_the_share_of_a_gpu_that_were_asked_for(cluster):
