@@ -24,7 +24,7 @@ gets the same frozen network, the first of the same {samples} samples (members a
 same number of queries, each measurement in a process of its own. Rows/s: rows the network received per second of the
 attack. Of raw: that rate over the best raw rate (any batch, any memory layout) of the same round. Memory: the most in
 use above the loaded network and samples. Distances (L2) and AUC: 0 for samples the network gets wrong. AUC: of the
-signal alone, nothing calibrated. Medians of {rounds} rounds; distances of one.
+signal alone, nothing calibrated. Medians of {rounds} rounds where no other number is told; distances of one.
 """
 
 Round = list[dict]
@@ -40,8 +40,13 @@ def write(parts: Sequence[Part], folder: Path, path: Path) -> None:
         commits.setdefault(_machine(part["machine"]), []).append(part["machine"]["commit"])
     for made, those in sorted(commits.items()):
         lines.append(f"{made} Commit {', '.join(dict.fromkeys(those))}.\n")
-    timed = [content for part, content in found if part.name.split("-")[0] not in TIMELESS]
-    lines += _quiet([one for content in timed for tasks in content["rounds"] for one in tasks])
+    lines += _quiet(
+        {
+            part.name: [one for tasks in content["rounds"] for one in tasks]
+            for part, content in found
+            if part.name.split("-")[0] not in TIMELESS
+        }
+    )
     sections: dict[str, Callable[[Part, list[Round]], Iterable[str]]] = {
         "compare": _compared,
         "samples": _by_samples,
@@ -308,12 +313,17 @@ def _raws(rounds: list[Round]) -> list[list[dict]]:
     return [[one for one in tasks if "rate" in one] for tasks in rounds]
 
 
-def _quiet(tasks: list[dict]) -> list[str]:
-    # The system counts in hundredths of a second: of less than a second it says nothing.
-    busiest = max((one.get("others") or 0.0 for one in tasks if one.get("seconds", 1) >= 1), default=0.0)
-    if busiest <= QUIET:
-        return [f"Other programs used {busiest:.2f} cores at most during any task."]
-    return [f"**Other programs used up to {busiest:.1f} cores during a task: do not trust these timings.**"]
+def _quiet(parts: dict[str, list[dict]]) -> list[str]:
+    # The system counts in hundredths of a second: of less than a second it says nothing. Raw passes are shorter, and
+    # the best of many counts.
+    busiest = {
+        name: max((one.get("others") or 0.0 for one in tasks if one.get("seconds", 0) >= 1), default=0.0)
+        for name, tasks in parts.items()
+    }
+    disturbed = [f"{name} ({others:.2f} cores)" for name, others in busiest.items() if others > QUIET]
+    if not disturbed:
+        return [f"Other programs used {max(busiest.values(), default=0.0):.2f} cores at most during any attack."]
+    return [f"**Other programs ran during attacks of {', '.join(disturbed)}: do not trust their timings.**"]
 
 
 def _machine(made: dict) -> str:
