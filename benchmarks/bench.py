@@ -52,11 +52,9 @@ def main() -> None:
         for part in every:
             if not asked.parts or part.name in asked.parts:
                 play(part, out)
-    if asked.quick:
-        write(every, out, out / "RESULTS.md")
-    else:
-        # What was made on a machine with a card stands in the table of one without.
-        write(parts(threads=tuple(asked.threads), cuda=True), out, HERE / "RESULTS.md")
+    # What was made on a machine with a card stands in the table of one without.
+    shown = every if asked.quick else parts(threads=tuple(asked.threads), cuda=True)
+    write(shown, out, (out if asked.quick else HERE) / "RESULTS.md")
 
 
 def play(part: Part, out: Path) -> None:

@@ -142,10 +142,9 @@ def _compared(
 
 def _on_card(target: str) -> tuple[Task, ...]:
     """Rates on a graphics card; ART, which goes from sample to sample, on few."""
-    tasks = _compared(target, device="cuda", samples=CARD, few=FEW // 4)
-    searched = next(task for task in tasks if task.tool == "hardlabel")
-    wide = [replace(task, samples=CARD) if task.tool in ("hardlabel", "foolbox") else task for task in tasks]
-    return (wide[0], replace(searched, samples=FULL), *wide[1:])
+    raw, searched, *others = _compared(target, device="cuda", samples=CARD)
+    others = [replace(task, samples=FEW // 4) if task.tool == "art" else task for task in others]
+    return (raw, replace(searched, samples=FULL), searched, *others)
 
 
 def _distances(

@@ -28,6 +28,7 @@ signal alone, nothing calibrated. Medians of {rounds} rounds where no other numb
 """
 
 Round = list[dict]
+Figure = Callable[[dict, Round], float]
 
 
 def write(parts: Sequence[Part], folder: Path, path: Path) -> None:
@@ -76,7 +77,7 @@ def best_raw(tasks: Round) -> float:
     return max((one["rate"] for one in tasks if "rate" in one), default=float("nan"))
 
 
-def over_rounds(rounds: list[Round], place: int, figure: Callable[[dict, Round], float]) -> float | None:
+def over_rounds(rounds: list[Round], place: int, figure: Figure) -> float | None:
     """The median of a figure of the task at `place`, over the rounds in which it did not fail."""
     values = [figure(tasks[place], tasks) for tasks in rounds if "failed" not in tasks[place]]
     return statistics.median(values) if values else None
@@ -102,16 +103,15 @@ def _compared(part: Part, rounds: list[Round]) -> Iterable[str]:
         if failed is not None and all("failed" in tasks[place] for tasks in rounds):
             yield f"| {task.attack} | {TOOLS[task.tool]} | failed: {failed} | | | | | |"
             continue
-        cells = [
-            _told(over_rounds(rounds, place, figure), form)
-            for figure, form in (
-                (lambda one, _: one["rows"] / len(one["values"]), ",.0f"),
-                (lambda one, _: rate(one), ",.0f"),
-                (lambda one, tasks: rate(one) / best_raw(tasks), ".2f"),
-                (lambda one, _: one["seconds"], ",.1f"),
-                (lambda one, _: one["memory"] / 2**20 if one["memory"] is not None else float("nan"), ",.0f"),
-            )
-        ]
+        cells = _cells(
+            rounds,
+            place,
+            (lambda one, _: one["rows"] / len(one["values"]), ",.0f"),
+            (lambda one, _: rate(one), ",.0f"),
+            (lambda one, tasks: rate(one) / best_raw(tasks), ".2f"),
+            (lambda one, _: one["seconds"], ",.1f"),
+            (_mebibytes, ",.0f"),
+        )
         yield f"| {task.attack} | {TOOLS[task.tool]} | {task.samples} | {' | '.join(cells)} |"
     yield ""
     yield from _beside(part, rounds)
@@ -152,15 +152,14 @@ def _trained(part: Part, rounds: list[Round]) -> Iterable[str]:
     yield "| way | s | images/s | memory, MB | mean training loss |"
     yield "|---|---|---|---|---|"
     for place, way in enumerate(("one after another", "together")):
-        cells = [
-            _told(over_rounds(rounds, place, figure), form)
-            for figure, form in (
-                (lambda one, _: one["seconds"], ",.2f"),
-                (lambda one, _: rate(one), ",.0f"),
-                (lambda one, _: one["memory"] / 2**20 if one["memory"] is not None else float("nan"), ",.0f"),
-                (lambda one, _: one["loss"], ".3f"),
-            )
-        ]
+        cells = _cells(
+            rounds,
+            place,
+            (lambda one, _: one["seconds"], ",.2f"),
+            (lambda one, _: rate(one), ",.0f"),
+            (_mebibytes, ",.0f"),
+            (lambda one, _: one["loss"], ".3f"),
+        )
         yield f"| {way} | {' | '.join(cells)} |"
     times = over_rounds(rounds, 1, lambda one, tasks: tasks[0]["seconds"] / one["seconds"])
     yield f"\nTogether they are trained {_told(times, '.1f')} times faster."
@@ -169,14 +168,13 @@ def _trained(part: Part, rounds: list[Round]) -> Iterable[str]:
 def _floor(part: Part, rounds: list[Round]) -> Iterable[str]:
     """What is left for a search where the network is as fast as its own arithmetic."""
     task = part.tasks[1]
-    told = [
-        _told(over_rounds(rounds, 1, figure), form)
-        for figure, form in (
-            (lambda one, _: rate(one), ",.0f"),
-            (lambda one, tasks: 1 / (1 / rate(one) + 1 / best_raw(tasks)), ",.0f"),
-            (lambda one, tasks: 1 / (1 + best_raw(tasks) / rate(one)), ".2f"),
-        )
-    ]
+    told = _cells(
+        rounds,
+        1,
+        (lambda one, _: rate(one), ",.0f"),
+        (lambda one, tasks: 1 / (1 / rate(one) + 1 / best_raw(tasks)), ",.0f"),
+        (lambda one, tasks: 1 / (1 + best_raw(tasks) / rate(one)), ".2f"),
+    )
     yield f"## The floor: a boundary search's own arithmetic, {TITLES[task.target]}; {_threads(task)}"
     yield (
         "Each probe is a direction scaled, moved to its sample and clipped, and a part of a signed sum; the directions "
@@ -242,17 +240,16 @@ def _scaled(part: Part, rounds: list[Round], head: str, what: Callable) -> Itera
     for place, task in enumerate(part.tasks):
         if task.tool == "raw":
             continue
-        cells = [
-            _told(over_rounds(rounds, place, figure), form)
-            for figure, form in (
-                (lambda one, _: one["rows"], ",.0f"),
-                (lambda one, _: one["seconds"], ",.2f"),
-                (lambda one, _: 1e6 / rate(one), ",.2f"),
-                (lambda one, _: rate(one), ",.0f"),
-                (lambda one, tasks: rate(one) / best_raw(tasks), ".2f"),
-                (lambda one, _: one["memory"] / 2**20 if one["memory"] is not None else float("nan"), ",.0f"),
-            )
-        ]
+        cells = _cells(
+            rounds,
+            place,
+            (lambda one, _: one["rows"], ",.0f"),
+            (lambda one, _: one["seconds"], ",.2f"),
+            (lambda one, _: 1e6 / rate(one), ",.2f"),
+            (lambda one, _: rate(one), ",.0f"),
+            (lambda one, tasks: rate(one) / best_raw(tasks), ".2f"),
+            (_mebibytes, ",.0f"),
+        )
         yield f"| {what(task):,} | {' | '.join(cells)} |"
 
 
@@ -263,13 +260,12 @@ def _memory(part: Part, rounds: list[Round]) -> Iterable[str]:
     yield "| queries at most | rows | memory, MB |"
     yield "|---|---|---|"
     for place, task in enumerate(part.tasks):
-        cells = [
-            _told(over_rounds(rounds, place, figure), form)
-            for figure, form in (
-                (lambda one, _: one["rows"], ",.0f"),
-                (lambda one, _: one["memory"] / 2**20 if one["memory"] is not None else float("nan"), ",.0f"),
-            )
-        ]
+        cells = _cells(
+            rounds,
+            place,
+            (lambda one, _: one["rows"], ",.0f"),
+            (_mebibytes, ",.0f"),
+        )
         yield f"| {task.queries:,} | {' | '.join(cells)} |"
 
 
@@ -296,6 +292,15 @@ def _allocators(part: Part, rounds: list[Round]) -> Iterable[str]:
         gain = over_rounds(rounds, places["kept"], lambda one, tasks, default=default: rate(one) / rate(tasks[default]))
         name = f"forward pass, batch {task.batch:,}" if task.tool == "raw" else f"boundary, {task.queries} queries"
         yield f"| {name} | {' | '.join(cells)} | {_told(gain, '.2f')} |"
+
+
+def _cells(rounds: list[Round], place: int, *figures: tuple[Figure, str]) -> list[str]:
+    """Medians over rounds of some figures of the task at `place`, each in its form."""
+    return [_told(over_rounds(rounds, place, figure), form) for figure, form in figures]
+
+
+def _mebibytes(one: dict, _: Round) -> float:
+    return one["memory"] / 2**20 if one["memory"] is not None else float("nan")
 
 
 def _faults(one: dict) -> float:

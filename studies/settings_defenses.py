@@ -29,6 +29,15 @@ class Setting:
     pretrain: str | None = None
 
 
+# CIFAR-10: what both networks are asked about, by which attacks, and under which masks.
+CIFAR = AuditConfig(
+    data="cifar10",
+    shadows=8,
+    attacks=["gap", "noise", "augmentation", "path", "confidence", "shadow-network", "lira"],
+    budget=30,
+    seed=SEED,
+)
+CIFAR_MASKS = {"memguard": (1.0,), "memguard-ideal": None, "top-k": (1.0,), "rounding": (1.0,)}
 MASKS = ("memguard", "memguard-ideal", "top-k", "rounding", "temperature", "label-only")
 SETTINGS = {
     "location": Setting(
@@ -58,17 +67,7 @@ SETTINGS = {
     ),
     "cifar10-fc": Setting(
         title="CIFAR-10, the paper's fully connected network on 500 images",
-        config=AuditConfig(
-            data="cifar10",
-            arch="fc",
-            size=500,
-            max_epochs=100,
-            samples=250,
-            shadows=8,
-            attacks=["gap", "noise", "augmentation", "path", "confidence", "shadow-network", "lira"],
-            budget=30,
-            seed=SEED,
-        ),
+        config=CIFAR.model_copy(update={"arch": "fc", "size": 500, "max_epochs": 100, "samples": 250}),
         repeats=10,
         steps={
             "l2": {"l2": (0.02, 0.1)},
@@ -76,27 +75,17 @@ SETTINGS = {
             "dropout": {"dropout": (0.5,)},
             "dp-sgd": {"dp-sgd": (100.0, 10.0)},
             "augmentation": {"augmentation": (2.0,)},
-            "masks": {"memguard": (1.0,), "memguard-ideal": None, "top-k": (1.0,), "rounding": (1.0,)},
+            "masks": CIFAR_MASKS,
             "adversarial-regularization": {"adversarial-regularization": (1.0,)},
         },
         pretrain="cifar100",
     ),
     "cifar10": Setting(
         title="CIFAR-10, the paper's CNN on 1,000 images",
-        config=AuditConfig(
-            data="cifar10",
-            arch="cnn",
-            size=1000,
-            max_epochs=60,
-            samples=500,
-            shadows=8,
-            attacks=["gap", "noise", "augmentation", "path", "confidence", "shadow-network", "lira"],
-            budget=30,
-            seed=SEED,
-        ),
+        config=CIFAR.model_copy(update={"arch": "cnn", "size": 1000, "max_epochs": 60, "samples": 500}),
         repeats=10,
         steps={
-            "masks": {"memguard": (1.0,), "memguard-ideal": None, "top-k": (1.0,), "rounding": (1.0,)},
+            "masks": CIFAR_MASKS,
             "l2": {"l2": (0.02,)},
             "adversarial-regularization": {"adversarial-regularization": (1.0,)},
             "augmentation": {"augmentation": (2.0,)},

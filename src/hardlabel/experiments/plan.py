@@ -231,7 +231,7 @@ def _plan(
         chunk=work.chunk,
     )
     # Where there are references, their confidences say who stands out.
-    seen = own * len(cuts(attacked, work.chunk))
+    seen, own_rows = own * len(cuts(attacked, work.chunk)), found.rows + own * attacked
     width = work.executor.width
     recipe, epochs, speed = trainer.recipe, _epochs(trainer.recipe), _measured_speed(trainer, example, work)
     training = speed.training * epochs * len(example)
@@ -244,10 +244,10 @@ def _plan(
         scores=len(rows) * targets,
         done=0 if folder is None else _made(folder),
         queries=found.queries,
-        rows=found.rows + own * attacked,
+        rows=own_rows,
         seconds=training * (alone + math.ceil(own / width))
         + speed.training * len(example) * softened * crafters
-        + speed.answering * (found.queries + found.rows / max(1, min(width, own))),
+        + speed.answering * (found.queries + own_rows / max(1, min(width, own))),
         epochs=epochs,
         bytes=trainings * speed.bytes + found.values * BYTES_PER_VALUE,
         workers=width,

@@ -118,29 +118,17 @@ def train_all(
         if on_done is not None:
             on_done(Progress(done=len(found), of=len(wanted), made=made))
 
-    missing = dict(enumerate(wanted))
-    spread = isinstance(trainer, Movable) and _spreads(trainer, executor)
-    stacked = isinstance(trainer, RecipeTrainer) and trainer.device.type == "cuda" and not spread
-    if isinstance(trainer, Movable) and (spread or stacked):
-        items = []
-        for number, job in enumerate(wanted):
-            samples = pool.take(job.rows)
-            spec = trainer.key(samples, job.seed) if trainer.store is not None else None
-            kept = trainer.store.load(spec) if trainer.store is not None and spec is not None else None
-            if kept is not None:
-                del missing[number]
-                done(number, trainer.unpacked(kept, samples))
-            else:
-                items.append(_Missing(number, 0, job, spec))
-        if spread:
-            for number, payload in _spread((trainer,), pool, items, executor):
-                done(number, trainer.unpacked(payload, pool.take(missing[number].rows)))
-        elif isinstance(trainer, RecipeTrainer):
-            free, _ = torch.cuda.mem_get_info(trainer.device)
-            train_stacked(trainer, pool, missing, room=free // STACK_ROOM, done=done)
-        missing = {number: job for number, job in missing.items() if number not in found}
-    for number, job in missing.items():
-        done(number, trainer.fit(pool.take(job.rows), job.seed))
+    if isinstance(trainer, Movable) and _spreads(trainer, executor):
+        missing = _unkept(trainer, pool, wanted, done)
+        for number, payload in _spread((trainer,), pool, missing, executor):
+            done(number, trainer.unpacked(payload, pool.take(wanted[number].rows)))
+    elif isinstance(trainer, RecipeTrainer) and trainer.device.type == "cuda":
+        missing = _unkept(trainer, pool, wanted, done)
+        free, _ = torch.cuda.mem_get_info(trainer.device)
+        train_stacked(trainer, pool, {one.number: one.job for one in missing}, room=free // STACK_ROOM, done=done)
+    for number, job in enumerate(wanted):
+        if number not in found:
+            done(number, trainer.fit(pool.take(job.rows), job.seed))
     return [found[number] for number in range(len(wanted))]
 
 
@@ -280,6 +268,22 @@ class _Missing:
     trainer: int
     job: Job
     spec: Spec | None
+
+
+def _unkept(
+    trainer: Movable, pool: Samples, wanted: Sequence[Job], done: Callable[[int, Made], None]
+) -> list[_Missing]:
+    """The jobs whose models the trainer's store does not hold; `done` is told of those it does."""
+    missing = []
+    for number, job in enumerate(wanted):
+        samples = pool.take(job.rows)
+        spec = trainer.key(samples, job.seed) if trainer.store is not None else None
+        kept = trainer.store.load(spec) if trainer.store is not None and spec is not None else None
+        if kept is not None:
+            done(number, trainer.unpacked(kept, samples))
+        else:
+            missing.append(_Missing(number, 0, job, spec))
+    return missing
 
 
 def _spread(

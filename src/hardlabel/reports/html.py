@@ -60,27 +60,23 @@ def render(record: Record) -> str:
             figures.queries_figure(attacks, styles),
             *(figures.histogram_figure(attack, results.members, results.nonmembers) for attack in histograms),
         ]
-    return (
-        _environment()
-        .get_template("report.html.jinja")
-        .render(
-            results=results,
-            verdict=found,
-            rule=RULE,
-            groups=tables.by_access(results),
-            attacks=attacks,
-            footnotes=tables.footnotes(attacks),
-            rates=tables.rates(results),
-            comparisons=tables.comparisons(results),
-            strongest=named.get(found.strongest or ""),
-            exposed=tables.most_exposed(record, found.strongest),
-            # Classes have a table of their own, with accuracies.
-            slices=[one for one in tables.group_tables(results.groups, found.strongest) if one[0] != CLASS],
-            images=_images(results.exposed),
-            reference_models=attacker.reference_models(results.references) if results.references else [],
-            figures=drawn,
-            config=_plain(record.config),
-        )
+    return _page(
+        "report.html.jinja",
+        record,
+        verdict=found,
+        rule=RULE,
+        groups=tables.by_access(results),
+        attacks=attacks,
+        footnotes=tables.footnotes(attacks),
+        rates=tables.rates(results),
+        comparisons=tables.comparisons(results),
+        strongest=named.get(found.strongest or ""),
+        exposed=tables.most_exposed(record, found.strongest),
+        # Classes have a table of their own, with accuracies.
+        slices=[one for one in tables.group_tables(results.groups, found.strongest) if one[0] != CLASS],
+        images=_images(results.exposed),
+        reference_models=attacker.reference_models(results.references) if results.references else [],
+        figures=drawn,
     )
 
 
@@ -92,10 +88,10 @@ def _recipe(record: RecipeRecord) -> str:
     estimates = [
         one for attack in attacks for one in (attack.auc, *attack.tpr_at_fpr.values()) if one.value is not None
     ]
-    environment = _environment()
-    environment.filters["strip"] = lambda attack: strips.strip(attack.aucs, *ends)
-    return environment.get_template("recipe.html.jinja").render(
-        results=results,
+    return _page(
+        "recipe.html.jinja",
+        record,
+        strip=lambda attack: strips.strip(attack.aucs, *ends),
         verdict=recipe_verdict(record),
         rule=RULE,
         groups=tables.by_access(results),
@@ -109,31 +105,32 @@ def _recipe(record: RecipeRecord) -> str:
         why={one.id: (tables.why(one), one.shown) for one in results.exposed},
         images=_images(results.exposed),
         figures=[strips.auc_figure(attacks, models=aucs)] if attacks else [],
-        config=_plain(record.config),
     )
 
 
 def _comparison(record: DefendRecord) -> str:
     results = record.results
     severity, title = comparison.verdict(results)
-    return (
-        _environment()
-        .get_template("comparison.html.jinja")
-        .render(
-            results=results,
-            severity=severity,
-            title=title,
-            plain=record.defense(NONE),
-            best=picked(results.defenses, margin=results.margin)[0],
-            margin=f"{wording.MINUS}{100 * results.margin:g}",
-            least=LEAST,
-            groups=comparison.by_kind(results),
-            numbers=comparison.numbered(results),
-            private=[one for one in results.defenses if one.privacy is not None],
-            figures=[comparison.front_figure(results)],
-            config=_plain(record.config),
-        )
+    return _page(
+        "comparison.html.jinja",
+        record,
+        severity=severity,
+        title=title,
+        plain=record.defense(NONE),
+        best=picked(results.defenses, margin=results.margin)[0],
+        margin=f"{wording.MINUS}{100 * results.margin:g}",
+        least=LEAST,
+        groups=comparison.by_kind(results),
+        numbers=comparison.numbered(results),
+        private=[one for one in results.defenses if one.privacy is not None],
+        figures=[comparison.front_figure(results)],
     )
+
+
+def _page(template: str, record: Record, **values: object) -> str:
+    """A template filled with the record's results and settings, and `values`."""
+    page = _environment().get_template(template)
+    return page.render(results=record.results, config=_plain(record.config), **values)
 
 
 def _environment() -> Environment:
