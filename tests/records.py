@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from hardlabel.experiments.canary_record import CanaryBound, CanaryRecord, CanaryResults
 from hardlabel.experiments.defend_record import (
     DefendRecord,
     DefendResults,
@@ -36,6 +37,7 @@ from hardlabel.experiments.record import (
     Shadow,
     Target,
 )
+from hardlabel.experiments.worst_record import Neighbour, Standout
 from hardlabel.metrics.estimate import Estimate
 
 FPRS = (0.1, 0.01, 0.001)
@@ -272,6 +274,22 @@ def make_record(
     return AuditRecord(results=results, scores=scores_of_all, config=config)
 
 
+def standout(one: int, shown: str | None = None) -> Standout:
+    """What a record says of an exposed point with one neighbour, of another class."""
+    return Standout(
+        id=one,
+        pseudonym=f"{one:010x}",
+        row=one,
+        label=0,
+        chosen=[],
+        separability=None,
+        out_loss=None,
+        neighbours=[Neighbour(pseudonym="f" * 10, label=1, similarity=0.9)],
+        duplicate=None,
+        shown=shown,
+    )
+
+
 def difference(first: Estimate, second: Estimate) -> Estimate:
     if first.value is None or second.value is None:
         return Estimate.undefined("one of the two is undefined")
@@ -368,6 +386,31 @@ def make_recipe_record(
         ),
         scores=pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(),
         config={"data": "cifar10", "repeats": targets},
+    )
+
+
+def make_canary_record() -> CanaryRecord:
+    """A record with a bound as one run gives it, and one as many runs give it."""
+
+    def bound(kind, **more):
+        rest = {"access": "label", "signal": "whether the label is right", "queries": 1, "epsilon": 1.5}
+        return CanaryBound(kind=kind, right=40, guesses=50, **rest, **more)
+
+    return CanaryRecord(
+        results=CanaryResults(
+            data="CIFAR-10",
+            description="the paper's CNN",
+            train_size=1000,
+            canaries={"mislabelled": 100},
+            planted=50,
+            runs=1,
+            delta=1e-5,
+            confidence=0.95,
+            guarantee=None,
+            bounds=[bound("all"), bound("one", wrong=3, of_wrong=60)],
+            kept=None,
+            environment=make_record(()).results.environment,
+        )
     )
 
 

@@ -230,6 +230,15 @@ def test_the_target_may_label_the_shadow_data(digits):
     assert record.attack("noise").overhead == {"labelling the shadow data": shadow.train_size + shadow.nonmembers}
 
 
+@pytest.mark.parametrize("seen", [{"labels": "target"}, {"wrong_labels": 0.5}])
+def test_the_blind_baseline_looks_at_the_true_labels_whatever_the_attacker_has(digits, seen):
+    """The target's answers say who was trained on, and wrong ones are nobody's: the groups themselves must not."""
+    model = train(RECIPE, digits.members, classes=10, seed=1).model
+    groups = pair(digits.members), pair(digits.nonmembers)
+    plain, other = (hardlabel.audit(model, *groups, attacks=["gap"], device="cpu", **more) for more in ({}, seen))
+    assert other.results.blind == plain.results.blind
+
+
 def test_groups_of_unequal_size_are_handled_and_said(digits):
     model = train(RECIPE, digits.members, classes=10, seed=1).model
     record = audited(model, digits.members, digits.nonmembers.take(slice(0, 40)), digits.population, attacks=["gap"])

@@ -1,6 +1,7 @@
 """Canaries: what is planted, that coins are coins, and that bounds find what leaks and nothing where nothing does."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -11,9 +12,16 @@ from sklearn.tree import DecisionTreeClassifier
 
 import hardlabel
 from hardlabel.checks import InvalidInput
-from hardlabel.experiments.canaries import FEWEST_RUNS, KINDS, audit_canaries, load_canaries
+from hardlabel.experiments import canaries
+from hardlabel.experiments.canaries import FEWEST_RUNS, KINDS, audit_canaries, audit_canaries_config
+from hardlabel.experiments.canary_record import load_canaries
+from hardlabel.experiments.config import AuditConfig
+from hardlabel.experiments.journal import JOURNAL, MADE, Journal
+from hardlabel.experiments.runs import BROKEN_OFF, FINISHED, held, listed
 from hardlabel.models.train import Recipe
 from hardlabel.reports.text import canary_markdown
+from hardlabel.store import Store
+from test_cli import called
 
 BY_HEART = KNeighborsClassifier(n_neighbors=1)
 
@@ -124,3 +132,86 @@ def test_bad_arguments_are_refused_before_training(change, told):
 
     with pytest.raises(InvalidInput, match=told):
         audit_canaries(digits(), Never(), **{"canaries": 30, "kinds": ["mislabelled", "rare", "crafted"]} | change)
+
+
+CONFIG = {"arch": "logistic", "max_epochs": 5, "size": 200, "device": "cpu"}
+PLANTED = {"canaries": 60, "kinds": ["rare"], "epsilon": None, "delta": None}
+
+
+@pytest.mark.parametrize("runs", [1, 20])
+def test_a_run_that_broke_off_goes_on_where_it_was(tmp_path, monkeypatch, capsys, runs):
+    store, wanted = Store(tmp_path / "store"), PLANTED | {"runs": runs}
+    whole = audit_canaries_config(AuditConfig(**CONFIG, out=tmp_path / "whole"), **wanted, store=None)
+    real, asked = canaries._scores, []
+
+    def dies(*args, **kwargs):
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(1)
+        return real(*args, **kwargs)
+
+    config = AuditConfig(**CONFIG, out=tmp_path / "run")
+    monkeypatch.setattr(canaries, "_scores", dies)
+    if runs == 1:
+        asked.append(1)
+    with pytest.raises(KeyboardInterrupt):
+        audit_canaries_config(config, **wanted, store=store)
+    [run] = [one for one in listed(store) if one.folder == tmp_path / "run"]
+    assert run.state == BROKEN_OFF
+    monkeypatch.setattr(canaries, "_scores", real)
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("hardlabel.models.kept.train", refuse)
+    monkeypatch.setenv("HARDLABEL_STORE", str(store.root))
+    code, _, _ = called("resume", tmp_path / "run", monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 0
+    found = load_canaries(tmp_path / "run")
+    assert found.results.bounds == whole.results.bounds
+    [run] = [one for one in listed(store) if one.folder == tmp_path / "run"]
+    assert run.state == FINISHED
+    made = [line["piece"] for line in Journal(tmp_path / "run" / JOURNAL).lines() if line["event"] == MADE]
+    assert len(made) == len(set(made))
+
+
+def test_the_plan_of_canaries_bounds_what_is_then_done_and_leaves_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HARDLABEL_STORE", str(tmp_path / "store"))
+    out = tmp_path / "run"
+    options = ["--arch", "logistic", "--max-epochs", "5", "--size", "200", "--canaries", "60", "--kinds", "rare"]
+    code, stdout, _ = called("canaries", *options, "--out", out, "--dry-run", monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 0
+    assert not out.exists()
+    trainings, measurements = (int(re.search(rf"(\d+) {word}", stdout)[1]) for word in ("trainings", "measurements"))
+    assert called("canaries", *options, "--out", out, monkeypatch=monkeypatch, capsys=capsys)[0] == 0
+    kinds = [line["kind"] for line in Journal(out / JOURNAL).lines() if line["event"] == MADE]
+    assert (kinds.count("model"), kinds.count("measurement")) == (trainings, measurements)
+    asked = sum(2 * 60 * one.queries for one in load_canaries(out).results.bounds if one.kind == "all")
+    assert asked <= int(re.search(r"most ([\d,]+) queries", stdout)[1].replace(",", ""))
+
+
+def test_a_folder_that_another_process_holds_is_refused(tmp_path):
+    config = AuditConfig(**CONFIG, out=tmp_path / "run")
+    with held(tmp_path / "run"), pytest.raises(InvalidInput, match="is held by process"):
+        audit_canaries_config(config, **PLANTED, runs=1, store=None)
+
+
+def test_models_of_ones_own_are_left_where_they_were():
+    """As on a machine with a card, where a model handed over on the CPU would stay on the card."""
+    planted = hardlabel.plant(digits(), canaries=20, kinds=["rare"], train_size=50)
+    moved = {"model": [], "reference": []}
+
+    class Noted(torch.nn.Sequential):
+        def to(self, device):
+            moved[self.role].append(device)
+            return self
+
+    models = {}
+    for role in moved:
+        models[role] = Noted(torch.nn.Flatten(), torch.nn.Linear(64, 10, device="cpu"))
+        models[role].role = role
+    hardlabel.audit_planted(models["model"], planted, reference=models["reference"], device="cpu:0")
+    asked_on = torch.device("cpu:0")
+    for role, places in moved.items():
+        assert places[0] == asked_on, role
+        assert places[-1] == torch.device("cpu") != asked_on, role

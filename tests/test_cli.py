@@ -339,6 +339,17 @@ def test_an_audit_of_a_recipe_leaves_its_record_and_report(tmp_path, monkeypatch
     assert "holds the audit of a recipe" in stderr
 
 
+def test_a_worst_case_that_cannot_be_had_is_refused_before_the_training(tmp_path, monkeypatch, capsys):
+    def refuse(*args, **kwargs):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr("hardlabel.models.kept.train", refuse)
+    few = ["--size", "15", "--attacks", "gap", "--worst-case", "10%", "--out", tmp_path / "run"]
+    code, _, stderr = called("audit", *few, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 2
+    assert "worst_case needs reference models" in stderr
+
+
 def test_options_reach_the_audit_as_given(tmp_path, monkeypatch, capsys):
     seen = []
 

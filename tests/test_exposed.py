@@ -17,10 +17,11 @@ from hardlabel.checks import InvalidInput
 from hardlabel.cli import app
 from hardlabel.experiments import guessed, slices
 from hardlabel.experiments.config import AuditConfig
-from hardlabel.experiments.exposed import group_risks
+from hardlabel.experiments.exposed import MOST_TOLD, _places, group_risks
 from hardlabel.experiments.recipe import audit_recipe
 from hardlabel.experiments.recipe_record import load_recipe
 from hardlabel.reports.html import render
+from hardlabel.reports.tables import most_exposed
 from hardlabel.reports.text import markdown
 from hardlabel.store import Store
 
@@ -283,6 +284,23 @@ def test_with_wrong_labels_the_target_seems_wrong_so_often_but_is_not(record, st
     assert agrees == pytest.approx(0.6 * agreed, abs=0.1 * 0.4 + 4 * math.sqrt(0.24 / 240))
 
 
+def test_exposed_records_have_the_pseudonyms_of_the_scores_and_their_true_classes(store):
+    found = audited(store, wrong_labels=0.3)
+    labels = digits()[1]
+    gap = found.scores.query("attack == 'gap'").set_index("id")
+    assert gap["label"].tolist() == labels[np.where(gap["member"], gap["row"], gap["row"] + 120)].tolist()
+    classes = dict(zip(gap["pseudonym"], gap["label"], strict=True))
+    asked = 0
+    for one in found.results.exposed:
+        assert (one.pseudonym, one.label) == (gap.loc[one.id, "pseudonym"], gap.loc[one.id, "label"])
+        for near in one.neighbours:
+            if near.pseudonym in classes:
+                asked += 1
+                assert near.label == classes[near.pseudonym]
+    assert len(found.results.exposed) >= MOST_TOLD
+    assert asked > 0
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -326,6 +344,23 @@ def test_records_are_shown_where_the_user_allows_it(store):
     assert '<img src="data:image/png;base64,' in page
     assert "data-row" in page
     assert "script" not in page.lower().replace("description", "")
+
+
+def test_every_row_of_the_report_says_why_however_many_scores_are_tied(store):
+    found = audited(store, attacks=["gap"], worst_case=None, show_records=True)
+    rows = most_exposed(found, "gap")
+    assert rows[-1].tied > 100
+    assert all(row.why and row.shown for row in rows)
+    assert {row.id for row in rows} == {one.id for one in found.results.exposed}
+
+
+def test_those_told_of_are_the_members_of_smallest_ids_among_equals_and_have_scores():
+    inside = np.arange(60) < 50
+    scores = np.where(np.arange(60) < 45, 1.0, np.nan)
+    ids = np.random.default_rng(0).permutation(60)
+    assert _places({"x": scores}, inside, ids, None) == np.argsort(np.where(scores == 1, ids, 99))[:MOST_TOLD].tolist()
+    scores[3:] = np.nan
+    assert sorted(_places({"x": scores}, inside, ids, None)) == [0, 1, 2]
 
 
 def test_a_pseudonym_is_fixed_by_the_data_and_hides_the_id(record, store):
@@ -385,7 +420,7 @@ def test_the_command_line_audits_the_worst_case(tmp_path, monkeypatch):
         (["--worst-case", "100%"], "worst_case"),
         (["--slice", "sex"], "slices 'sex' needs a table"),
         (["--slices-file", "nowhere.csv"], "slices_file 'nowhere.csv' must be a readable"),
-        (["--repeats", "4", "--labels", "target"], "labels and wrong_labels are for the audit of one model"),
+        (["--repeats", "4", "--labels", "target"], "labels must be left at 'true'"),
     ],
 )
 def test_bad_options_are_refused_in_one_line(options, told, tmp_path, monkeypatch):

@@ -40,6 +40,58 @@ def test_features_are_what_the_last_layer_sees(name, shape):
     assert not model[-1]._forward_pre_hooks
 
 
+def test_a_network_in_training_is_asked_in_evaluation_mode_and_left_as_it_was():
+    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
+    inputs = torch.rand(7, 6, generator=generator(0, "inputs"))
+    for frozen in (True, False):
+        model.train()
+        model[1].train(not frozen)  # Some keep a normalisation frozen.
+        modes = [module.training for module in model.modules()]
+        kept = {name: value.clone() for name, value in model.state_dict().items()}
+        found = outliers.features(model, inputs)
+        assert torch.equal(outliers.features(model, inputs), found)
+        assert [module.training for module in model.modules()] == modes
+        assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
+        torch.testing.assert_close(found, model[:3].eval()(inputs).detach())
+
+
+def test_inputs_are_moved_to_where_the_network_is():
+    class Far(nn.Module):
+        """Its first parameter is on a device that cannot compute."""
+
+        def __init__(self):
+            super().__init__()
+            self.home = nn.Parameter(torch.empty(1, device="meta"))
+            self.last = nn.Linear(6, 3)
+            self.devices = []
+
+        def forward(self, inputs):
+            self.devices.append(inputs.device.type)
+            return self.last(torch.ones(len(inputs), 6))
+
+    model = Far()
+    assert outliers.features(model, torch.rand(7, 6), batch=4).device.type == "cpu"
+    assert model.devices == ["meta", "meta"]
+
+
+def test_a_network_without_parameters_takes_inputs_where_they_are():
+    class Bare(nn.Module):
+        """A linear layer whose weights are no parameters."""
+
+        def __init__(self):
+            super().__init__()
+            self.last = nn.Linear(6, 3)
+            weight, bias = self.last.weight.data, self.last.bias.data
+            del self.last.weight, self.last.bias
+            self.last.weight, self.last.bias = weight, bias
+
+        def forward(self, inputs):
+            return self.last(inputs)
+
+    inputs = torch.rand(7, 6)
+    assert torch.equal(outliers.features(Bare(), inputs), inputs)
+
+
 def test_a_network_without_a_linear_layer_is_refused():
     with pytest.raises(InvalidInput, match="model must have a linear layer"):
         outliers.features(nn.Sequential(nn.Conv2d(1, 2, 3)), torch.rand(2, 1, 4, 4))

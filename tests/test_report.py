@@ -20,17 +20,21 @@ from hardlabel.reports.html import render, write_report
 from hardlabel.reports.strips import STRIP_WIDTH, auc_figure, strip
 from hardlabel.reports.svg import Scale, element
 from hardlabel.reports.tables import comparisons, featured, in_order, lowest_rate, most_exposed
-from hardlabel.reports.text import markdown
+from hardlabel.reports.text import canary_markdown, markdown
+from hardlabel.reports.verdict import verdict
 from records import (
     CALIBRATED,
     SIX,
     Recipe,
     changed,
     choice,
+    make_canary_record,
+    make_defend_record,
     make_recipe_record,
     make_record,
     reference_models,
     shadow_model,
+    standout,
 )
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -339,6 +343,51 @@ def test_exposed_records_show_their_row_where_the_record_keeps_it():
     older = replace(record, scores=record.scores.drop(columns="row"))
     assert [row.row for row in most_exposed(older, "boundary")] == [None] * 20
     assert "data-row" not in render(older)
+
+
+@pytest.mark.parametrize("missing", [0, 3, 19])
+def test_a_column_stands_where_any_row_has_its_value_with_empty_cells_for_others(missing):
+    record = make_record()
+    shown = most_exposed(record, verdict(record).strongest)
+    record = changed(
+        record, exposed=[standout(one.id, "words of the record") for one in shown if one is not shown[missing]]
+    )
+    page = render(record)
+    assert "The records themselves are shown" in page
+    table = page[page.index("Members by falling score") :]
+    table = table[: table.index("</table>")]
+    cells = [len(re.findall("<t[hd]", row)) for row in ROW.findall(table)]
+    assert len(cells) == 21
+    assert len(set(cells)) == 1
+    assert table.count("<td>words of the record</td>") == 19
+    assert "Record itself" in table
+    assert "Record itself" not in render(make_record())
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, "with their true classes."),
+        ({"labels": "true", "wrong_labels": 0.0}, "with their true classes."),
+        ({"labels": "target", "wrong_labels": 0.0}, "without their classes: they take the model's answers for them."),
+        ({"labels": "true", "wrong_labels": 0.1}, "with their classes, of which about 10\u00a0% are wrong."),
+    ],
+)
+def test_the_report_says_which_classes_the_attacker_has(settings, told):
+    record = make_record()
+    page = "".join(Page(render(replace(record, config={**record.config, **settings}))).words)
+    assert f"Both hold the records they ask about, {told} Kind of data" in page
+
+
+@pytest.mark.parametrize("make", [make_recipe_record, make_defend_record])
+def test_other_reports_speak_of_true_classes(make):
+    assert "Both hold the records they ask about, with their true classes." in render(make())
+
+
+def test_canaries_over_many_runs_say_how_many_calls_were_wrong():
+    rows = canary_markdown(make_canary_record()).splitlines()
+    assert "| 40 of 50 |" in next(row for row in rows if row.startswith("| all |"))
+    assert "| 40 of 50, wrong 3 of 60 |" in next(row for row in rows if row.startswith("| one |"))
 
 
 def test_left_out_attacks_follow_the_costs_and_notes_for_experts_are_folded_away():

@@ -353,7 +353,15 @@ def test_a_dry_run_tells_the_plan_and_leaves_nothing(tmp_path, monkeypatch, caps
     assert numbers[4] == 120 * (1 + 1 + 101 + 1)  # ... and the audit's own question.
 
 
-@pytest.mark.parametrize("more", [{}, {"attacks": ["gap", "noise"], "worst_case": 0.1}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"attacks": ["gap", "noise"], "worst_case": 0.1},
+        {"attacks": ["gap"], "labels": "target"},
+        {"attacks": ["gap", "noise"], "shadow_labels": "target"},
+    ],
+)
 def test_the_plan_bounds_what_is_then_done(tmp_path, store, more):
     watch = Said()
     audit_config(small(tmp_path / "run", **more), store=store, watch=watch)
@@ -367,7 +375,20 @@ def test_the_plan_bounds_what_is_then_done(tmp_path, store, more):
     assert 0 < kinds.count("measurement") <= measurements
     record = load(tmp_path / "run")
     asked = sum(one.queries_per_sample.mean for one in record.results.attacks) * 120 + 120
+    asked += max(sum(one.overhead.values()) for one in record.results.attacks)
     assert asked <= int(re.search(r"most ([\d,]+) queries", told)[1].replace(",", ""))
+
+
+@pytest.mark.parametrize("names", [["gap"], ["gap", "noise", "lira", "path"]])
+def test_the_plan_of_a_recipe_bounds_what_is_then_done(tmp_path, store, names):
+    """Repeated games ask all models, not the targets alone; crafters are trained whoever asks."""
+    watch = Said()
+    audit_recipe_config(small(tmp_path / "run", attacks=names), repeats=2, store=store, watch=watch)
+    [told] = [line for line in watch.lines if line.startswith("plan: ")]
+    lines = [line for line in Journal(tmp_path / "run" / "journal.jsonl").lines() if line["event"] == MADE]
+    for kind, word in (("model", "trainings"), ("measurement", "measurements"), ("score", "scores")):
+        done, most = sum(line["kind"] == kind for line in lines), int(re.search(rf"(\d+) {word}", told)[1])
+        assert 0 < done <= most, kind
 
 
 @pytest.mark.parametrize("version", READABLE)

@@ -15,7 +15,8 @@ from hardlabel.data.samples import Samples
 from hardlabel.data.table import MixedTable
 from hardlabel.executors import Local, Ray
 from hardlabel.experiments.audit import audit
-from hardlabel.experiments.canaries import CanaryRecord, Planted, audit_canaries, audit_planted, plant
+from hardlabel.experiments.canaries import Planted, audit_canaries, audit_planted, plant
+from hardlabel.experiments.canary_record import CanaryRecord
 from hardlabel.experiments.defend import defend
 from hardlabel.experiments.defend_record import DefendRecord
 from hardlabel.experiments.recipe import audit_recipe

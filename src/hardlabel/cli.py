@@ -24,7 +24,8 @@ from hardlabel.checks import InvalidInput
 from hardlabel.data.sources import SOURCES
 from hardlabel.executors import NAMES, executor_of
 from hardlabel.experiments.audit import audit_config, plan_config
-from hardlabel.experiments.canaries import CANARIES, KINDS, audit_canaries_config, load_canaries
+from hardlabel.experiments.canaries import KINDS, audit_canaries_config, plan_canaries_config
+from hardlabel.experiments.canary_record import CANARIES, load_canaries
 from hardlabel.experiments.chunks import CHUNK
 from hardlabel.experiments.config import AuditConfig, read
 from hardlabel.experiments.defend import defend_config, plan_defend_config
@@ -33,7 +34,8 @@ from hardlabel.experiments.progress import SILENT, Watch
 from hardlabel.experiments.recipe import audit_recipe_config, plan_recipe_config
 from hardlabel.experiments.recipe_record import RECIPE, RecipeRecord, load_recipe
 from hardlabel.experiments.record import REPORT, AuditRecord, load
-from hardlabel.experiments.runs import SCRATCH, read_settings
+from hardlabel.experiments.runs import SCRATCH
+from hardlabel.experiments.settings import OWN, Kind, kind_of, read_settings
 from hardlabel.experiments.work import Work
 from hardlabel.models.architectures import ARCHITECTURES
 from hardlabel.reports import catalogue, defense_list
@@ -47,7 +49,6 @@ from hardlabel.store import default_store
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 errors = Console(stderr=True)
 INTERRUPTED = 130
-COMPARED = ("defenses", "levels", "pretrain")  # Settings of a comparison only.
 KEPT = "finished models and measurements are kept, the same command goes on from there"
 WIDE = 140  # Columns of a terminal that has room for the whole table of attacks.
 WIDE_SUMMARY = 112  # And for what an audit's attacks cost on the attacker's own models.
@@ -191,8 +192,6 @@ def audit(
             update={"out": _new_folder(settings.data, kind="" if repeats is None else "-recipe")}
         )
     assert settings.out is not None
-    if repeats is None and (settings.out / RECIPE).exists():
-        raise InvalidInput(f"out {str(settings.out)!r} holds the audit of a recipe; name a new folder")
     work = _work(settings.out, executor, address=address, jobs=jobs, cores=cores, gpus=gpus, chunk=chunk)
     if dry_run:
         if repeats is None:
@@ -205,7 +204,7 @@ def audit(
 
 @app.command()
 def resume(
-    run: Annotated[Path, typer.Argument(help="The run folder of an audit or a comparison that broke off.")],
+    run: Annotated[Path, typer.Argument(help="The run folder of an audit, by canaries too, or a comparison.")],
     executor: Executors = "local",
     address: Address = None,
     jobs: Jobs = None,
@@ -216,14 +215,17 @@ def resume(
 ) -> None:
     """Go on with a run that broke off, by the settings it was begun with; nothing finished is done again."""
     found = read_settings(run)
-    extra = {name: found.pop(name) for name in ("repeats", *COMPARED) if name in found}
+    kind = kind_of(found)
+    own = {name: found.pop(name) for name in OWN.get(kind, ())}
     settings = read(None, {**found, "out": run})
     work = _work(run, executor, address=address, jobs=jobs, cores=cores, gpus=gpus, chunk=chunk)
-    if extra.keys() >= set(COMPARED):
-        _compare(settings, cast("_Defenses", extra), work, quiet=quiet)
-        return
-    repeats = extra.get("repeats")
-    _finish(settings, repeats if isinstance(repeats, int) else None, work, quiet=quiet)
+    if kind == Kind.DEFENSES:
+        _compare(settings, cast("_Defenses", own), work, quiet=quiet)
+    elif kind == Kind.CANARIES:
+        _plant(settings, cast("_Canaries", own), work, quiet=quiet)
+    else:
+        repeats = own.get("repeats")
+        _finish(settings, repeats if isinstance(repeats, int) else None, work, quiet=quiet)
 
 
 app.command()(cli_runs.runs)
@@ -417,6 +419,13 @@ def canaries(
     seed: Annotated[int | None, typer.Option(help="Fixes every draw. [default: 0]")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ... [default: auto]")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder. [default: a new one under runs/]")] = None,
+    executor: Executors = "local",
+    address: Address = None,
+    jobs: Jobs = None,
+    cores: Cores = 1,
+    gpus: Gpus = 0.0,
+    chunk: Chunk = CHUNK,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and stop.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Audit a way of training by canaries: lower bounds on epsilon, beside the accountant's where training is private.
@@ -437,18 +446,30 @@ def canaries(
     settings = read(config, {name: value for name, value in options.items() if value is not None})
     if settings.out is None:
         settings = settings.model_copy(update={"out": _new_folder(settings.data, kind="-canaries")})
+    assert settings.out is not None
+    wanted = _Canaries(canaries=count, kinds=_names(kinds) or list(KINDS), runs=runs, epsilon=epsilon, delta=delta)
+    work = _work(settings.out, executor, address=address, jobs=jobs, cores=cores, gpus=gpus, chunk=chunk)
+    if dry_run:
+        typer.echo(plan_canaries_config(settings, **wanted, store=default_store(), work=work))
+        return
+    _plant(settings, wanted, work, quiet=quiet)
+
+
+class _Canaries(TypedDict):
+    """What an audit by canaries is told beside an audit's settings; kept with them."""
+
+    canaries: int
+    kinds: list[str]
+    runs: int
+    epsilon: float | None
+    delta: float | None
+
+
+def _plant(settings: AuditConfig, wanted: _Canaries, work: Work, *, quiet: bool) -> None:
+    """Audits by canaries and prints the table."""
     with contextlib.ExitStack() as stack:
         watch = SILENT if quiet else stack.enter_context(_Drawn())
-        record = audit_canaries_config(
-            settings,
-            canaries=count,
-            kinds=_names(kinds) or list(KINDS),
-            runs=runs,
-            epsilon=epsilon,
-            delta=delta,
-            store=default_store(),
-            watch=watch,
-        )
+        record = audit_canaries_config(settings, **wanted, store=default_store(), watch=watch, work=work)
     typer.echo(canary_markdown(record))
     _say(f"kept in {settings.out}")
 

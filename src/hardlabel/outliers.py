@@ -80,6 +80,8 @@ class Selection:
 def features(model: nn.Module, inputs: Tensor, *, batch: int = 1000) -> Tensor:
     """What the last linear layer of a network sees of `inputs` (n, *shape): float32 (n, width) on the CPU.
 
+    The network is asked in evaluation mode, where it is; each of its modules is then back in the mode it was in.
+
     Raises:
         InvalidInput: The network has no linear layer.
     """
@@ -91,13 +93,20 @@ def features(model: nn.Module, inputs: Tensor, *, batch: int = 1000) -> Tensor:
     def keep(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
         seen.append(given[0].detach().flatten(1).float().cpu())
 
+    first = next(model.parameters(), None)
+    device = inputs.device if first is None else first.device
+    training = [module for module in model.modules() if module.training]
     hook = layers[-1].register_forward_pre_hook(keep)
+    if training:
+        model.eval()
     try:
         with torch.inference_mode():
             for start in range(0, len(inputs), batch):
-                model(inputs[start : start + batch])
+                model(inputs[start : start + batch].to(device))
     finally:
         hook.remove()
+        for module in training:
+            module.training = True
     return torch.cat(seen)
 
 

@@ -30,8 +30,8 @@ from hardlabel.experiments.record import (
     LeftOut,
     Results,
     Target,
-    refuse_other_run,
 )
+from hardlabel.experiments.settings import Kind, settings_of
 from hardlabel.experiments.shadow import labelled_by_target
 from hardlabel.experiments.training import Ground, case_of_config, ground_of
 from hardlabel.experiments.work import USUAL, Work
@@ -215,11 +215,9 @@ def plan_config(config: AuditConfig, *, store: Store | None, watch: Watch = SILE
 def _grounded(
     config: AuditConfig, store: Store | None, watch: Watch
 ) -> tuple[Terms, Ground, dict[str, object], Store | None]:
-    if config.out is None:
-        raise InvalidInput("out must name the run folder, got None")
+    settings = settings_of(config, Kind.MODEL)
+    assert config.out is not None
     device = resolve_device(config.device)
-    settings: dict[str, object] = config.model_dump(mode="json", exclude={"out"})
-    refuse_other_run(config.out, settings)
     terms = Terms(
         attacks=None if config.attacks is None else tuple(config.attacks),
         budget=config.budget,
@@ -294,7 +292,7 @@ def run(
         every[attack.name] = played
         frames.append(_frame(attack, played, real, case))
     watch.stage("blind baseline", 1, "fits")
-    blind_auc, blind_method = blind.blind_baseline(case.members, case.nonmembers, seed=terms.seed)
+    blind_auc, blind_method = blind.blind_baseline(truth.members, truth.nonmembers, seed=terms.seed)
     watch.stage("who is exposed", 1, "looks")
     access = {one.name: one.access for one in results}
     few = exposed.of_audit(case, terms, owned, real, every, access=access, asking=asking)

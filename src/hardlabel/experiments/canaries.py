@@ -6,15 +6,12 @@ an attacker who sees labels, for one who sees confidences, and beside the accoun
 private.
 """
 
-import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from torch import Tensor
@@ -22,42 +19,45 @@ from torch import Tensor
 from hardlabel import checks, randomness
 from hardlabel.attacks import TABLE
 from hardlabel.checks import InvalidInput
+from hardlabel.data.dataset import Dataset
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples, concatenate
 from hardlabel.defenses.base import Defender
 from hardlabel.defenses.dp_sgd import DPSGD
+from hardlabel.experiments import plan
+from hardlabel.experiments import runs as run_folders
 from hardlabel.experiments.asking import Asking, Question, Side, questions
 from hardlabel.experiments.batches import settled
+from hardlabel.experiments.canary_record import ALL, CanaryBound, CanaryRecord, CanaryResults
 from hardlabel.experiments.case import FEWEST_SHADOW, Oracles
 from hardlabel.experiments.config import AuditConfig
 from hardlabel.experiments.defend_record import Guarantee
 from hardlabel.experiments.environment import environment_of
 from hardlabel.experiments.game import LOGITS
 from hardlabel.experiments.given import Pair, trainer_of, whole
-from hardlabel.experiments.part import Part
-from hardlabel.experiments.progress import SILENT, Watch
-from hardlabel.experiments.record import CONFIG, Environment, check_writable
+from hardlabel.experiments.progress import SILENT, Watch, told
+from hardlabel.experiments.record import Environment
+from hardlabel.experiments.settings import Kind, settings_of
 from hardlabel.experiments.training import loaded, recipe_of
+from hardlabel.experiments.work import USUAL, Work
 from hardlabel.metrics.epsilon import epsilon_bound
 from hardlabel.metrics.one_run import coins, one_run_bound
-from hardlabel.models.architectures import usual_architecture
+from hardlabel.models import shadows
+from hardlabel.models.architectures import build, usual_architecture
 from hardlabel.models.train import Recipe
 from hardlabel.models.trainers import RecipeTrainer, Trainer
 from hardlabel.oracles.budget import Account
-from hardlabel.oracles.pytorch import resolve_device
+from hardlabel.oracles.pytorch import left_in_place, resolve_device
 from hardlabel.signals.base import Access
-from hardlabel.store import Store, write_whole
+from hardlabel.store import Store
 
 Bools = NDArray[np.bool_]
-FORMAT = 1
-CANARIES = "canaries.json"
 KINDS = {
     "mislabelled": "a real point under another class's label, drawn at random",
     "rare": "an input drawn from the domain without looking at the data, under a label drawn at random",
     "crafted": "a real point under the strongest legal noise, with the class that a network of the auditor's own finds "
     "least likely",
 }
-ALL = "all"
 FEWEST_RUNS = 20  # Below, many runs prove nothing: half of them choose the event.
 ADVISER = Recipe(max_epochs=30)  # The auditor's own network, for crafted canaries.
 
@@ -83,117 +83,13 @@ class Planted:
     @property
     def training(self) -> Samples:
         """What to train on: the base and the planted canaries, in an order that says nothing."""
-        everyone = concatenate(self.base, self.canaries.take(torch.from_numpy(self.inside)))
-        order = torch.randperm(len(everyone), generator=randomness.generator(self.seed, "planted order"))
-        return everyone.take(order)
+        return concatenate(self.base, self.canaries).take(self.rows(self.inside))
 
-
-class CanaryBound(Part):
-    """A lower bound on epsilon.
-
-    Attributes:
-        kind: Of the canaries it rests on, or "all".
-        access: "label" or "scores".
-        signal: What was asked of the model, less the same of a model trained without any canary, in one run.
-        queries: Per canary.
-        epsilon: With the record's confidence, no smaller epsilon is true; 0 says that nothing was shown.
-        right, guesses: Right guesses of so many (one run), or right calls of inside runs (many).
-        wrong, of_wrong: Many runs: wrong calls of outside runs; None for one run.
-    """
-
-    kind: str
-    access: str
-    signal: str
-    queries: float
-    epsilon: float
-    right: int
-    guesses: int
-    wrong: int | None = None
-    of_wrong: int | None = None
-
-
-class CanaryResults(Part):
-    """The content of canaries.json.
-
-    Attributes:
-        data, description: What was trained, and how.
-        train_size: Points besides canaries.
-        canaries: By kind; a single one over many runs.
-        planted: Canaries planted in the one run, or runs with the canary.
-        runs: Trainings.
-        delta: The bounds hold at.
-        confidence: Of each bound on its own.
-        guarantee: The accountant's upper bound, where training is private.
-        bounds: Lower bounds; those of single kinds are there to compare kinds by.
-        kept: Whether no bound over all canaries lies above the accountant's epsilon; None without an accountant.
-    """
-
-    format: int = FORMAT
-    data: str
-    description: str
-    train_size: int
-    canaries: dict[str, int]
-    planted: int
-    runs: int
-    delta: float
-    confidence: float
-    guarantee: Guarantee | None
-    bounds: list[CanaryBound]
-    kept: bool | None
-    environment: Environment
-
-
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class CanaryRecord:
-    """What an audit by canaries found; `results` are kept as canaries.json."""
-
-    results: CanaryResults
-    config: dict[str, object] = field(default_factory=dict)
-
-    def bound(self, access: str, kind: str = ALL) -> CanaryBound:
-        """The bound for an attacker with this access, "label" or "scores".
-
-        Raises:
-            InvalidInput: There is none.
-        """
-        for one in self.results.bounds:
-            if (one.access, one.kind) == (access, kind):
-                return one
-        raise InvalidInput(f"bound of {kind!r} with {access!r} is not in this audit")
-
-    def __str__(self) -> str:
-        told = ", ".join(f"{one.access} {one.epsilon:.3g}" for one in self.results.bounds if one.kind == ALL)
-        above = self.results.guarantee
-        most = "" if above is None else f"; at most {above.epsilon:.3g} by the accountant"
-        return f"epsilon at least {told}{most}"
-
-    def save(self, folder: str | Path) -> "CanaryRecord":
-        """Writes config.yaml and canaries.json.
-
-        Raises:
-            InvalidInput: The folder cannot be written to.
-        """
-        folder = Path(folder)
-        check_writable(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / CONFIG, yaml.safe_dump(self.config, sort_keys=False).encode())
-        write_whole(folder / CANARIES, self.results.model_dump_json(indent=1).encode())
-        return self
-
-
-def load_canaries(folder: str | Path) -> CanaryRecord:
-    """Reads a run folder of `audit_canaries` back.
-
-    Raises:
-        InvalidInput: A file is missing or damaged.
-    """
-    folder = Path(folder)
-    try:
-        results = CanaryResults.model_validate(json.loads((folder / CANARIES).read_text()))
-        config = yaml.safe_load((folder / CONFIG).read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InvalidInput(f"run {str(folder)!r} must hold a whole {CANARIES}: {str(error).splitlines()[0]}") from error
-    return CanaryRecord(results=results, config=config)
+    def rows(self, inside: Bools) -> Tensor:
+        """Places in the base, then the canaries, of a training set with these canaries, in the order to train in."""
+        planted = len(self.base) + torch.from_numpy(inside).nonzero().flatten()
+        everyone = torch.cat([torch.arange(len(self.base)), planted])
+        return everyone[torch.randperm(len(everyone), generator=randomness.generator(self.seed, "planted order"))]
 
 
 def plant(
@@ -297,7 +193,8 @@ def audit_planted(
     started = time.perf_counter()
     where = resolve_device(device)
     asking = Asking(seed=planted.seed, watch=watch)
-    bounds = _one_run(model, reference, planted, delta=delta, device=where, asking=asking)
+    with left_in_place(model), left_in_place(reference):
+        bounds = _one_run(model, reference, planted, delta=delta, device=where, asking=asking)
     return _record(
         bounds,
         data="canaries planted",
@@ -329,6 +226,7 @@ def audit_canaries(
     name: str | None = None,
     store: Store | None = None,
     watch: Watch = SILENT,
+    work: Work = USUAL,
 ) -> CanaryRecord:
     """Audits a way of training by canaries: in one run with many, or over many runs with one.
 
@@ -351,6 +249,7 @@ def audit_canaries(
         name: What tells this trainer from others in a store, where it is a function.
         store: Keeps models and measurements.
         watch: Is told of progress.
+        work: Where many runs are trained.
 
     Raises:
         InvalidInput: An argument breaks a rule; raised before any training of the recipe.
@@ -370,7 +269,7 @@ def audit_canaries(
         delta=delta,
         train_size=train_size,
         device=where,
-        asking=Asking(seed=seed, watch=watch, store=store),
+        asking=Asking(seed=seed, watch=watch, store=store, executor=work.executor, chunk=work.chunk),
     )
 
 
@@ -384,29 +283,87 @@ def audit_canaries_config(
     delta: float | None,
     store: Store | None,
     watch: Watch = SILENT,
+    work: Work = USUAL,
 ) -> CanaryRecord:
-    """The audit by canaries of the recipe a configuration describes; its record is kept where `out` names a folder."""
-    where = resolve_device(config.device)
-    if config.out is not None:
-        check_writable(config.out)
+    """Audits the recipe a configuration describes by canaries, and keeps the record in its folder.
+
+    See `audit_canaries`.
+
+    Raises:
+        InvalidInput: A setting breaks a rule; raised before any training of the recipe.
+    """
+    settings = settings_of(
+        config, Kind.CANARIES, canaries=canaries, kinds=list(kinds), runs=runs, epsilon=epsilon, delta=delta
+    )
+    assert config.out is not None
+    kept = run_folders.journaled(config.out, store, watch)
+    data, everyone, trainer = _ground(config, kept, watch)
+    if watch is not SILENT:
+        watch.say(str(_plan_of(config, everyone, trainer, canaries=canaries, runs=runs, work=work)))
+    with run_folders.begun(config.out, settings, store=kept):
+        record = _audited(
+            everyone,
+            trainer,
+            data=data.name,
+            canaries=canaries,
+            kinds=kinds,
+            runs=runs,
+            epsilon=epsilon,
+            delta=delta,
+            train_size=config.size,
+            device=trainer.device,
+            asking=Asking(seed=config.seed, watch=watch, store=kept, executor=work.executor, chunk=work.chunk),
+        )
+        size, delta = record.results.train_size, record.results.delta
+        return replace(record, config={**settings, "size": size, "delta": delta}).save(config.out)
+
+
+def plan_canaries_config(
+    config: AuditConfig,
+    *,
+    canaries: int,
+    kinds: Sequence[str],
+    runs: int,
+    epsilon: float | None,
+    delta: float | None,
+    store: Store | None,
+    watch: Watch = SILENT,
+    work: Work = USUAL,
+) -> plan.Plan:
+    """What `audit_canaries_config` would do; loads the data, trains nothing, writes nothing.
+
+    Raises:
+        InvalidInput: See `audit_canaries_config`.
+    """
+    settings_of(config, Kind.CANARIES, canaries=canaries, kinds=list(kinds), runs=runs, epsilon=epsilon, delta=delta)
+    _, everyone, trainer = _ground(config, store, watch)
+    return _plan_of(config, everyone, trainer, canaries=canaries, runs=runs, work=work)
+
+
+def _ground(config: AuditConfig, store: Store | None, watch: Watch) -> tuple[Dataset, Samples, RecipeTrainer]:
+    """The data, the same in random order, and who trains on them."""
     data = loaded(config, watch, store)
     recipe = recipe_of(config, data.samples.domain)
-    trainer = RecipeTrainer(recipe=recipe, classes=data.classes, device=where, store=store)
+    build(recipe.architecture, shape=data.samples.domain.shape, classes=data.classes, seed=0)  # Fits the shape?
+    trainer = RecipeTrainer(recipe=recipe, classes=data.classes, device=resolve_device(config.device), store=store)
     order = torch.randperm(len(data.samples), generator=randomness.generator(config.seed, "population"))
-    record = _audited(
-        data.samples.take(order),
+    return data, data.samples.take(order), trainer
+
+
+def _plan_of(
+    config: AuditConfig, everyone: Samples, trainer: RecipeTrainer, *, canaries: int, runs: int, work: Work
+) -> plan.Plan:
+    size = len(everyone) // 2 if config.size is None else config.size
+    return plan.of_canaries(
         trainer,
-        data=data.name,
-        canaries=canaries,
-        kinds=kinds,
-        runs=runs,
-        epsilon=epsilon,
-        delta=delta,
-        train_size=config.size,
-        device=where,
-        asking=Asking(seed=config.seed, watch=watch, store=store),
+        everyone.take(slice(0, size)),
+        canaries=canaries if runs == 1 else 1,
+        models=2 if runs == 1 else runs,
+        queries=TABLE["noise"].usual,
+        together=runs > 1,
+        work=work,
+        folder=config.out,
     )
-    return record if config.out is None else record.save(config.out)
 
 
 def _audited(
@@ -438,7 +395,11 @@ def _audited(
         models = []
         for number, part in enumerate((planted.training, planted.base)):
             asking.watch.stage(f"training {('with', 'without')[number]} canaries", trainer.epochs or 1, "epochs")
-            models.append(trainer.fit(part, randomness.derive(seed, "canary run", number)).model)
+            number_seed = randomness.derive(seed, "canary run", number)
+            made = shadows.train_alone(
+                trainer, part, number_seed, on_epoch=told(asking.watch), executor=asking.executor
+            )
+            models.append(made.model)
         bounds = _one_run(models[0], models[1], planted, delta=delta, device=device, asking=asking)
         inside = planted.inside
     else:
@@ -513,14 +474,25 @@ def _many_runs(
         raise InvalidInput(f"runs must be more, got {len(inside)} of which {int(inside.sum())} with the canary")
     found: dict[str, list[float]] = {}
     asked: dict[str, tuple[Question, float]] = {}
-    asking.watch.stage("training with and without the canary", len(inside), "models")
-    for run, there in enumerate(inside.tolist()):
-        training = replace(planted, inside=np.array([there])).training
-        model = trainer.fit(training, randomness.derive(asking.seed, "canary run", run)).model
-        for access, question, values, queries in _scores(model, None, planted.canaries, device=device, asking=asking):
+    watch = asking.watch
+    jobs = [
+        shadows.Job(rows=planted.rows(np.array([there])), seed=randomness.derive(asking.seed, "canary run", run))
+        for run, there in enumerate(inside.tolist())
+    ]
+    watch.stage("training with and without the canary", len(jobs), "models")
+    made = shadows.train_all(
+        trainer,
+        concatenate(planted.base, planted.canaries),
+        jobs,
+        on_done=lambda progress: watch.advance(1),
+        executor=asking.executor,
+    )
+    for each in made:
+        for access, question, values, queries in _scores(
+            each.model, None, planted.canaries, device=device, asking=asking
+        ):
             found.setdefault(access, []).append(float(values[0]))
             asked[access] = question, queries
-        asking.watch.advance(1)
     bounds = []
     for access, scores in found.items():
         one = epsilon_bound(np.array(scores), inside, delta=delta, seed=asking.seed)

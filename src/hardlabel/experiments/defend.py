@@ -57,7 +57,8 @@ from hardlabel.experiments.given import Pair, crafting_plan, trainer_of, whole
 from hardlabel.experiments.progress import SILENT, Watch
 from hardlabel.experiments.recipe import RecipeCase, Table, check_repeats, drawn, seated, turns
 from hardlabel.experiments.recommend import MARGIN, recommendation, with_front
-from hardlabel.experiments.record import LeftOut, Queries, refuse_other_run
+from hardlabel.experiments.record import LeftOut, Queries
+from hardlabel.experiments.settings import Kind, settings_of
 from hardlabel.experiments.training import at_most, loaded, recipe_of
 from hardlabel.experiments.work import USUAL, Work
 from hardlabel.metrics import crossed
@@ -219,15 +220,14 @@ def _of_config(
 ) -> tuple["_Grounded", dict[str, object]]:
     """What is compared, and the settings that are kept."""
     where = resolve_device(config.device)
-    settings: dict[str, object] = {
-        **config.model_dump(mode="json", exclude={"out"}),
-        "repeats": repeats,
-        "defenses": None if defenses is None else list(defenses),
-        "levels": None if levels is None else {name: list(some) for name, some in levels.items()},
-        "pretrain": pretrain,
-    }
-    assert config.out is not None
-    refuse_other_run(config.out, settings)
+    settings = settings_of(
+        config,
+        Kind.DEFENSES,
+        repeats=repeats,
+        defenses=None if defenses is None else list(defenses),
+        levels=None if levels is None else {name: list(some) for name, some in levels.items()},
+        pretrain=pretrain,
+    )
     chosen(defenses, levels)  # Before anything is loaded.
     data = loaded(config, watch, store)
     recipe = recipe_of(config, data.samples.domain)

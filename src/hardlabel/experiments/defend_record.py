@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from hardlabel.checks import InvalidInput
 from hardlabel.experiments.part import Part
-from hardlabel.experiments.record import CONFIG, SCORES, Environment, LeftOut, Queries, check_writable, refuse_format
+from hardlabel.experiments.record import SCORES, Environment, LeftOut, Queries, refuse_format
+from hardlabel.experiments.settings import CONFIG, check_writable
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.metrics.roc import Floats, Mask
 from hardlabel.signals.base import Access

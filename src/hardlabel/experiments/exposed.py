@@ -72,6 +72,8 @@ def of_audit(
     sides = () if references is None else references.sides
     networks, words = worst.networks_of(owned.target.knowledge, owned.shadow, sides)
     view = worst.seen(samples, None if case.references is None else case.references.pool, networks, words)
+    # What a record says of points, pseudonyms included, is by their true labels, as in its scores.
+    view = view.relabelled(real.samples)
     inside = real.inside.numpy()
     chosen = None
     if sides:
@@ -84,7 +86,7 @@ def of_audit(
         calls = {name: worst.called(access[name], [one]) for name, one in played.items()}
         few = worst.worst_case(chosen, view, calls, inside[None])
     scores = {name: one.scores.numpy() for name, one in played.items()}
-    places = _places(scores, inside, chosen if terms.worst_case is not None else None)
+    places = _places(scores, inside, view.samples.ids.tolist(), chosen if terms.worst_case is not None else None)
     told = Told(chosen=chosen, rows=case.rows or {}, picked=terms.worst_case is not None, show=terms.show_records)
     slices = {CLASS: dict(zip(real.samples.ids.tolist(), map(str, real.samples.labels.tolist()), strict=True))}
     return Found(
@@ -249,12 +251,13 @@ def _signals(attack: Attack, sides: Sequence[Side], *, budget: int | None, askin
     return mean
 
 
-def _places(scores: Mapping[str, Floats], inside: Bools, chosen: Chosen | None) -> list[int]:
-    """Points told of: the members each attack is surest of, and the chosen."""
+def _places(scores: Mapping[str, Floats], inside: Bools, ids: Sequence[int], chosen: Chosen | None) -> list[int]:
+    """Points told of: the members each attack is surest of, as `reports.tables.most_exposed` picks them; the chosen."""
     found: dict[int, None] = {}
     for values in scores.values():
-        order = np.lexsort((-values, ~inside))
-        found |= dict.fromkeys(order[: min(MOST_TOLD, int(inside.sum()))].tolist())
+        able = inside & ~np.isnan(values)
+        order = np.lexsort((np.asarray(ids), -values, ~able))
+        found |= dict.fromkeys(order[: min(MOST_TOLD, int(able.sum()))].tolist())
     if chosen is not None:
         anyone = np.any([mask.any(0) for mask in chosen.masks().values()], axis=0)
         found |= dict.fromkeys(np.flatnonzero(anyone).tolist())
@@ -333,7 +336,9 @@ def of_recipe(
     asked = [one for one in rows if one.name in played]
     games = repeated_games(asked, sides, view, blind, budget=terms.budget, asking=asking)
     scores = {name: torch.stack([one.scores for one in found]).numpy() for name, found in played.items()}
-    places = dict.fromkeys(_places({}, inside[0], chosen if terms.worst_case is not None else None))
+    places = dict.fromkeys(
+        _places({}, inside[0], samples.ids.tolist(), chosen if terms.worst_case is not None else None)
+    )
     where = {one: place for place, one in enumerate(samples.ids.tolist())}
     places |= dict.fromkeys(where[point.id] for game in games for point in game.top)
     told = Told(chosen=chosen, rows=case.rows, picked=terms.worst_case is not None, show=terms.show_records)

@@ -23,6 +23,7 @@ from hardlabel.models.architectures import build
 from hardlabel.models.method import Course
 from hardlabel.models.train import Recipe, laid_out, one_epoch, optimizer_of, place
 from hardlabel.models.trainers import RecipeTrainer
+from hardlabel.signals import path
 
 GUESSED_EPOCHS = 100  # Nobody knows when a training will end; this many epochs, or the recipe's most.
 PROBE_SECONDS = 0.3  # Training steps, and forward passes, are timed for so long each.
@@ -89,6 +90,9 @@ class Compared:
 def of_audit(ground: Ground, *, work: Work, folder: Path | None) -> Plan:
     """The plan of an audit of one model."""
     config, parts = ground.config, ground.parts
+    besides = 2 * ground.attacked if config.labels == "target" else 0
+    if config.shadow_labels == "target":
+        besides += len(parts.shadow_members) + len(parts.shadow_nonmembers)
     return _plan(
         ground.picked.rows,
         example=parts.members,
@@ -98,6 +102,7 @@ def of_audit(ground: Ground, *, work: Work, folder: Path | None) -> Plan:
         targets=1,
         references=config.shadows,
         worst_case=config.worst_case is not None,
+        besides=besides,
         rest=2 * len(parts.members) - 2 * ground.attacked,
         shadow_samples=2 * ground.shadow_attacked,
         work=work,
@@ -199,6 +204,36 @@ def of_comparison(
     )
 
 
+def of_canaries(
+    trainer: RecipeTrainer,
+    example: Samples,
+    *,
+    canaries: int,
+    models: int,
+    queries: int,
+    together: bool,
+    work: Work,
+    folder: Path | None,
+) -> Plan:
+    """The plan of an audit by canaries: models trained on `example`, each asked `queries` for labels, 1 for scores."""
+    pieces, width = 2 * len(cuts(canaries, work.chunk)), work.executor.width
+    speed, epochs = _measured_speed(trainer, example, work), _epochs(trainer.recipe)
+    asked = models * canaries * (queries + 1)
+    rounds = math.ceil(models / width) if together else models
+    return Plan(
+        trainings=models,
+        measurements=models * pieces,
+        scores=0,
+        done=0 if folder is None else _made(folder),
+        queries=asked,
+        rows=0,
+        seconds=speed.training * len(example) * epochs * rounds + speed.answering * asked,
+        epochs=epochs,
+        bytes=models * speed.bytes + 2 * models * canaries * 2 * BYTES_PER_VALUE,
+        workers=width,
+    )
+
+
 def _plan(
     rows: Sequence[Attack],
     *,
@@ -213,10 +248,12 @@ def _plan(
     work: Work,
     folder: Path | None,
     worst_case: bool = False,
+    besides: int = 0,
 ) -> Plan:
     needs = {need for row in rows for need in row.required}
     uses_references = targets > 1 or worst_case or bool(needs & {Need.REFERENCES, Need.GRADIENTS})
-    crafters = 3 if needs & {Need.CRAFTERS, Need.SURROGATE} else 0
+    # A recipe's crafters are trained whoever asks: they show who has near neighbours.
+    crafters = 3 if targets > 1 or needs & {Need.CRAFTERS, Need.SURROGATE} else 0
     shadow = any(row.learns_on_shadow for row in rows)
     own = references if uses_references else 0
     found = _asked(
@@ -229,6 +266,7 @@ def _plan(
         rest=rest,
         shadow_samples=shadow_samples,
         chunk=work.chunk,
+        repeated=targets > 1,
     )
     # Where there are references, their confidences say who stands out.
     seen, own_rows = own * len(cuts(attacked, work.chunk)), found.rows + own * attacked
@@ -243,11 +281,11 @@ def _plan(
         measurements=found.measurements + seen,
         scores=len(rows) * targets,
         done=0 if folder is None else _made(folder),
-        queries=found.queries,
+        queries=found.queries + besides,
         rows=own_rows,
         seconds=training * (alone + math.ceil(own / width))
         + speed.training * len(example) * softened * crafters
-        + speed.answering * (found.queries + own_rows / max(1, min(width, own))),
+        + speed.answering * (found.queries + besides + own_rows / max(1, min(width, own))),
         epochs=epochs,
         bytes=trainings * speed.bytes + found.values * BYTES_PER_VALUE,
         workers=width,
@@ -275,13 +313,20 @@ def _asked(
     rest: int,
     shadow_samples: int,
     chunk: int,
+    repeated: bool = False,
 ) -> _Questions:
-    """What attacks ask, of `targets` and of so many `references`; the audit's own question is counted too."""
+    """What attacks ask, of `targets` and of so many `references`; the audit's own question is counted too.
+
+    Where games are `repeated`, the references are all models, targets included; see `exposed.repeated_games`.
+    """
     measurements, own_rows, asked, kept = len(cuts(attacked, chunk)) * targets, 0, attacked * targets, 0
     shadow = any(row.learns_on_shadow for row in rows) and shadow_samples > 0
     for row in rows:
         most = row.allowed(budget)
-        candidates = len(row.signals(domain, most)) if isinstance(row, LabelAttack) else 1
+        signals = row.signals(domain, most) if isinstance(row, LabelAttack) else ()
+        candidates = max(1, len(signals))
+        # Own models are asked the exact question, where a signal has one.
+        each = max((signal.exact.queries for signal in signals if isinstance(signal, path.Path)), default=most)
         asked += most * attacked * targets
         measurements += len(cuts(attacked, chunk)) * targets
         kept += attacked * targets * 2
@@ -297,10 +342,20 @@ def _asked(
             models = 1 if row.learns_on_shadow and shadow else 0
             samples, pieces = shadow_samples, len(cuts(shadow_samples, chunk))
             searches = samples + (candidates - 1) * min(samples, SCREENED)
+        if repeated and _replayed(row):
+            measurements += references * len(cuts(attacked, chunk))
+            own_rows += references * attacked * each
+            kept += references * attacked * 2
         measurements += models * pieces * candidates
-        own_rows += models * searches * most
+        own_rows += models * searches * each
         kept += models * samples * candidates * 2
     return _Questions(measurements=measurements, queries=asked, rows=own_rows, values=kept)
+
+
+def _replayed(row: Attack) -> bool:
+    """Whether repeated games ask all models what the attack asks only of targets and of its shadow model."""
+    single = {Need.GRADIENTS, Need.SURROGATE} & set(row.uses)
+    return isinstance(row, LabelAttack) and not single and not row.calibration.per_sample
 
 
 def _made(folder: Path) -> int:

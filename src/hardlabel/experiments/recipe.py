@@ -44,8 +44,9 @@ from hardlabel.experiments.given import Pair, crafting_plan, given_ids, shadow_p
 from hardlabel.experiments.owned import knowledge_of, searched_population
 from hardlabel.experiments.progress import SILENT, Watch
 from hardlabel.experiments.recipe_record import RecipeRecord, RecipeResults, TargetModel
-from hardlabel.experiments.record import Choice, LeftOut, refuse_other_run
+from hardlabel.experiments.record import Choice, LeftOut
 from hardlabel.experiments.references import accuracies, craftable, crafters_of, sides_of, trained_references
+from hardlabel.experiments.settings import Kind, settings_of
 from hardlabel.experiments.shadow import shadow_of
 from hardlabel.experiments.slices import Slices, read_slices, slices_of
 from hardlabel.experiments.training import at_most, crafting_of, loaded, pool_of, recipe_of
@@ -219,21 +220,13 @@ def plan_recipe_config(
 def _grounded(
     config: AuditConfig, repeats: int, store: Store | None, watch: Watch
 ) -> tuple[Terms, RecipeCase, dict[str, object], Store | None]:
-    if config.out is None:
-        raise InvalidInput("out must name the run folder, got None")
+    settings = settings_of(config, Kind.RECIPE, repeats=repeats)
+    assert config.out is not None
     device = resolve_device(config.device)
-    settings: dict[str, object] = {**config.model_dump(mode="json", exclude={"out"}), "repeats": repeats}
-    refuse_other_run(config.out, settings)
     check_repeats(repeats, config.shadows)
-    if config.labels != "true" or config.wrong_labels:
-        raise InvalidInput(
-            f"labels and wrong_labels are for the audit of one model: with repeats they must be true and 0, got "
-            f"{config.labels!r} and {config.wrong_labels:g}"
-        )
     terms = Terms(
         attacks=None if config.attacks is None else tuple(config.attacks),
         budget=config.budget,
-        prior=config.prior,
         networks=config.networks,
         seed=config.seed,
         worst_case=config.worst_case,

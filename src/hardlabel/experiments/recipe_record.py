@@ -14,7 +14,6 @@ from pydantic import Field, ValidationError
 from hardlabel.checks import InvalidInput
 from hardlabel.experiments.part import Part
 from hardlabel.experiments.record import (
-    CONFIG,
     SCORES,
     Choice,
     Compute,
@@ -22,9 +21,9 @@ from hardlabel.experiments.record import (
     Environment,
     LeftOut,
     Queries,
-    check_writable,
     refuse_format,
 )
+from hardlabel.experiments.settings import CONFIG, check_writable
 from hardlabel.experiments.worst_record import Games, GroupRisk, Standout, WorstCase
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.store import write_whole

@@ -5,7 +5,6 @@ A run folder holds `config.yaml` (resolved), `scores.parquet` (one row per attac
 """
 
 import json
-import uuid
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,13 +14,14 @@ from pydantic import Field, ValidationError
 
 from hardlabel.checks import InvalidInput
 from hardlabel.experiments.part import Part
+from hardlabel.experiments.settings import CONFIG, check_writable, read_settings
 from hardlabel.experiments.worst_record import GroupRisk, Named, Standout, WorstCase
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.store import write_whole
 
 FORMAT = 3  # Raised when results.json changes in a way that readers must know of.
 READABLE = (1, 2, 3)  # Format 1 knew no reference models and no ladder, 2 nothing of the few most at risk.
-CONFIG, SCORES, RESULTS, REPORT = "config.yaml", "scores.parquet", "results.json", "report.html"
+SCORES, RESULTS, REPORT = "scores.parquet", "results.json", "report.html"
 FPRS = (0.1, 0.01, 0.001)  # False-positive rates at which TPR is reported.
 
 
@@ -331,7 +331,7 @@ def load(folder: str | Path) -> AuditRecord:
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidInput(f"run {str(folder)!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    return AuditRecord(results=results, scores=scores, config=_config(folder), folder=folder)
+    return AuditRecord(results=results, scores=scores, config=read_settings(folder), folder=folder)
 
 
 def refuse_format(folder: Path, found: object, readable: tuple[int, ...]) -> None:
@@ -346,48 +346,3 @@ def refuse_format(folder: Path, found: object, readable: tuple[int, ...]) -> Non
     if isinstance(found, int) and found > max(readable):
         why += "; a later version of hardlabel wrote it"
     raise InvalidInput(f"run {str(folder)!r} has record format {found}, {why}")
-
-
-def refuse_other_run(folder: Path, config: dict[str, object]) -> None:
-    """Refuses a folder that holds the record of an audit with other settings, or cannot be written to.
-
-    A setting that is None was left open, and agrees with whatever the record says was taken.
-
-    Raises:
-        InvalidInput: It does, or cannot.
-    """
-    check_writable(folder)
-    if not (folder / CONFIG).exists():
-        return
-    there = _config(folder)
-    given = {name: value for name, value in config.items() if value is not None}
-    other = sorted(name for name, value in given.items() if there.get(name) != value)
-    if other:
-        raise InvalidInput(
-            f"out {str(folder)!r} holds another audit (it differs in {', '.join(other)}); name a new folder"
-        )
-
-
-def check_writable(folder: Path) -> None:
-    """Tries whether the folder can be made and written to, and leaves nothing behind.
-
-    Raises:
-        InvalidInput: It cannot.
-    """
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    probe = there / f".{uuid.uuid4().hex}"
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InvalidInput(f"out {str(folder)!r} must be a folder that can be written to: {error.strerror}") from error
-
-
-def _config(folder: Path) -> dict[str, object]:
-    try:
-        found = yaml.safe_load((folder / CONFIG).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidInput(f"run {str(folder)!r} has no readable {CONFIG}: {str(error).splitlines()[0]}") from error
-    if not isinstance(found, dict):
-        raise InvalidInput(f"run {str(folder)!r}: {CONFIG} must map settings to values, got {type(found).__name__}")
-    return found

@@ -22,11 +22,13 @@ import filelock
 import yaml
 
 from hardlabel.checks import InvalidInput
+from hardlabel.experiments.canary_record import CANARIES
 from hardlabel.experiments.defend_record import DEFEND
 from hardlabel.experiments.journal import JOURNAL, MADE, Journal, JournaledStore
 from hardlabel.experiments.progress import Watch
 from hardlabel.experiments.recipe_record import RECIPE
-from hardlabel.experiments.record import CONFIG, RESULTS, check_writable
+from hardlabel.experiments.record import RESULTS
+from hardlabel.experiments.settings import CONFIG, check_writable, read_settings
 from hardlabel.store import Store, write_whole
 
 LOCK, HOLDER, SCRATCH = ".lock", ".holder.json", ".scratch"
@@ -166,21 +168,6 @@ def listed(store: Store, *folders: Path) -> list[Run]:
     return sorted((_seen(folder, note, store) for folder, note in found.items()), key=lambda run: run.started)
 
 
-def read_settings(folder: Path) -> dict[str, object]:
-    """What a run was begun with.
-
-    Raises:
-        InvalidInput: The folder holds no run.
-    """
-    try:
-        found = yaml.safe_load((folder / CONFIG).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidInput(f"run {str(folder)!r} has no readable {CONFIG}: {str(error).splitlines()[0]}") from error
-    if not isinstance(found, dict):
-        raise InvalidInput(f"run {str(folder)!r}: {CONFIG} must map settings to values, got {type(found).__name__}")
-    return found
-
-
 def _needs(folder: Path, store: Store) -> Path:
     """The store's list of the pieces that a run needs; beside it lies a note of where the run is."""
     name = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
@@ -202,7 +189,9 @@ def _seen(folder: Path, note: Path | None, store: Store) -> Run:
     elif holder is not None:
         state = RUNNING
     else:
-        state = FINISHED if any((folder / name).exists() for name in (RESULTS, RECIPE, DEFEND)) else BROKEN_OFF
+        state = (
+            FINISHED if any((folder / name).exists() for name in (RESULTS, RECIPE, DEFEND, CANARIES)) else BROKEN_OFF
+        )
     return Run(
         folder=folder,
         state=state,

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -51,6 +51,11 @@ class Seen:
     def pseudonym(self, place: int) -> str:
         """What reports call the point at `place` of everyone."""
         return pseudonym(int(self.everyone.ids[place]), self.samples)
+
+    def relabelled(self, samples: Samples) -> "Seen":
+        """The same with the classes that `samples`, the points asked about, have: pseudonyms and labels are theirs."""
+        labels = torch.cat([samples.labels, self.everyone.labels[len(samples) :]])
+        return replace(self, samples=samples, everyone=self.everyone.relabelled(labels))
 
 
 def pseudonym(one: int, samples: Samples) -> str:

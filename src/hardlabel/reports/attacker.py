@@ -1,6 +1,6 @@
 """What the attacker spends and has: queries, models of its own, and the attack that the ladder names for it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from hardlabel.attacks.ladder import USUAL
@@ -32,6 +32,16 @@ def who(attack: Costed) -> str:
     else:
         told = f" and {asks}"
     return f"An attacker who sees only labels{told} (“{attack.name}”)"
+
+
+def classes_held(config: Mapping[str, object]) -> str:
+    """With which classes the attacker holds the records, by an audit's settings; where they do not say, true ones."""
+    if config.get("labels") == "target":
+        return "without their classes: they take the model's answers for them"
+    share = config.get("wrong_labels")
+    if isinstance(share, int | float) and share > 0:
+        return f"with their classes, of which about {percent(share)} are wrong"
+    return "with their true classes"
 
 
 def queries(count: float) -> str:

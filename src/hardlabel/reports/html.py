@@ -130,7 +130,8 @@ def _comparison(record: DefendRecord) -> str:
 def _page(template: str, record: Record, **values: object) -> str:
     """A template filled with the record's results and settings, and `values`."""
     page = _environment().get_template(template)
-    return page.render(results=record.results, config=_plain(record.config), **values)
+    held = attacker.classes_held(record.config)
+    return page.render(results=record.results, config=_plain(record.config), held=held, **values)
 
 
 def _environment() -> Environment:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hardlabel.experiments.canaries import CanaryBound, CanaryRecord
+from hardlabel.experiments.canary_record import CanaryBound, CanaryRecord
 from hardlabel.experiments.exposed import CLASS
 from hardlabel.experiments.recipe_record import RecipeAttack, RecipeRecord
 from hardlabel.experiments.record import AttackResult, AuditRecord, ReferenceModels
@@ -171,8 +171,7 @@ def canary_markdown(record: CanaryRecord) -> str:
             one.access,
             f"{one.queries:,.4g}",
             f"{one.epsilon:.3f}",
-            f"{one.right:,} of {one.guesses:,}"
-            + ("" if one.wrong is None else f", wrong {one.wrong} of {one.of_wrong}"),
+            _guesses(one),
             above,
         ]
         for one in results.bounds
@@ -192,6 +191,7 @@ def canary_markdown(record: CanaryRecord) -> str:
 
 
 def _guesses(one: CanaryBound) -> str:
+    """How many were right; over many runs, how many calls about those without the canary were wrong."""
     wrong = "" if one.wrong is None else f", wrong {one.wrong} of {one.of_wrong}"
     return f"{one.right:,} of {one.guesses:,}{wrong}"
 

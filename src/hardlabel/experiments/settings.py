@@ -1,0 +1,144 @@
+"""The settings a run folder was begun with: which kind of run they are of, whether another may go on there."""
+
+import uuid
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+
+import yaml
+
+from hardlabel.checks import InvalidInput
+from hardlabel.experiments.config import AuditConfig
+
+CONFIG = "config.yaml"
+RESOLVED = ("arch", "size", "samples", "shadow_samples", "delta")  # Where left open, a record has what was taken.
+
+
+class Kind(StrEnum):
+    """What a run folder holds."""
+
+    MODEL = "the audit of a model"
+    RECIPE = "the audit of a recipe"
+    DEFENSES = "a comparison of defenses"
+    CANARIES = "an audit by canaries"
+
+
+# Settings that only runs of a kind have; the first kind whose settings are all there is meant.
+OWN = {
+    Kind.CANARIES: ("canaries", "kinds", "runs", "epsilon", "delta"),
+    Kind.DEFENSES: ("repeats", "defenses", "levels", "pretrain"),
+    Kind.RECIPE: ("repeats",),
+}
+# Settings of an audit that a run of this kind would not look at.
+UNUSED = {
+    Kind.MODEL: (),
+    Kind.RECIPE: ("prior", "shadow_labels", "labels", "wrong_labels"),
+    Kind.DEFENSES: (
+        "prior",
+        "shadow_samples",
+        "shadow_labels",
+        "worst_case",
+        "slices",
+        "slices_file",
+        "labels",
+        "wrong_labels",
+        "show_records",
+    ),
+    Kind.CANARIES: (
+        "samples",
+        "shadow_samples",
+        "shadow_labels",
+        "shadows",
+        "attacks",
+        "networks",
+        "budget",
+        "prior",
+        "worst_case",
+        "slices",
+        "slices_file",
+        "labels",
+        "wrong_labels",
+        "show_records",
+    ),
+}
+
+
+def kind_of(settings: Mapping[str, object]) -> Kind:
+    """Of which kind of run these settings are."""
+    return next((kind for kind, own in OWN.items() if settings.keys() >= set(own)), Kind.MODEL)
+
+
+def read_settings(folder: Path) -> dict[str, object]:
+    """What a run was begun with.
+
+    Raises:
+        InvalidInput: The folder holds no run.
+    """
+    try:
+        found = yaml.safe_load((folder / CONFIG).read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidInput(f"run {str(folder)!r} has no readable {CONFIG}: {str(error).splitlines()[0]}") from error
+    if not isinstance(found, dict):
+        raise InvalidInput(f"run {str(folder)!r}: {CONFIG} must map settings to values, got {type(found).__name__}")
+    return found
+
+
+def settings_of(config: AuditConfig, kind: Kind, **own: object) -> dict[str, object]:
+    """The settings to begin a run with: a configuration's, and those of the kind's own.
+
+    Raises:
+        InvalidInput: `out` names no folder, or one that holds another run; or a setting is not the default although
+            runs of this kind do not look at it.
+    """
+    if config.out is None:
+        raise InvalidInput("out must name the run folder, got None")
+    usual = AuditConfig()
+    for name in UNUSED[kind]:
+        default, given = getattr(usual, name), getattr(config, name)
+        if given != default:
+            raise InvalidInput(f"{name} must be left at {default!r}, since {kind} does not use it, got {given!r}")
+    settings = {**config.model_dump(mode="json", exclude={"out"}), **own}
+    refuse_other_run(config.out, settings)
+    return settings
+
+
+def refuse_other_run(folder: Path, settings: Mapping[str, object]) -> None:
+    """Refuses a folder that holds a run of another kind or with other settings, or cannot be written to.
+
+    Settings that the folder does not have, since an earlier version knew none of them, count as left at their
+    defaults. A setting in RESOLVED that is None agrees with whatever the record says was taken.
+
+    Raises:
+        InvalidInput: It does, or cannot.
+    """
+    check_writable(folder)
+    if not (folder / CONFIG).exists():
+        return
+    there = read_settings(folder)
+    kind = kind_of(there)
+    if "data" not in there or kind != kind_of(settings):
+        raise InvalidInput(f"out {str(folder)!r} holds {kind}; name a new folder")
+    usual = AuditConfig().model_dump(mode="json")
+    open_ = {name for name in RESOLVED if settings.get(name) is None}
+    other = sorted(
+        name for name, value in settings.items() if name not in open_ and there.get(name, usual.get(name)) != value
+    )
+    if other:
+        raise InvalidInput(
+            f"out {str(folder)!r} holds another audit (it differs in {', '.join(other)}); name a new folder"
+        )
+
+
+def check_writable(folder: Path) -> None:
+    """Tries whether the folder can be made and written to, and leaves nothing behind.
+
+    Raises:
+        InvalidInput: It cannot.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    probe = there / f".{uuid.uuid4().hex}"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InvalidInput(f"out {str(folder)!r} must be a folder that can be written to: {error.strerror}") from error
