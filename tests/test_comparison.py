@@ -1,12 +1,13 @@
 """The page of a comparison of defenses: its figures are the record's, its plot and its words say the same."""
 
+import json
 import re
 from dataclasses import replace
 
 import pytest
 
 from hardlabel.checks import InvalidInput
-from hardlabel.experiments.defend_record import load_defend
+from hardlabel.experiments.defend_record import DEFEND, load_defend
 from hardlabel.reports.comparison import by_kind, front_figure, numbered, verdict
 from hardlabel.reports.html import render, write_report
 from records import make_defend_record
@@ -90,6 +91,17 @@ def test_the_front_falls_to_the_left():
     points = [tuple(map(float, point.split())) for point in drawn.split("L")]
     assert points == sorted(points, key=lambda point: (point[0], -point[1]))
     assert len(points) >= 3
+
+
+@pytest.mark.parametrize(("version", "why"), [(1, ""), (99, "; a later version of hardlabel wrote it")])
+def test_a_record_of_another_format_is_refused_with_that_reason_alone(tmp_path, version, why):
+    make_defend_record().save(tmp_path)
+    content = json.loads((tmp_path / DEFEND).read_text())
+    (tmp_path / DEFEND).write_text(json.dumps(content | {"format": version}))
+    with pytest.raises(InvalidInput) as refused:
+        load_defend(tmp_path)
+    told = f"run {str(tmp_path)!r} has record format {version}, this version reads format 2{why}"
+    assert str(refused.value) == told
 
 
 def test_scores_are_kept_and_found_by_defense_and_attack(tmp_path):

@@ -13,6 +13,7 @@ import hardlabel
 from hardlabel import cli
 from hardlabel.checks import InvalidInput
 from hardlabel.defenses import dp_sgd
+from hardlabel.defenses.table import TABLE
 from hardlabel.experiments import defend as comparing
 from hardlabel.experiments import recommend
 from hardlabel.experiments.defend_record import DefenseResult, PlayedAttack, load_defend
@@ -98,7 +99,7 @@ def test_the_table_the_front_and_the_words_come_from_the_same_figures(record, tm
     kept = load_defend(record.save(tmp_path / "run").folder)
     assert kept.results == record.results
     assert kept.config == record.config
-    (tmp_path / "run" / "defend.json").write_text("{}")
+    (tmp_path / "run" / "defend.json").write_text('{"format": 2}')
     with pytest.raises(InvalidInput, match="data: Field required"):
         load_defend(tmp_path / "run")
 
@@ -177,6 +178,18 @@ def untrained(monkeypatch, tmp_path):
         (["--defenses", "memguard", "--size", "449"], "needs at least 20 samples beyond those of targets"),
         (["--defenses", "l2", "--repeats", "1"], "repeats must lie in"),
         (["--defenses", "l2", "--attacks", "lria"], "attack 'lria' is unknown"),
+        (
+            ["--defenses", "l2,label-only", "--attacks", "lira"],
+            "attacks must hold one that needs no confidences for defense 'label-only', got ['lira']",
+        ),
+        (
+            ["--defenses", "ldl", "--attacks", "lira,yoqo"],
+            "attacks must hold one that needs no confidences or gradients for defense 'ldl', got ['lira', 'yoqo']",
+        ),
+        (
+            ["--defenses", "rounding", "--attacks", "yoqo"],
+            "attacks must hold one that needs no gradients for defense 'rounding', got ['yoqo']",
+        ),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_code_2(options, told, untrained, monkeypatch, capsys):
@@ -189,6 +202,18 @@ def test_bad_usage_is_one_line_and_exit_code_2(options, told, untrained, monkeyp
     assert told in error
     assert "\n" not in error
     assert not out.exists()
+
+
+def test_a_defense_nobody_named_is_left_out_where_no_attack_can_be_played_on_it(untrained, store, monkeypatch):
+    monkeypatch.setattr(comparing, "_compared", lambda asked, **_: asked)
+    asked = hardlabel.defend(digits(), RECIPE, attacks=["lira"], store=store, **SMALL)
+    compared = {strength.row.name for strength, _ in asked.strengths}
+    hidden = {row.name for row in TABLE.values() if not row.shows_scores}
+    reasons = {one.name.split()[0]: one.reason for one in asked.left_out}
+    assert hidden == {"label-only", "ldl", "double-dip", "randomized-response"}
+    assert hidden <= set(reasons)
+    assert compared == set(TABLE) - set(reasons)
+    assert reasons["ldl"] == "attacks must hold one that needs no confidences for defense 'ldl', got ['lira']"
 
 
 def test_without_opacus_exit_code_2_says_what_to_install(untrained, monkeypatch, capsys):
@@ -224,8 +249,6 @@ def test_the_list_names_every_defense(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         cli.main()
     printed = capsys.readouterr().out
-    from hardlabel.defenses.table import TABLE
-
     assert all(f"| {name} |" in printed for name in TABLE)
 
 

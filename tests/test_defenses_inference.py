@@ -9,7 +9,7 @@ from defending import CPU, EVERYONE, MEMBERS, OTHERS, RESERVE, defender, plain
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import NoiseLevel
 from hardlabel.defenses import keyed, memguard
-from hardlabel.defenses.guarded import keeping
+from hardlabel.defenses.guarded import GuardedLabels, keeping
 from hardlabel.defenses.ldl import LDL
 from hardlabel.defenses.memguard import MemGuard
 from hardlabel.defenses.randomized_response import RandomizedResponse
@@ -18,10 +18,12 @@ from hardlabel.defenses.table import TABLE, chosen
 from hardlabel.defenses.temperature import Temperature
 from hardlabel.defenses.top_k import TopK
 from hardlabel.defenses.trainer import GuardedTrainer, defended
+from hardlabel.oracles import pytorch
 from hardlabel.oracles.base import LabelOracle, ScoreOracle
 from hardlabel.oracles.pytorch import TorchScores
 from hardlabel.signals.base import Knowledge
 from hardlabel.signals.noise import Noise
+from hardlabel.store import Store
 
 GUARDS = [one for one in chosen([row.name for row in TABLE.values() if row.guards and not row.trains])]
 MASKS = [one for one in GUARDS if one.row.keeps_labels]
@@ -89,6 +91,18 @@ def test_the_same_question_gets_the_same_answer_in_any_batch(strength, guard):
         shown = asked.ask_scores(EVERYONE.inputs[few], ids[few])
         again = asked.ask_scores(EVERYONE.inputs[few][order], ids[few])
         assert torch.allclose(again, shown[order], atol=1e-4)
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE.values() if row.guards], ids=lambda row: row.name)
+def test_the_table_says_whether_a_guarded_model_shows_confidences(row, model):
+    strength = chosen([row.name])[0]
+    guarded = strength.inference.guard(model, MEMBERS, defender(), seed=0)
+    assert isinstance(guarded, LabelOracle)
+    assert isinstance(guarded, ScoreOracle) == row.shows_scores
+
+
+def test_only_a_guard_hides_confidences():
+    assert all(row.shows_scores or row.guards for row in TABLE.values())
 
 
 def test_a_fingerprint_tells_defense_secret_and_model():
@@ -311,6 +325,28 @@ def test_the_ideal_form_shows_one_vector_per_label(model):
     labels = model.ask(EVERYONE.inputs, EVERYONE.ids)
     for label in labels.unique():
         assert len(torch.unique(shown[labels == label], dim=0)) == 1
+
+
+def test_trainers_with_one_store_ask_in_batches_of_one_size_whatever_a_second_probe_would_say(tmp_path, monkeypatch):
+    probes, sizes = [], iter([64, 256, 512])
+
+    def best(probe):
+        probes.append(probe)
+        return next(sizes), False
+
+    monkeypatch.setattr(pytorch._Probe, "best", best)
+    store, asked = Store(tmp_path), []
+
+    class Plain:
+        def guard(self, oracle, members, defender, *, seed):
+            asked.append(oracle.batch_size)
+            return GuardedLabels(oracle.ask)
+
+    for _ in range(2):  # The second trainer is that of a run which goes on.
+        trainer = GuardedTrainer(inner=plain(), defense=Plain(), defender=defender(store=store))
+        for seed in (0, 1):
+            trainer.fit(MEMBERS, seed)
+    assert (len(probes), asked) == (1, [64] * 4)
 
 
 def test_guarded_models_have_secrets_of_their_own():

@@ -46,6 +46,7 @@ class Row:
         keeps_labels: Whether every answer's label stays the undefended model's.
         trains: Whether it changes the training.
         guards: Whether it wraps the model.
+        shows_scores: Whether its models show confidences, masked or not, besides labels.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Row:
     keeps_labels: bool = False
     trains: bool = True
     guards: bool = False
+    shows_scores: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +104,7 @@ def _mask(
     cost: str = "nothing",
     whole: bool = False,
     keeps_labels: bool = True,
+    shows_scores: bool = True,
 ) -> Row:
     return Row(
         name=name,
@@ -115,6 +118,7 @@ def _mask(
         keeps_labels=keeps_labels,
         trains=False,
         guards=True,
+        shows_scores=shows_scores,
     )
 
 
@@ -247,6 +251,7 @@ _ROWS: tuple[Row, ...] = (
         cost="other data; 26 passes per answer",
         build=lambda level: DoubleDip(noise=level),
         guards=True,
+        shows_scores=False,
     ),
     _mask(
         "memguard",
@@ -300,6 +305,7 @@ _ROWS: tuple[Row, ...] = (
         levels=(),
         build=lambda level: LabelOnly(),
         cost="confidences",
+        shows_scores=False,
     ),
     _mask(
         "randomized-response",
@@ -310,6 +316,7 @@ _ROWS: tuple[Row, ...] = (
         build=lambda level: RandomizedResponse(epsilon=level),
         cost="confidences",
         keeps_labels=False,
+        shows_scores=False,
     ),
     _mask(
         "ldl",
@@ -320,6 +327,7 @@ _ROWS: tuple[Row, ...] = (
         build=lambda level: LDL(noise=level),
         cost="26 passes per answer; confidences",
         keeps_labels=False,
+        shows_scores=False,
     ),
 )
 

@@ -17,6 +17,7 @@ from hardlabel.models.kept import content_hash, weights_hash
 from hardlabel.models.train import EpochReport
 from hardlabel.models.trainers import Made, RecipeTrainer, Trainer
 from hardlabel.oracles.base import LabelOracle, LabelsOfScores, ScoreOracle
+from hardlabel.oracles.batches import batch_of
 from hardlabel.oracles.estimators import estimator_hash, is_estimator, of_estimator
 from hardlabel.oracles.pytorch import TorchScores
 
@@ -98,10 +99,10 @@ class GuardedTrainer:
 
     def _oracle(self, model: object, samples: Samples) -> LabelOracle:
         if isinstance(model, nn.Module):
-            form = repr(model)
-            made = TorchScores(model, device=self.defender.device, batch_size=self._sizes.get(form))
-            self._sizes[form] = made.probe(samples.inputs)
-            return made
+            form, device = repr(model), self.defender.device
+            if form not in self._sizes:
+                self._sizes[form] = batch_of(model, samples.inputs[:1], device=device, store=self.defender.store)[0]
+            return TorchScores(model, device=device, batch_size=self._sizes[form])
         if isinstance(model, LabelOracle):
             return model
         if isinstance(model, ScoreOracle):

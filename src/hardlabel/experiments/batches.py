@@ -1,18 +1,14 @@
-"""Batch sizes that stay: a probe chooses by time, and rounding may depend on what it chooses.
+"""Models that are asked in batches of a size that stays; see `oracles.batches`."""
 
-A run that goes on must ask in the batches it began with, or its record could differ in the last digit.
-"""
-
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from hardlabel.experiments.case import Oracles
+from hardlabel.oracles.batches import batch_of
 from hardlabel.oracles.pytorch import TorchScores
-from hardlabel.store import JSON, Store
+from hardlabel.store import Store
 
 
 def settled(models: Sequence[Oracles], example: Tensor, store: Store | None) -> list[Oracles]:
@@ -30,22 +26,7 @@ def _settled(model: Oracles, example: Tensor, store: Store | None, found: dict[s
         return model
     structure = repr(network)
     if structure not in found:
-        spec: dict[str, JSON] = {
-            "kind": "batch size",
-            "network": structure,
-            "shape": list(example.shape[1:]),
-            "device": str(asked.device),
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-        }
-        kept = None if store is None else store.load(spec)
-        if kept is None:
-            size = asked.probe(example)
-            kept = json.dumps({"size": size, "rows": asked.probe_rows}).encode()
-            if store is not None:
-                store.save(spec, kept)
-        told = json.loads(kept)
-        found[structure] = told["size"], told["rows"]
+        found[structure] = batch_of(network, example, device=asked.device, store=store)
     size, rows = found[structure]
     both = TorchScores(network, device=asked.device, batch_size=size)
     return replace(model, labels=both, scores=both, torch_model=both, probed=rows)

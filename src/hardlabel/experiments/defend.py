@@ -333,6 +333,7 @@ def _grounded(asked: _Asked, *, device: torch.device, store: Store) -> _Grounded
     strengths, left_out = [], []
     for strength in chosen(asked.defenses, asked.levels):
         try:
+            _refuse_unplayable(strength, rows)
             strengths.append((strength, defended(strength, asked.trainer, defender)))
         except InvalidInput as error:
             if asked.defenses is not None:
@@ -586,7 +587,7 @@ class _Stage:
         training = None if made is None else made.training
         resolved = [one for one in attacks if one.tpr.value is not None]
         if not attacks:
-            raise InvalidInput("attacks must hold a label-only one, for models that show no confidences, got none")
+            raise InvalidInput(f"attacks must hold one that {table.case.plan.trainer.description} can be asked about")
         return DefenseResult(
             defense=NONE if strength is None else strength.row.name,
             level=None if strength is None else strength.level,
@@ -616,7 +617,27 @@ def _stacked(played: Sequence[Played]) -> NDArray[np.float64]:
 def _shows(table: Table, attack: Attack) -> bool:
     """Whether the models show what the attack looks at."""
     sides: list[Side] = [*table.sides] if table.shadow is None else [*table.sides, table.shadow]
-    if Need.GRADIENTS in attack.uses and not all(side.model.torch_model for side in table.sides):
-        return False
+    scores = all(side.model.scores is not None for side in sides)
+    return _unseen(attack, scores=scores, gradients=all(side.model.torch_model for side in table.sides)) is None
+
+
+def _refuse_unplayable(strength: Strength, rows: Sequence[Attack]) -> None:
+    """Refuses a defense whose models none of the attacks could be played on.
+
+    Raises:
+        InvalidInput: There is none.
+    """
+    row = strength.row
+    unseen = [_unseen(attack, scores=row.shows_scores, gradients=not row.guards) for attack in rows]
+    if None not in unseen:
+        needed = " or ".join(sorted({str(one) for one in unseen}))
+        names = [attack.name for attack in rows]
+        raise InvalidInput(f"attacks must hold one that needs no {needed} for defense {row.name!r}, got {names}")
+
+
+def _unseen(attack: Attack, *, scores: bool, gradients: bool) -> str | None:
+    """What the attack looks at and models without scores or gradients do not show, or None."""
+    if Need.GRADIENTS in attack.uses and not gradients:
+        return "gradients"
     sees = isinstance(attack, ScoreAttack) or Need.REFERENCE_SCORES in attack.uses
-    return not sees or all(side.model.scores is not None for side in sides)
+    return "confidences" if sees and not scores else None

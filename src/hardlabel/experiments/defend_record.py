@@ -20,7 +20,7 @@ from hardlabel.metrics.roc import Floats, Mask
 from hardlabel.signals.base import Access
 from hardlabel.store import write_whole
 
-FORMAT = 1
+FORMAT = 2  # Format 1 kept no scores, and nothing of what attacks prove of a guarantee.
 DEFEND = "defend.json"
 NONE = "none"  # What the undefended models are called.
 
@@ -243,10 +243,12 @@ def load_defend(folder: str | Path) -> DefendRecord:
     folder = Path(folder)
     try:
         text = (folder / DEFEND).read_text()
-        refuse_format(folder, json.loads(text).get("format", FORMAT), (FORMAT,))
+        refuse_format(folder, json.loads(text).get("format"), (FORMAT,))
         results = DefendResults.model_validate_json(text)
         scores = pd.read_parquet(folder / SCORES)
         config = yaml.safe_load((folder / CONFIG).read_text())
+    except InvalidInput:
+        raise
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidInput(f"run {str(folder)!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
