@@ -13,7 +13,14 @@ from sklearn.tree import DecisionTreeClassifier
 import hardlabel
 from hardlabel.checks import InvalidInput
 from hardlabel.experiments import canaries
-from hardlabel.experiments.canaries import FEWEST_RUNS, KINDS, audit_canaries, audit_canaries_config
+from hardlabel.experiments.canaries import (
+    FEWEST_RUNS,
+    KINDS,
+    Planting,
+    audit_canaries,
+    audit_canaries_config,
+    plan_canaries_config,
+)
 from hardlabel.experiments.canary_record import load_canaries
 from hardlabel.experiments.config import AuditConfig
 from hardlabel.experiments.journal import JOURNAL, MADE, Journal
@@ -141,7 +148,7 @@ PLANTED = {"canaries": 60, "kinds": ["rare"], "epsilon": None, "delta": None}
 @pytest.mark.parametrize("runs", [1, 20])
 def test_a_run_that_broke_off_goes_on_where_it_was(tmp_path, monkeypatch, capsys, runs):
     store, wanted = Store(tmp_path / "store"), PLANTED | {"runs": runs}
-    whole = audit_canaries_config(AuditConfig(**CONFIG, out=tmp_path / "whole"), **wanted, store=None)
+    whole = audit_canaries_config(AuditConfig(**CONFIG, out=tmp_path / "whole"), Planting(**wanted), store=None)
     real, asked = canaries._scores, []
 
     def dies(*args, **kwargs):
@@ -155,7 +162,7 @@ def test_a_run_that_broke_off_goes_on_where_it_was(tmp_path, monkeypatch, capsys
     if runs == 1:
         asked.append(1)
     with pytest.raises(KeyboardInterrupt):
-        audit_canaries_config(config, **wanted, store=store)
+        audit_canaries_config(config, Planting(**wanted), store=store)
     [run] = [one for one in listed(store) if one.folder == tmp_path / "run"]
     assert run.state == BROKEN_OFF
     monkeypatch.setattr(canaries, "_scores", real)
@@ -193,7 +200,7 @@ def test_the_plan_of_canaries_bounds_what_is_then_done_and_leaves_nothing(tmp_pa
 def test_a_folder_that_another_process_holds_is_refused(tmp_path):
     config = AuditConfig(**CONFIG, out=tmp_path / "run")
     with held(tmp_path / "run"), pytest.raises(InvalidInput, match="is held by process"):
-        audit_canaries_config(config, **PLANTED, runs=1, store=None)
+        audit_canaries_config(config, Planting(**PLANTED, runs=1), store=None)
 
 
 def test_models_of_ones_own_are_left_where_they_were():
@@ -215,3 +222,15 @@ def test_models_of_ones_own_are_left_where_they_were():
     for role, places in moved.items():
         assert places[0] == asked_on, role
         assert places[-1] == torch.device("cpu") != asked_on, role
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [({"runs": 2}, "runs must be at least"), ({"canaries": 0}, "canaries must be"), ({"delta": 1.0}, "delta must lie")],
+)
+def test_a_refused_run_leaves_no_folder_that_the_right_one_would_be_refused_for(tmp_path, change, told):
+    config = AuditConfig(**CONFIG, out=tmp_path / "run")
+    for does in (audit_canaries_config, plan_canaries_config):
+        with pytest.raises(InvalidInput, match=told):
+            does(config, Planting(**(PLANTED | change)), store=None)
+    assert not (tmp_path / "run").exists()

@@ -17,7 +17,7 @@ from hardlabel.checks import InvalidInput
 from hardlabel.cli import app
 from hardlabel.experiments import guessed, slices
 from hardlabel.experiments.config import AuditConfig
-from hardlabel.experiments.exposed import MOST_TOLD, _places, group_risks
+from hardlabel.experiments.exposed import MOST_TOLD, _surest, group_risks
 from hardlabel.experiments.recipe import audit_recipe
 from hardlabel.experiments.recipe_record import load_recipe
 from hardlabel.reports.html import render
@@ -358,9 +358,9 @@ def test_those_told_of_are_the_members_of_smallest_ids_among_equals_and_have_sco
     inside = np.arange(60) < 50
     scores = np.where(np.arange(60) < 45, 1.0, np.nan)
     ids = np.random.default_rng(0).permutation(60)
-    assert _places({"x": scores}, inside, ids, None) == np.argsort(np.where(scores == 1, ids, 99))[:MOST_TOLD].tolist()
+    assert _surest({"x": scores}, inside, ids) == np.argsort(np.where(scores == 1, ids, 99))[:MOST_TOLD].tolist()
     scores[3:] = np.nan
-    assert sorted(_places({"x": scores}, inside, ids, None)) == [0, 1, 2]
+    assert sorted(_surest({"x": scores}, inside, ids)) == [0, 1, 2]
 
 
 def test_a_pseudonym_is_fixed_by_the_data_and_hides_the_id(record, store):

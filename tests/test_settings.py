@@ -5,7 +5,8 @@ import yaml
 
 from hardlabel.checks import InvalidInput
 from hardlabel.experiments.config import AuditConfig
-from hardlabel.experiments.settings import CONFIG, OWN, UNUSED, Kind, kind_of, refuse_other_run, settings_of
+from hardlabel.experiments.folder import CONFIG
+from hardlabel.experiments.settings import OWN, UNUSED, Kind, kind_of, refuse_other_run, settings_of
 
 COMPARED = {"repeats": 4, "defenses": ["l2"], "levels": None, "pretrain": None}
 PLANTED = {"canaries": 50, "kinds": ["rare"], "runs": 1, "epsilon": None, "delta": None}

@@ -7,10 +7,10 @@ import contextlib
 import datetime
 import errno
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, TypedDict, cast
+from typing import Annotated, Any, TypedDict, cast
 
 import typer
 from rich.console import Console
@@ -24,18 +24,19 @@ from hardlabel.checks import InvalidInput
 from hardlabel.data.sources import SOURCES
 from hardlabel.executors import NAMES, executor_of
 from hardlabel.experiments.audit import audit_config, plan_config
-from hardlabel.experiments.canaries import KINDS, audit_canaries_config, plan_canaries_config
+from hardlabel.experiments.canaries import KINDS, Planting, audit_canaries_config, plan_canaries_config
 from hardlabel.experiments.canary_record import CANARIES, load_canaries
 from hardlabel.experiments.chunks import CHUNK
 from hardlabel.experiments.config import AuditConfig, read
 from hardlabel.experiments.defend import defend_config, plan_defend_config
 from hardlabel.experiments.defend_record import DEFEND, load_defend
+from hardlabel.experiments.folder import read_settings
 from hardlabel.experiments.progress import SILENT, Watch
 from hardlabel.experiments.recipe import audit_recipe_config, plan_recipe_config
 from hardlabel.experiments.recipe_record import RECIPE, RecipeRecord, load_recipe
 from hardlabel.experiments.record import REPORT, AuditRecord, load
 from hardlabel.experiments.runs import SCRATCH
-from hardlabel.experiments.settings import OWN, Kind, kind_of, read_settings
+from hardlabel.experiments.settings import OWN, Kind, kind_of
 from hardlabel.experiments.work import Work
 from hardlabel.models.architectures import ARCHITECTURES
 from hardlabel.reports import catalogue, defense_list
@@ -186,13 +187,8 @@ def audit(
         "device": device,
         "out": out,
     }
-    settings = read(config, {name: value for name, value in options.items() if value is not None})
-    if settings.out is None:
-        settings = settings.model_copy(
-            update={"out": _new_folder(settings.data, kind="" if repeats is None else "-recipe")}
-        )
-    assert settings.out is not None
-    work = _work(settings.out, executor, address=address, jobs=jobs, cores=cores, gpus=gpus, chunk=chunk)
+    settings, into = _settings(config, options, kind="" if repeats is None else "-recipe")
+    work = _work(into, executor, address=address, jobs=jobs, cores=cores, gpus=gpus, chunk=chunk)
     if dry_run:
         if repeats is None:
             typer.echo(plan_config(settings, store=default_store(), work=work))
@@ -216,16 +212,15 @@ def resume(
     """Go on with a run that broke off, by the settings it was begun with; nothing finished is done again."""
     found = read_settings(run)
     kind = kind_of(found)
-    own = {name: found.pop(name) for name in OWN.get(kind, ())}
+    own: dict[str, Any] = {name: found.pop(name) for name in OWN.get(kind, ())}
     settings = read(None, {**found, "out": run})
     work = _work(run, executor, address=address, jobs=jobs, cores=cores, gpus=gpus, chunk=chunk)
     if kind == Kind.DEFENSES:
         _compare(settings, cast("_Defenses", own), work, quiet=quiet)
     elif kind == Kind.CANARIES:
-        _plant(settings, cast("_Canaries", own), work, quiet=quiet)
+        _plant(settings, Planting(**own), work, quiet=quiet)
     else:
-        repeats = own.get("repeats")
-        _finish(settings, repeats if isinstance(repeats, int) else None, work, quiet=quiet)
+        _finish(settings, own.get("repeats"), work, quiet=quiet)
 
 
 app.command()(cli_runs.runs)
@@ -353,17 +348,14 @@ def defend(
         "device": device,
         "out": out,
     }
-    settings = read(config, {name: value for name, value in options.items() if value is not None})
-    if settings.out is None:
-        settings = settings.model_copy(update={"out": _new_folder(settings.data, kind="-defend")})
-    assert settings.out is not None
+    settings, into = _settings(config, options, kind="-defend")
     wanted = _Defenses(
         repeats=repeats,
         defenses=_names(defenses),
         levels=None if levels is None else dict(map(_levels, levels)),
         pretrain=pretrain,
     )
-    work = _work(settings.out, executor, address=address, jobs=jobs, cores=cores, gpus=gpus, chunk=chunk)
+    work = _work(into, executor, address=address, jobs=jobs, cores=cores, gpus=gpus, chunk=chunk)
     if dry_run:
         typer.echo(plan_defend_config(settings, **wanted, store=default_store(), work=work))
         return
@@ -443,33 +435,20 @@ def canaries(
         "device": device,
         "out": out,
     }
-    settings = read(config, {name: value for name, value in options.items() if value is not None})
-    if settings.out is None:
-        settings = settings.model_copy(update={"out": _new_folder(settings.data, kind="-canaries")})
-    assert settings.out is not None
-    wanted = _Canaries(canaries=count, kinds=_names(kinds) or list(KINDS), runs=runs, epsilon=epsilon, delta=delta)
-    work = _work(settings.out, executor, address=address, jobs=jobs, cores=cores, gpus=gpus, chunk=chunk)
+    settings, into = _settings(config, options, kind="-canaries")
+    wanted = Planting(canaries=count, kinds=_names(kinds) or list(KINDS), runs=runs, epsilon=epsilon, delta=delta)
+    work = _work(into, executor, address=address, jobs=jobs, cores=cores, gpus=gpus, chunk=chunk)
     if dry_run:
-        typer.echo(plan_canaries_config(settings, **wanted, store=default_store(), work=work))
+        typer.echo(plan_canaries_config(settings, wanted, store=default_store(), work=work))
         return
     _plant(settings, wanted, work, quiet=quiet)
 
 
-class _Canaries(TypedDict):
-    """What an audit by canaries is told beside an audit's settings; kept with them."""
-
-    canaries: int
-    kinds: list[str]
-    runs: int
-    epsilon: float | None
-    delta: float | None
-
-
-def _plant(settings: AuditConfig, wanted: _Canaries, work: Work, *, quiet: bool) -> None:
+def _plant(settings: AuditConfig, wanted: Planting, work: Work, *, quiet: bool) -> None:
     """Audits by canaries and prints the table."""
     with contextlib.ExitStack() as stack:
         watch = SILENT if quiet else stack.enter_context(_Drawn())
-        record = audit_canaries_config(settings, **wanted, store=default_store(), watch=watch, work=work)
+        record = audit_canaries_config(settings, wanted, store=default_store(), watch=watch, work=work)
     typer.echo(canary_markdown(record))
     _say(f"kept in {settings.out}")
 
@@ -565,9 +544,14 @@ def _audited(settings: AuditConfig, repeats: int | None, watch: Watch, work: Wor
     return audit_recipe_config(settings, repeats=repeats, store=default_store(), watch=watch, work=work)
 
 
-def _new_folder(data: str, *, kind: str) -> Path:
+def _settings(config: Path | None, options: Mapping[str, object], *, kind: str) -> tuple[AuditConfig, Path]:
+    """The settings by file and options, and the run folder: where none is named, a new one, named after `kind`."""
+    settings = read(config, {name: value for name, value in options.items() if value is not None})
+    if settings.out is not None:
+        return settings, settings.out
     stamp = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / f"{Path(data).stem}{kind}-{stamp}"
+    into = Path("runs") / f"{Path(settings.data).stem}{kind}-{stamp}"
+    return settings.model_copy(update={"out": into}), into
 
 
 def _print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequence[str]) -> None:

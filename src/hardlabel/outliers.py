@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
+from hardlabel.models.modes import evaluating
 
 SELECTIONS = {
     "neighbours": "fewest neighbours in the penultimate layer of own models",
@@ -95,18 +96,13 @@ def features(model: nn.Module, inputs: Tensor, *, batch: int = 1000) -> Tensor:
 
     first = next(model.parameters(), None)
     device = inputs.device if first is None else first.device
-    training = [module for module in model.modules() if module.training]
     hook = layers[-1].register_forward_pre_hook(keep)
-    if training:
-        model.eval()
     try:
-        with torch.inference_mode():
+        with evaluating(model), torch.inference_mode():
             for start in range(0, len(inputs), batch):
                 model(inputs[start : start + batch].to(device))
     finally:
         hook.remove()
-        for module in training:
-            module.training = True
     return torch.cat(seen)
 
 

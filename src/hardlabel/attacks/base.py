@@ -72,6 +72,11 @@ class _Attack:
         return bool({Need.CRAFTERS, Need.GRADIENTS, Need.SURROGATE} & set(self.uses))
 
     @property
+    def made_for_one(self) -> bool:
+        """Whether it is made for one target, or with models whose members matter: it cannot be replayed on others."""
+        return bool({Need.GRADIENTS, Need.SURROGATE} & set(self.uses))
+
+    @property
     def learns_on_shadow(self) -> bool:
         """Whether a shadow model, where there is one, tells it anything: a threshold at the least."""
         alone = isinstance(self.calibration, RandomThreshold)

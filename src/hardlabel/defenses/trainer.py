@@ -17,9 +17,8 @@ from hardlabel.models.kept import content_hash, weights_hash
 from hardlabel.models.train import EpochReport
 from hardlabel.models.trainers import Made, RecipeTrainer, Trainer
 from hardlabel.oracles.base import LabelOracle, LabelsOfScores, ScoreOracle
-from hardlabel.oracles.batches import batch_of
+from hardlabel.oracles.batches import Found, settled_network
 from hardlabel.oracles.estimators import estimator_hash, is_estimator, of_estimator
-from hardlabel.oracles.pytorch import TorchScores
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,7 +74,7 @@ class GuardedTrainer:
     inner: Trainer
     defense: InferenceDefense
     defender: Defender
-    _sizes: dict[str, int] = field(default_factory=dict, repr=False)  # Best batch size of each form of network.
+    _sizes: Found = field(default_factory=dict, repr=False)
 
     @property
     def description(self) -> str:
@@ -99,10 +98,8 @@ class GuardedTrainer:
 
     def _oracle(self, model: object, samples: Samples) -> LabelOracle:
         if isinstance(model, nn.Module):
-            form, device = repr(model), self.defender.device
-            if form not in self._sizes:
-                self._sizes[form] = batch_of(model, samples.inputs[:1], device=device, store=self.defender.store)[0]
-            return TorchScores(model, device=device, batch_size=self._sizes[form])
+            device, store = self.defender.device, self.defender.store
+            return settled_network(model, samples.inputs[:1], device=device, store=store, found=self._sizes)[0]
         if isinstance(model, LabelOracle):
             return model
         if isinstance(model, ScoreOracle):

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from hardlabel.attacks import Attack, Need
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain
-from hardlabel.experiments import evaluate, exposed, guessed, plan, runs, worst
+from hardlabel.experiments import evaluate, exposed, guessed, plan, runs
 from hardlabel.experiments import scores as scores_of
 from hardlabel.experiments.asking import Asking, Side
 from hardlabel.experiments.batches import settled
@@ -247,8 +247,6 @@ def run(
     missing = dict(case.missing)
     if case.target.scores is None:
         missing[Need.SCORES] = "the target answers with labels only"
-    if terms.worst_case is not None:
-        worst.refuse_without(case.references, missing.get(Need.REFERENCES))
     picked = terms.chosen(case.members.domain, missing=missing, attacked=len(case.members) + len(case.nonmembers))
     rows, left_out = picked.rows, picked.left_out
     [target] = settled([case.target], case.members.inputs[:1].to(device), store)

@@ -6,8 +6,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from hardlabel.experiments.case import Oracles
-from hardlabel.oracles.batches import batch_of
-from hardlabel.oracles.pytorch import TorchScores
+from hardlabel.oracles.batches import Found, settled_network
 from hardlabel.store import Store
 
 
@@ -16,17 +15,13 @@ def settled(models: Sequence[Oracles], example: Tensor, store: Store | None) -> 
 
     Networks of one structure share one probe, which the store remembers. All other models are as they were.
     """
-    found: dict[str, tuple[int, int]] = {}
+    found: Found = {}
     return [_settled(model, example, store, found) for model in models]
 
 
-def _settled(model: Oracles, example: Tensor, store: Store | None, found: dict[str, tuple[int, int]]) -> Oracles:
+def _settled(model: Oracles, example: Tensor, store: Store | None, found: Found) -> Oracles:
     network, asked = model.network, model.torch_model
     if network is None or asked is None or asked.batch_size is not None or not len(example):
         return model
-    structure = repr(network)
-    if structure not in found:
-        found[structure] = batch_of(network, example, device=asked.device, store=store)
-    size, rows = found[structure]
-    both = TorchScores(network, device=asked.device, batch_size=size)
+    both, rows = settled_network(network, example, device=asked.device, store=store, found=found)
     return replace(model, labels=both, scores=both, torch_model=both, probed=rows)

@@ -19,13 +19,12 @@ from torch import Tensor
 from hardlabel import checks, randomness
 from hardlabel.attacks import TABLE
 from hardlabel.checks import InvalidInput
-from hardlabel.data.dataset import Dataset
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples, concatenate
 from hardlabel.defenses.base import Defender
 from hardlabel.defenses.dp_sgd import DPSGD
 from hardlabel.experiments import plan
-from hardlabel.experiments import runs as run_folders
+from hardlabel.experiments import runs as folders
 from hardlabel.experiments.asking import Asking, Question, Side, questions
 from hardlabel.experiments.batches import settled
 from hardlabel.experiments.canary_record import ALL, CanaryBound, CanaryRecord, CanaryResults
@@ -60,6 +59,22 @@ KINDS = {
 }
 FEWEST_RUNS = 20  # Below, many runs prove nothing: half of them choose the event.
 ADVISER = Recipe(max_epochs=30)  # The auditor's own network, for crafted canaries.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planting:
+    """Which canaries a training is audited by, and how; see `audit_canaries` for the same arguments."""
+
+    canaries: int = 500
+    kinds: Sequence[str] = tuple(KINDS)
+    runs: int = 1
+    epsilon: float | None = None
+    delta: float | None = None
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """As they are kept in a run folder."""
+        return {**vars(self), "kinds": list(self.kinds)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -114,12 +129,25 @@ def plant(
     Raises:
         InvalidInput: An argument breaks a rule.
     """
+    everyone = samples if isinstance(samples, Samples) else whole(samples, domain, seed=seed)[0]
+    size = _base_size(everyone, canaries, kinds, train_size)
+    order = torch.randperm(len(everyone), generator=randomness.generator(seed, "planted"))
+    base, rest = everyone.take(order[:size]), everyone.take(order[size:])
+    made, named = _made(rest, canaries, tuple(kinds), classes=_classes(everyone), seed=seed)
+    return Planted(base=base, canaries=made, kinds=named, inside=coins(canaries, seed=seed), seed=seed)
+
+
+def _base_size(everyone: Samples, canaries: int, kinds: Sequence[str], train_size: int | None) -> int:
+    """Points besides canaries.
+
+    Raises:
+        InvalidInput: An argument breaks a rule.
+    """
     for kind in kinds:
         checks.one_of(KINDS, kinds=kind)
     if not kinds:
         raise InvalidInput("kinds must name at least one kind of canary, got none")
     checks.at_least(len(kinds), canaries=canaries)
-    everyone = samples if isinstance(samples, Samples) else whole(samples, domain, seed=seed)[0]
     size = len(everyone) // 2 if train_size is None else train_size
     checks.at_least(FEWEST_SHADOW, train_size=size)
     if len(everyone) < size + max(canaries, FEWEST_SHADOW):
@@ -127,10 +155,7 @@ def plant(
             f"samples must hold train_size + canaries = {size + max(canaries, FEWEST_SHADOW)} inputs, "
             f"got {len(everyone)}"
         )
-    order = torch.randperm(len(everyone), generator=randomness.generator(seed, "planted"))
-    base, rest = everyone.take(order[:size]), everyone.take(order[size:])
-    made, named = _made(rest, canaries, tuple(kinds), classes=_classes(everyone), seed=seed)
-    return Planted(base=base, canaries=made, kinds=named, inside=coins(canaries, seed=seed), seed=seed)
+    return size
 
 
 def _made(
@@ -254,177 +279,152 @@ def audit_canaries(
     Raises:
         InvalidInput: An argument breaks a rule; raised before any training of the recipe.
     """
+    started = time.perf_counter()
     everyone, arrays = whole(samples, domain, seed=seed)
     where = resolve_device(device)
     fits = trainer_of(trainer, _classes(everyone), arrays=arrays, name=name, device=where, store=store)
     assert fits is not None
-    return _audited(
-        everyone,
-        fits,
-        data="samples given",
-        canaries=canaries,
-        kinds=kinds,
-        runs=runs,
-        epsilon=epsilon,
-        delta=delta,
-        train_size=train_size,
-        device=where,
-        asking=Asking(seed=seed, watch=watch, store=store, executor=work.executor, chunk=work.chunk),
-    )
+    planting = Planting(canaries=canaries, kinds=kinds, runs=runs, epsilon=epsilon, delta=delta)
+    asked = _checked(everyone, fits, planting, data="samples given", train_size=train_size, device=where, seed=seed)
+    asking = Asking(seed=seed, watch=watch, store=store, executor=work.executor, chunk=work.chunk)
+    return _audited(asked, device=where, asking=asking, started=started)
 
 
 def audit_canaries_config(
-    config: AuditConfig,
-    *,
-    canaries: int,
-    kinds: Sequence[str],
-    runs: int,
-    epsilon: float | None,
-    delta: float | None,
-    store: Store | None,
-    watch: Watch = SILENT,
-    work: Work = USUAL,
+    config: AuditConfig, planting: Planting, *, store: Store | None, watch: Watch = SILENT, work: Work = USUAL
 ) -> CanaryRecord:
     """Audits the recipe a configuration describes by canaries, and keeps the record in its folder.
 
     See `audit_canaries`.
 
     Raises:
-        InvalidInput: A setting breaks a rule; raised before any training of the recipe.
+        InvalidInput: A setting breaks a rule; raised before any training.
     """
-    settings = settings_of(
-        config, Kind.CANARIES, canaries=canaries, kinds=list(kinds), runs=runs, epsilon=epsilon, delta=delta
-    )
+    started = time.perf_counter()
+    asked, settings, kept = _grounded(config, planting, store, watch)
     assert config.out is not None
-    kept = run_folders.journaled(config.out, store, watch)
-    data, everyone, trainer = _ground(config, kept, watch)
     if watch is not SILENT:
-        watch.say(str(_plan_of(config, everyone, trainer, canaries=canaries, runs=runs, work=work)))
-    with run_folders.begun(config.out, settings, store=kept):
-        record = _audited(
-            everyone,
-            trainer,
-            data=data.name,
-            canaries=canaries,
-            kinds=kinds,
-            runs=runs,
-            epsilon=epsilon,
-            delta=delta,
-            train_size=config.size,
-            device=trainer.device,
-            asking=Asking(seed=config.seed, watch=watch, store=kept, executor=work.executor, chunk=work.chunk),
-        )
-        size, delta = record.results.train_size, record.results.delta
-        return replace(record, config={**settings, "size": size, "delta": delta}).save(config.out)
+        watch.say(str(_plan_of(asked, work, config)))
+    with folders.begun(config.out, settings, store=kept):
+        asking = Asking(seed=config.seed, watch=watch, store=kept, executor=work.executor, chunk=work.chunk)
+        record = _audited(asked, device=resolve_device(config.device), asking=asking, started=started)
+        resolved = {**settings, "size": asked.size, "delta": asked.delta}
+        return replace(record, config=resolved).save(config.out)
 
 
 def plan_canaries_config(
-    config: AuditConfig,
-    *,
-    canaries: int,
-    kinds: Sequence[str],
-    runs: int,
-    epsilon: float | None,
-    delta: float | None,
-    store: Store | None,
-    watch: Watch = SILENT,
-    work: Work = USUAL,
+    config: AuditConfig, planting: Planting, *, store: Store | None, watch: Watch = SILENT, work: Work = USUAL
 ) -> plan.Plan:
     """What `audit_canaries_config` would do; loads the data, trains nothing, writes nothing.
 
     Raises:
         InvalidInput: See `audit_canaries_config`.
     """
-    settings_of(config, Kind.CANARIES, canaries=canaries, kinds=list(kinds), runs=runs, epsilon=epsilon, delta=delta)
-    _, everyone, trainer = _ground(config, store, watch)
-    return _plan_of(config, everyone, trainer, canaries=canaries, runs=runs, work=work)
+    return _plan_of(_grounded(config, planting, store, watch)[0], work, config)
 
 
-def _ground(config: AuditConfig, store: Store | None, watch: Watch) -> tuple[Dataset, Samples, RecipeTrainer]:
-    """The data, the same in random order, and who trains on them."""
-    data = loaded(config, watch, store)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Asked:
+    """What is audited, checked; nothing is trained yet. Over many runs there is one canary, of the first kind."""
+
+    data: str
+    everyone: Samples
+    trainer: Trainer
+    planting: Planting
+    size: int
+    delta: float
+    guarantee: Guarantee | None
+
+
+def _grounded(
+    config: AuditConfig, planting: Planting, store: Store | None, watch: Watch
+) -> tuple[_Asked, dict[str, object], Store | None]:
+    settings = settings_of(config, Kind.CANARIES, **planting.settings)
+    assert config.out is not None
+    kept, device = folders.journaled(config.out, store, watch), resolve_device(config.device)
+    data = loaded(config, watch, kept)
     recipe = recipe_of(config, data.samples.domain)
     build(recipe.architecture, shape=data.samples.domain.shape, classes=data.classes, seed=0)  # Fits the shape?
-    trainer = RecipeTrainer(recipe=recipe, classes=data.classes, device=resolve_device(config.device), store=store)
     order = torch.randperm(len(data.samples), generator=randomness.generator(config.seed, "population"))
-    return data, data.samples.take(order), trainer
+    asked = _checked(
+        data.samples.take(order),
+        RecipeTrainer(recipe=recipe, classes=data.classes, device=device, store=kept),
+        planting,
+        data=data.name,
+        train_size=config.size,
+        device=device,
+        seed=config.seed,
+    )
+    return asked, settings, kept
 
 
-def _plan_of(
-    config: AuditConfig, everyone: Samples, trainer: RecipeTrainer, *, canaries: int, runs: int, work: Work
-) -> plan.Plan:
-    size = len(everyone) // 2 if config.size is None else config.size
+def _checked(
+    everyone: Samples,
+    trainer: Trainer,
+    planting: Planting,
+    *,
+    data: str,
+    train_size: int | None,
+    device: torch.device,
+    seed: int,
+) -> _Asked:
+    if planting.runs != 1:
+        checks.at_least(FEWEST_RUNS, runs=planting.runs)
+        planting = replace(planting, canaries=1, kinds=planting.kinds[:1])
+    size = _base_size(everyone, planting.canaries, planting.kinds, train_size)
+    delta = 10.0 ** -len(str(size)) if planting.delta is None else planting.delta
+    checks.open_fraction(delta=delta)
+    guarantee = None
+    if planting.epsilon is not None:
+        trained = size + planting.canaries // 2
+        trainer, guarantee = _private(trainer, planting.epsilon, delta, everyone, trained, device=device, seed=seed)
+    return _Asked(
+        data=data, everyone=everyone, trainer=trainer, planting=planting, size=size, delta=delta, guarantee=guarantee
+    )
+
+
+def _plan_of(asked: _Asked, work: Work, config: AuditConfig) -> plan.Plan:
+    assert isinstance(asked.trainer, RecipeTrainer), "configurations train by recipes"
     return plan.of_canaries(
-        trainer,
-        everyone.take(slice(0, size)),
-        canaries=canaries if runs == 1 else 1,
-        models=2 if runs == 1 else runs,
+        asked.trainer,
+        asked.everyone.take(slice(0, asked.size)),
+        canaries=asked.planting.canaries,
+        runs=asked.planting.runs,
         queries=TABLE["noise"].usual,
-        together=runs > 1,
         work=work,
         folder=config.out,
     )
 
 
-def _audited(
-    everyone: Samples,
-    trainer: Trainer,
-    *,
-    data: str,
-    canaries: int,
-    kinds: Sequence[str],
-    runs: int,
-    epsilon: float | None,
-    delta: float | None,
-    train_size: int | None,
-    device: torch.device,
-    asking: Asking,
-) -> CanaryRecord:
-    started, seed = time.perf_counter(), asking.seed
-    if runs != 1:
-        checks.at_least(FEWEST_RUNS, runs=runs)
-        canaries, kinds = 1, tuple(kinds)[:1]
-    planted = plant(everyone, canaries=canaries, kinds=kinds, train_size=train_size, seed=seed)
-    size = len(planted.base)
-    delta = 10.0 ** -len(str(size)) if delta is None else delta
-    checks.open_fraction(delta=delta)
-    guarantee = None
-    if epsilon is not None:
-        trainer, guarantee = _private(trainer, epsilon, delta, everyone, size + canaries // 2, device=device, seed=seed)
-    if runs == 1:
+def _audited(asked: _Asked, *, device: torch.device, asking: Asking, started: float) -> CanaryRecord:
+    seed, trainer = asking.seed, asked.trainer
+    planted = plant(
+        asked.everyone, canaries=asked.planting.canaries, kinds=asked.planting.kinds, train_size=asked.size, seed=seed
+    )
+    if asked.planting.runs == 1:
         models = []
         for number, part in enumerate((planted.training, planted.base)):
             asking.watch.stage(f"training {('with', 'without')[number]} canaries", trainer.epochs or 1, "epochs")
-            number_seed = randomness.derive(seed, "canary run", number)
-            made = shadows.train_alone(
-                trainer, part, number_seed, on_epoch=told(asking.watch), executor=asking.executor
-            )
+            own = randomness.derive(seed, "canary run", number)
+            made = shadows.train_alone(trainer, part, own, on_epoch=told(asking.watch), executor=asking.executor)
             models.append(made.model)
-        bounds = _one_run(models[0], models[1], planted, delta=delta, device=device, asking=asking)
+        bounds = _one_run(models[0], models[1], planted, delta=asked.delta, device=device, asking=asking)
         inside = planted.inside
     else:
-        inside = coins(runs, seed=randomness.derive(seed, "runs"))
-        bounds = _many_runs(trainer, planted, inside, delta=delta, device=device, asking=asking)
+        inside = coins(asked.planting.runs, seed=randomness.derive(seed, "runs"))
+        bounds = _many_runs(trainer, planted, inside, delta=asked.delta, device=device, asking=asking)
     return _record(
         bounds,
-        data=data,
+        data=asked.data,
         description=trainer.description,
-        size=size,
+        size=asked.size,
         kinds=_counted(planted.kinds),
         inside=inside,
-        runs=runs,
-        delta=delta,
-        guarantee=guarantee,
+        runs=asked.planting.runs,
+        delta=asked.delta,
+        guarantee=asked.guarantee,
         environment=environment_of(seed, time.perf_counter() - started, device),
-        config={
-            "canaries": canaries,
-            "kinds": list(kinds),
-            "runs": runs,
-            "epsilon": epsilon,
-            "delta": delta,
-            "train_size": size,
-            "seed": seed,
-        },
+        config={**asked.planting.settings, "delta": asked.delta, "train_size": asked.size, "seed": seed},
     )
 
 

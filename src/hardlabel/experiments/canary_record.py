@@ -3,19 +3,14 @@
 A run folder holds `config.yaml` and `canaries.json`.
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-from pydantic import ValidationError
-
 from hardlabel.checks import InvalidInput
 from hardlabel.experiments.defend_record import Guarantee
+from hardlabel.experiments.folder import read_record, read_settings, write_record
 from hardlabel.experiments.part import Part
-from hardlabel.experiments.record import Environment, refuse_format
-from hardlabel.experiments.settings import CONFIG, check_writable
-from hardlabel.store import write_whole
+from hardlabel.experiments.record import Environment
 
 FORMAT = 1
 CANARIES = "canaries.json"
@@ -108,10 +103,7 @@ class CanaryRecord:
             InvalidInput: The folder cannot be written to.
         """
         folder = Path(folder)
-        check_writable(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / CONFIG, yaml.safe_dump(self.config, sort_keys=False).encode())
-        write_whole(folder / CANARIES, self.results.model_dump_json(indent=1).encode())
+        write_record(folder, CANARIES, self.results, config=self.config)
         return self
 
 
@@ -122,16 +114,5 @@ def load_canaries(folder: str | Path) -> CanaryRecord:
         InvalidInput: A file is missing or damaged, or the record has another format.
     """
     folder = Path(folder)
-    try:
-        text = (folder / CANARIES).read_text()
-        refuse_format(folder, json.loads(text).get("format", FORMAT), (FORMAT,))
-        results = CanaryResults.model_validate_json(text)
-        config = yaml.safe_load((folder / CONFIG).read_text())
-    except InvalidInput:
-        raise
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidInput(f"run {str(folder)!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InvalidInput(f"run {str(folder)!r} must hold a whole {CANARIES}: {str(error).splitlines()[0]}") from error
-    return CanaryRecord(results=results, config=config)
+    results = read_record(folder, CANARIES, CanaryResults, readable=(FORMAT,), unmarked=FORMAT)
+    return CanaryRecord(results=results, config=read_settings(folder))

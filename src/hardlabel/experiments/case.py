@@ -83,8 +83,11 @@ class Terms:
             attacked: Samples attacked.
 
         Raises:
-            InvalidInput: An attack asked for cannot be run.
+            InvalidInput: An attack asked for cannot be run, or there are no reference models for a worst case.
         """
+        if self.worst_case is not None and Need.REFERENCES in missing:
+            why = missing[Need.REFERENCES]
+            raise InvalidInput(f"worst_case needs reference models trained with and without the points: {why}")
         asked = None if self.attacks == ("all",) else self.attacks
         rows, left_out = attacks.chosen(asked, domain, self.budget)
         rung = ladder.best(domain, self.budget or ladder.USUAL, missing)

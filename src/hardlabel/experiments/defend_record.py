@@ -3,22 +3,18 @@
 A run folder holds `config.yaml`, `scores.parquet` (one row per target and sample) and `defend.json`.
 """
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
-import yaml
-from pydantic import ValidationError
 
 from hardlabel.checks import InvalidInput
+from hardlabel.experiments.folder import read_record, read_scores, read_settings, write_record
 from hardlabel.experiments.part import Part
-from hardlabel.experiments.record import SCORES, Environment, LeftOut, Queries, refuse_format
-from hardlabel.experiments.settings import CONFIG, check_writable
+from hardlabel.experiments.record import Environment, LeftOut, Queries
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.metrics.roc import Floats, Mask
 from hardlabel.signals.base import Access
-from hardlabel.store import write_whole
 
 FORMAT = 2  # Format 1 kept no scores, and nothing of what attacks prove of a guarantee.
 DEFEND = "defend.json"
@@ -221,11 +217,7 @@ class DefendRecord:
             InvalidInput: The folder cannot be written to.
         """
         folder = Path(folder)
-        check_writable(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / CONFIG, yaml.safe_dump(self.config, sort_keys=False).encode())
-        write_whole(folder / SCORES, self.scores.to_parquet(index=False))
-        write_whole(folder / DEFEND, self.results.model_dump_json(indent=1).encode())
+        write_record(folder, DEFEND, self.results, config=self.config, scores=self.scores)
         return replace(self, folder=folder)
 
 
@@ -241,20 +233,12 @@ def load_defend(folder: str | Path) -> DefendRecord:
         InvalidInput: A file is missing or damaged, or the record has another format.
     """
     folder = Path(folder)
-    try:
-        text = (folder / DEFEND).read_text()
-        refuse_format(folder, json.loads(text).get("format"), (FORMAT,))
-        results = DefendResults.model_validate_json(text)
-        scores = pd.read_parquet(folder / SCORES)
-        config = yaml.safe_load((folder / CONFIG).read_text())
-    except InvalidInput:
-        raise
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidInput(f"run {str(folder)!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InvalidInput(f"run {str(folder)!r} must hold a whole {DEFEND}: {str(error).splitlines()[0]}") from error
-    return DefendRecord(results=results, scores=scores, config=config, folder=folder)
+    return DefendRecord(
+        results=read_record(folder, DEFEND, DefendResults, readable=(FORMAT,)),
+        scores=read_scores(folder),
+        config=read_settings(folder),
+        folder=folder,
+    )
 
 
 def _row(one: DefenseResult) -> dict[str, object]:

@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from hardlabel import outliers, randomness
-from hardlabel.attacks import Attack, Need
+from hardlabel.attacks import Attack
 from hardlabel.calibrations.base import scalars
 from hardlabel.data.samples import Samples
 from hardlabel.experiments import worst
-from hardlabel.experiments.asking import Asking, LabelQuestion, Side, questions
+from hardlabel.experiments.asking import Asking, Side, questions
 from hardlabel.experiments.case import Case, ReferencePlan, Terms
-from hardlabel.experiments.game import LOGITS, Played
+from hardlabel.experiments.game import LOGITS, Played, exact
 from hardlabel.experiments.owned import Owned
 from hardlabel.experiments.slices import Slices
 from hardlabel.experiments.worst import Chosen, Seen, Told
@@ -86,12 +86,14 @@ def of_audit(
         calls = {name: worst.called(access[name], [one]) for name, one in played.items()}
         few = worst.worst_case(chosen, view, calls, inside[None])
     scores = {name: one.scores.numpy() for name, one in played.items()}
-    places = _places(scores, inside, view.samples.ids.tolist(), chosen if terms.worst_case is not None else None)
+    places = _surest(scores, inside, samples.ids.tolist())
+    if terms.worst_case is not None and chosen is not None:
+        places += _ever(chosen)
     told = Told(chosen=chosen, rows=case.rows or {}, picked=terms.worst_case is not None, show=terms.show_records)
     slices = {CLASS: dict(zip(real.samples.ids.tolist(), map(str, real.samples.labels.tolist()), strict=True))}
     return Found(
         worst_case=few,
-        exposed=worst.standouts(places, view, told),
+        exposed=worst.standouts([*dict.fromkeys(places)], view, told),
         groups=group_risks(
             {**slices, **case.slices}, real.samples.ids.tolist(), {k: v[None] for k, v in scores.items()}, inside[None]
         ),
@@ -235,13 +237,12 @@ def _games(attack: Attack, which: str, calls: Bools, inside: Bools, places: NDAr
 
 def _signals(attack: Attack, sides: Sequence[Side], *, budget: int | None, asking: Asking) -> Floats | None:
     """One number from each model about each point, (T, n), higher for likelier members; None where there is none."""
-    if {Need.GRADIENTS, Need.SURROGATE} & set(attack.uses):
-        return None  # Made for one target, or with models whose members matter here.
+    if attack.made_for_one:
+        return None
     question = questions(attack, sides[0], budget)[-1]
     if attack.access == Access.SCORES:
         question = LOGITS  # Whatever it reads, this one tells most about a single point.
-    exact = getattr(question.signal, "exact", None)
-    question = question if exact is None else LabelQuestion(exact)
+    question = exact(question)
     answers = asking.answers(question, sides, f"{attack.name} on model", account=Account)
     values = torch.stack([one.measured.values for one in answers])
     columns = scalars(values, censored=getattr(question.signal, "censored", False)).nan_to_num(nan=0.0).numpy()
@@ -251,17 +252,20 @@ def _signals(attack: Attack, sides: Sequence[Side], *, budget: int | None, askin
     return mean
 
 
-def _places(scores: Mapping[str, Floats], inside: Bools, ids: Sequence[int], chosen: Chosen | None) -> list[int]:
-    """Points told of: the members each attack is surest of, as `reports.tables.most_exposed` picks them; the chosen."""
+def _surest(scores: Mapping[str, Floats], inside: Bools, ids: Sequence[int]) -> list[int]:
+    """The members each attack is surest of, as `reports.tables.most_exposed` picks them, each once."""
     found: dict[int, None] = {}
     for values in scores.values():
         able = inside & ~np.isnan(values)
         order = np.lexsort((np.asarray(ids), -values, ~able))
         found |= dict.fromkeys(order[: min(MOST_TOLD, int(able.sum()))].tolist())
-    if chosen is not None:
-        anyone = np.any([mask.any(0) for mask in chosen.masks().values()], axis=0)
-        found |= dict.fromkeys(np.flatnonzero(anyone).tolist())
     return list(found)
+
+
+def _ever(chosen: Chosen) -> list[int]:
+    """Who was chosen for one target at least, in any way."""
+    places: list[int] = np.flatnonzero(np.any(list(chosen.ever().values()), axis=0)).tolist()
+    return places
 
 
 def with_pseudonyms(frame: pd.DataFrame, samples: Samples) -> pd.DataFrame:
@@ -336,16 +340,14 @@ def of_recipe(
     asked = [one for one in rows if one.name in played]
     games = repeated_games(asked, sides, view, blind, budget=terms.budget, asking=asking)
     scores = {name: torch.stack([one.scores for one in found]).numpy() for name, found in played.items()}
-    places = dict.fromkeys(
-        _places({}, inside[0], samples.ids.tolist(), chosen if terms.worst_case is not None else None)
-    )
+    places = [] if terms.worst_case is None else _ever(chosen)
     where = {one: place for place, one in enumerate(samples.ids.tolist())}
-    places |= dict.fromkeys(where[point.id] for game in games for point in game.top)
+    places += [where[point.id] for game in games for point in game.top]
     told = Told(chosen=chosen, rows=case.rows, picked=terms.worst_case is not None, show=terms.show_records)
     classes = {CLASS: dict(zip(samples.ids.tolist(), map(str, samples.labels.tolist()), strict=True))}
     return Found(
         worst_case=few,
-        exposed=worst.standouts(list(places), view, told),
+        exposed=worst.standouts([*dict.fromkeys(places)], view, told),
         groups=group_risks({**classes, **case.slices}, samples.ids.tolist(), scores, inside),
         named=[],
         games=games,

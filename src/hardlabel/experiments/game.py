@@ -259,7 +259,7 @@ class Game:
             affordable = self._affordable(attack, question)
             alike = there.alike or not affordable
             calibration = attack.calibration if alike else Standardized(inner=attack.calibration)
-            references, cost = self._measured(attack, _exact(question), there.sides, there)
+            references, cost = self._measured(attack, exact(question), there.sides, there)
             started = time.perf_counter()
             fitted = calibration.fit(references, seed=self.asking.seed)
             beliefs: Beliefs | None = getattr(fitted, "beliefs", None)
@@ -333,7 +333,7 @@ class Learned:
     references: int = 0
 
 
-def _exact(question: Question) -> Question:
+def exact(question: Question) -> Question:
     """What own models are asked: a signal that would ask the target less, under beliefs, may name its exact form."""
     exact = getattr(question.signal, "exact", None)
     return question if exact is None else LabelQuestion(exact)

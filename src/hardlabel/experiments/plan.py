@@ -209,17 +209,20 @@ def of_canaries(
     example: Samples,
     *,
     canaries: int,
-    models: int,
+    runs: int,
     queries: int,
-    together: bool,
     work: Work,
     folder: Path | None,
 ) -> Plan:
-    """The plan of an audit by canaries: models trained on `example`, each asked `queries` for labels, 1 for scores."""
+    """The plan of an audit by canaries: models trained on `example`, each asked `queries` for labels, 1 for scores.
+
+    One run takes two models, one after the other; of many, as many are trained at once as there are workers.
+    """
+    models = 2 if runs == 1 else runs
     pieces, width = 2 * len(cuts(canaries, work.chunk)), work.executor.width
     speed, epochs = _measured_speed(trainer, example, work), _epochs(trainer.recipe)
     asked = models * canaries * (queries + 1)
-    rounds = math.ceil(models / width) if together else models
+    rounds = models if runs == 1 else math.ceil(models / width)
     return Plan(
         trainings=models,
         measurements=models * pieces,
@@ -354,8 +357,7 @@ def _asked(
 
 def _replayed(row: Attack) -> bool:
     """Whether repeated games ask all models what the attack asks only of targets and of its shadow model."""
-    single = {Need.GRADIENTS, Need.SURROGATE} & set(row.uses)
-    return isinstance(row, LabelAttack) and not single and not row.calibration.per_sample
+    return isinstance(row, LabelAttack) and not row.made_for_one and not row.calibration.per_sample
 
 
 def _made(folder: Path) -> int:

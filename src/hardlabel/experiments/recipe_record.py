@@ -3,30 +3,25 @@
 A run folder holds `config.yaml`, `scores.parquet` (one row per attack, target and sample) and `recipe.json`.
 """
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from hardlabel.checks import InvalidInput
+from hardlabel.experiments.folder import read_record, read_scores, read_settings, write_record
 from hardlabel.experiments.part import Part
 from hardlabel.experiments.record import (
-    SCORES,
     Choice,
     Compute,
     Difference,
     Environment,
     LeftOut,
     Queries,
-    refuse_format,
 )
-from hardlabel.experiments.settings import CONFIG, check_writable
 from hardlabel.experiments.worst_record import Games, GroupRisk, Standout, WorstCase
 from hardlabel.metrics.estimate import Estimate
-from hardlabel.store import write_whole
 
 FORMAT = 2
 READABLE = (1, 2)  # Format 1 knew nothing of the few most at risk.
@@ -164,11 +159,7 @@ class RecipeRecord:
             InvalidInput: The folder cannot be written to.
         """
         folder = Path(folder)
-        check_writable(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / CONFIG, yaml.safe_dump(self.config, sort_keys=False).encode())
-        write_whole(folder / SCORES, self.scores.to_parquet(index=False))
-        write_whole(folder / RECIPE, self.results.model_dump_json(indent=1).encode())
+        write_record(folder, RECIPE, self.results, config=self.config, scores=self.scores)
         return replace(self, folder=folder)
 
 
@@ -179,17 +170,9 @@ def load_recipe(folder: str | Path) -> RecipeRecord:
         InvalidInput: A file is missing or damaged, or the record has another format.
     """
     folder = Path(folder)
-    try:
-        text = (folder / RECIPE).read_text()
-        refuse_format(folder, json.loads(text).get("format", 1), READABLE)
-        results = RecipeResults.model_validate_json(text)
-        scores = pd.read_parquet(folder / SCORES)
-        config = yaml.safe_load((folder / CONFIG).read_text())
-    except InvalidInput:
-        raise
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidInput(f"run {str(folder)!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InvalidInput(f"run {str(folder)!r} must hold a whole {RECIPE}: {str(error).splitlines()[0]}") from error
-    return RecipeRecord(results=results, scores=scores, config=config, folder=folder)
+    return RecipeRecord(
+        results=read_record(folder, RECIPE, RecipeResults, readable=READABLE, unmarked=1),
+        scores=read_scores(folder),
+        config=read_settings(folder),
+        folder=folder,
+    )

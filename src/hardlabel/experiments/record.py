@@ -4,24 +4,21 @@ A run folder holds `config.yaml` (resolved), `scores.parquet` (one row per attac
 `results.json` (this record) and `report.html`.
 """
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from hardlabel.checks import InvalidInput
+from hardlabel.experiments.folder import read_record, read_scores, read_settings, write_record
 from hardlabel.experiments.part import Part
-from hardlabel.experiments.settings import CONFIG, check_writable, read_settings
 from hardlabel.experiments.worst_record import GroupRisk, Named, Standout, WorstCase
 from hardlabel.metrics.estimate import Estimate
-from hardlabel.store import write_whole
 
 FORMAT = 3  # Raised when results.json changes in a way that readers must know of.
 READABLE = (1, 2, 3)  # Format 1 knew no reference models and no ladder, 2 nothing of the few most at risk.
-SCORES, RESULTS, REPORT = "scores.parquet", "results.json", "report.html"
+RESULTS, REPORT = "results.json", "report.html"
 FPRS = (0.1, 0.01, 0.001)  # False-positive rates at which TPR is reported.
 
 
@@ -303,11 +300,7 @@ class AuditRecord:
             InvalidInput: The folder cannot be written to.
         """
         folder = Path(folder)
-        check_writable(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / CONFIG, yaml.safe_dump(self.config, sort_keys=False).encode())
-        write_whole(folder / SCORES, self.scores.to_parquet(index=False))
-        write_whole(folder / RESULTS, self.results.model_dump_json(indent=1).encode())
+        write_record(folder, RESULTS, self.results, config=self.config, scores=self.scores)
         return replace(self, folder=folder)
 
 
@@ -318,31 +311,9 @@ def load(folder: str | Path) -> AuditRecord:
         InvalidInput: A file is missing or damaged, or the record has another format.
     """
     folder = Path(folder)
-    try:
-        text = (folder / RESULTS).read_text()
-        scores = pd.read_parquet(folder / SCORES)
-        found = json.loads(text).get("format")
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InvalidInput(f"run {str(folder)!r} must hold whole {RESULTS}, {CONFIG} and {SCORES}: {reason}") from error
-    refuse_format(folder, found, READABLE)
-    try:
-        results = Results.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidInput(f"run {str(folder)!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    return AuditRecord(results=results, scores=scores, config=read_settings(folder), folder=folder)
-
-
-def refuse_format(folder: Path, found: object, readable: tuple[int, ...]) -> None:
-    """Refuses a record whose format this version does not read, and says why.
-
-    Raises:
-        InvalidInput: It does not.
-    """
-    if found in readable:
-        return
-    why = f"this version reads format {' and '.join(map(str, readable))}"
-    if isinstance(found, int) and found > max(readable):
-        why += "; a later version of hardlabel wrote it"
-    raise InvalidInput(f"run {str(folder)!r} has record format {found}, {why}")
+    return AuditRecord(
+        results=read_record(folder, RESULTS, Results, readable=READABLE),
+        scores=read_scores(folder),
+        config=read_settings(folder),
+        folder=folder,
+    )

@@ -24,11 +24,11 @@ import yaml
 from hardlabel.checks import InvalidInput
 from hardlabel.experiments.canary_record import CANARIES
 from hardlabel.experiments.defend_record import DEFEND
+from hardlabel.experiments.folder import CONFIG, check_writable, read_settings
 from hardlabel.experiments.journal import JOURNAL, MADE, Journal, JournaledStore
 from hardlabel.experiments.progress import Watch
 from hardlabel.experiments.recipe_record import RECIPE
 from hardlabel.experiments.record import RESULTS
-from hardlabel.experiments.settings import CONFIG, check_writable, read_settings
 from hardlabel.store import Store, write_whole
 
 LOCK, HOLDER, SCRATCH = ".lock", ".holder.json", ".scratch"
@@ -189,9 +189,8 @@ def _seen(folder: Path, note: Path | None, store: Store) -> Run:
     elif holder is not None:
         state = RUNNING
     else:
-        state = (
-            FINISHED if any((folder / name).exists() for name in (RESULTS, RECIPE, DEFEND, CANARIES)) else BROKEN_OFF
-        )
+        finished = any((folder / name).exists() for name in (RESULTS, RECIPE, DEFEND, CANARIES))
+        state = FINISHED if finished else BROKEN_OFF
     return Run(
         folder=folder,
         state=state,

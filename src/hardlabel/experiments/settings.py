@@ -1,16 +1,13 @@
 """The settings a run folder was begun with: which kind of run they are of, whether another may go on there."""
 
-import uuid
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
-import yaml
-
 from hardlabel.checks import InvalidInput
 from hardlabel.experiments.config import AuditConfig
+from hardlabel.experiments.folder import CONFIG, check_writable, read_settings
 
-CONFIG = "config.yaml"
 RESOLVED = ("arch", "size", "samples", "shadow_samples", "delta")  # Where left open, a record has what was taken.
 
 
@@ -30,57 +27,19 @@ OWN = {
     Kind.RECIPE: ("repeats",),
 }
 # Settings of an audit that a run of this kind would not look at.
+_OF_ONE_MODEL = ("prior", "shadow_labels", "labels", "wrong_labels")
+_NOT_COMPARED = (*_OF_ONE_MODEL, "shadow_samples", "worst_case", "slices", "slices_file", "show_records")
 UNUSED = {
     Kind.MODEL: (),
-    Kind.RECIPE: ("prior", "shadow_labels", "labels", "wrong_labels"),
-    Kind.DEFENSES: (
-        "prior",
-        "shadow_samples",
-        "shadow_labels",
-        "worst_case",
-        "slices",
-        "slices_file",
-        "labels",
-        "wrong_labels",
-        "show_records",
-    ),
-    Kind.CANARIES: (
-        "samples",
-        "shadow_samples",
-        "shadow_labels",
-        "shadows",
-        "attacks",
-        "networks",
-        "budget",
-        "prior",
-        "worst_case",
-        "slices",
-        "slices_file",
-        "labels",
-        "wrong_labels",
-        "show_records",
-    ),
+    Kind.RECIPE: _OF_ONE_MODEL,
+    Kind.DEFENSES: _NOT_COMPARED,
+    Kind.CANARIES: (*_NOT_COMPARED, "samples", "shadows", "attacks", "networks", "budget"),
 }
 
 
 def kind_of(settings: Mapping[str, object]) -> Kind:
     """Of which kind of run these settings are."""
     return next((kind for kind, own in OWN.items() if settings.keys() >= set(own)), Kind.MODEL)
-
-
-def read_settings(folder: Path) -> dict[str, object]:
-    """What a run was begun with.
-
-    Raises:
-        InvalidInput: The folder holds no run.
-    """
-    try:
-        found = yaml.safe_load((folder / CONFIG).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidInput(f"run {str(folder)!r} has no readable {CONFIG}: {str(error).splitlines()[0]}") from error
-    if not isinstance(found, dict):
-        raise InvalidInput(f"run {str(folder)!r}: {CONFIG} must map settings to values, got {type(found).__name__}")
-    return found
 
 
 def settings_of(config: AuditConfig, kind: Kind, **own: object) -> dict[str, object]:
@@ -127,18 +86,3 @@ def refuse_other_run(folder: Path, settings: Mapping[str, object]) -> None:
         raise InvalidInput(
             f"out {str(folder)!r} holds another audit (it differs in {', '.join(other)}); name a new folder"
         )
-
-
-def check_writable(folder: Path) -> None:
-    """Tries whether the folder can be made and written to, and leaves nothing behind.
-
-    Raises:
-        InvalidInput: It cannot.
-    """
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    probe = there / f".{uuid.uuid4().hex}"
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InvalidInput(f"out {str(folder)!r} must be a folder that can be written to: {error.strerror}") from error

@@ -13,7 +13,6 @@ from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples, concatenate
 from hardlabel.data.split import Split, equal_sizes, split
 from hardlabel.executors import Executor
-from hardlabel.experiments import worst
 from hardlabel.experiments.case import (
     FEWEST_SHADOW,
     MOST_ATTACKED,
@@ -87,8 +86,6 @@ def ground_of(config: AuditConfig, terms: Terms, *, device: torch.device, store:
         too_few = f"its training set would have fewer than {FEWEST_SHADOW} samples"
         needs = (Need.SHADOW, Need.REFERENCES, Need.CRAFTERS, Need.GRADIENTS, Need.SURROGATE)
         missing |= dict.fromkeys(needs, too_few)
-    if terms.worst_case is not None and Need.REFERENCES in missing:
-        worst.refuse_without(None, missing[Need.REFERENCES])
     # Can those asked for be run?
     picked = terms.chosen(data.samples.domain, missing=missing, attacked=2 * attacked)
     return Ground(

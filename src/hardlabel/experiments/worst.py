@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hardlabel import outliers
-from hardlabel.checks import InvalidInput
 from hardlabel.data.samples import Samples
 from hardlabel.experiments.asking import Asking, LabelQuestion, Side, content_of
 from hardlabel.experiments.evaluate import NO_THRESHOLD
@@ -286,13 +285,3 @@ def standouts(places: Sequence[int], view: Seen, told: Told) -> list[Standout]:
 
 def _finite(value: Tensor) -> float | None:
     return float(value) if bool(value.isfinite()) else None
-
-
-def refuse_without(references: object, why: str | None) -> None:
-    """Refuses a worst case without reference models.
-
-    Raises:
-        InvalidInput: There are none.
-    """
-    if references is None:
-        raise InvalidInput(f"worst_case needs reference models trained with and without the points: {why}")

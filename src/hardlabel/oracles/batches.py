@@ -11,12 +11,25 @@ from torch import Tensor, nn
 from hardlabel.oracles.pytorch import TorchScores
 from hardlabel.store import JSON, Store
 
+Found = dict[str, tuple[int, int]]  # Of each structure of network: rows per batch, and rows the probe sent.
 
-def batch_of(network: nn.Module, example: Tensor, *, device: torch.device, store: Store | None) -> tuple[int, int]:
-    """Rows per batch that a probe on copies of `example` (1, *shape) finds best, and the rows which the probe sent.
 
-    The store remembers it for all networks of this structure, on this kind of device with so many threads.
+def settled_network(
+    network: nn.Module, example: Tensor, *, device: torch.device, store: Store | None, found: Found
+) -> tuple[TorchScores, int]:
+    """The network as an oracle that asks in batches of the size a probe found best, and the rows which the probe sent.
+
+    The probe is made on copies of `example` (1, *shape), once for all networks of one structure: `found` remembers it,
+    and the store for this kind of device with so many threads.
     """
+    structure = repr(network)
+    if structure not in found:
+        found[structure] = _batch_of(network, example, device=device, store=store)
+    size, rows = found[structure]
+    return TorchScores(network, device=device, batch_size=size), rows
+
+
+def _batch_of(network: nn.Module, example: Tensor, *, device: torch.device, store: Store | None) -> tuple[int, int]:
     spec: dict[str, JSON] = {
         "kind": "batch size",
         "network": repr(network),

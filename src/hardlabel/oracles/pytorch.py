@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
+from hardlabel.models.modes import evaluating
 from hardlabel.oracles.base import VALUES_IN_MEMORY
 
 PROBED_SIZES = tuple(2**power for power in range(5, 17))
@@ -108,16 +109,8 @@ class TorchModel:
 
     def _forward(self, batch: Tensor) -> Tensor:
         floats = (weight.dtype for weight in self._model.parameters() if weight.is_floating_point())
-        # Each module's mode, for some may deliberately be in another than the whole: a frozen normalisation.
-        training = [module for module in self._model.modules() if module.training]
-        if training:
-            self._model.eval()
-        try:
-            with torch.inference_mode():
-                logits = self._model(batch.to(next(floats, batch.dtype)))
-        finally:
-            for module in training:
-                module.training = True
+        with evaluating(self._model), torch.inference_mode():
+            logits = self._model(batch.to(next(floats, batch.dtype)))
         if not (isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == len(batch)):
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise InvalidInput(f"a model must map (q, *shape) to logits (q, classes), got {got} for q={len(batch)}")

@@ -3,8 +3,7 @@
 Nothing here asks the target. A row is crafted for itself alone, so that company and order change it by rounding only.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,6 +14,7 @@ from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain, corners
 from hardlabel.data.samples import Samples
 from hardlabel.data.table import MixedTable
+from hardlabel.models.modes import evaluating
 from hardlabel.oracles.base import LabelOracle
 from hardlabel.signals.base import Measurement, keeps_label
 
@@ -58,9 +58,7 @@ def craft(
     mode. Their weights get no gradients.
     """
     points, found = samples.inputs.clone(), torch.ones(len(samples), dtype=torch.bool)
-    with ExitStack() as stack:
-        for model in models:
-            stack.enter_context(_evaluating(model.to(samples.device)))
+    with evaluating(*(model.to(samples.device) for model in models)):
         for start in range(0, len(samples), ROWS):
             rows = slice(start, min(start + ROWS, len(samples)))
             points[rows], found[rows] = make(rows)
@@ -122,15 +120,3 @@ def flipped(points: Tensor, origins: Tensor, direction: Tensor) -> Tensor:
     moved = points.clone()
     moved[rows, best.indices[rows]] = 1 - moved[rows, best.indices[rows]]
     return moved
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    # Module by module: some may deliberately be in another mode than the whole.
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

@@ -5,7 +5,6 @@ crafters the label then changes about once along a route, so that a few question
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Box, Domain
 from hardlabel.data.samples import Samples
 from hardlabel.data.steps import Steps, most_steps, steepest
+from hardlabel.models.modes import evaluating
 from hardlabel.randomness import generator
 from hardlabel.signals.base import chunks
 
@@ -130,7 +130,7 @@ def craft(samples: Samples, crafters: Sequence[nn.Module], toward: Toward, *, se
     spare = torch.randn(domain.shape, generator=generator(seed, "path", str(toward)), dtype=torch.float64)
     spare = _unit(spare[None].to(samples.device))[0]
     directions, ahead, behind = [samples.inputs[:0]], list[Steps](), list[Steps]()
-    with _evaluating(crafters):
+    with evaluating(*crafters):
         for rows in _blocks(samples):
             part = samples.take(rows)
             downhill = -_gradients(part, crafters, toward)
@@ -198,19 +198,6 @@ def _logits(crafter: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
     if logits.shape[1] < needed:
         raise InvalidInput(f"a crafter must show at least the labels' {needed} classes, got {logits.shape[1]}")
     return logits.double()
-
-
-@contextmanager
-def _evaluating(models: Sequence[nn.Module]) -> Iterator[None]:
-    # Module by module: some may deliberately be in another mode than the whole.
-    training = [module for model in models for module in model.modules() if module.training]
-    for model in models:
-        model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _unit(directions: Tensor) -> Tensor:
