@@ -52,6 +52,19 @@ def test_the_papers_cnn_answers_as_its_written_out_twin():
     torch.testing.assert_close(model(x), by_hand)
 
 
+def test_pooling_before_the_rectifier_changes_no_bit_of_values_or_gradients():
+    ours = build("cnn", shape=CIFAR, classes=10, seed=0)
+    papers = nn.Sequential(*(ours[place] for place in (0, 1, 2, 4, 3, 5, 6, 7, 9, 8, 10, 11, 12, 13)))
+    assert [type(layer) for layer in papers] != [type(layer) for layer in ours]
+    told = []
+    for model in (ours, papers):
+        x = images(8).requires_grad_()
+        logits = model(x)
+        told.append((logits, *torch.autograd.grad(logits.square().sum(), (x, *model.parameters()))))
+    for mine, theirs in zip(*told, strict=True):
+        assert torch.equal(mine, theirs)
+
+
 @pytest.mark.parametrize(("name", "depth"), [("fc", 1), ("fc-1", 1), ("fc-2", 2), ("fc-12", 12)])
 def test_the_fully_connected_network_answers_as_its_written_out_twin(name, depth):
     model = build(name, shape=(446,), classes=30, seed=0)

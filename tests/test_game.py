@@ -14,8 +14,11 @@ from hardlabel.calibrations.rmia import RMIA
 from hardlabel.calibrations.shrunken import ShrunkenRatio
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Box, NoiseLevel
+from hardlabel.executors import Local
+from hardlabel.experiments.asking import Asking
 from hardlabel.experiments.case import Oracles
 from hardlabel.experiments.game import LOGITS, RANDOM_INPUTS
+from hardlabel.experiments.progress import SILENT
 from hardlabel.metrics import roc
 from hardlabel.oracles.budget import Account, ChargedLabels
 from hardlabel.signals.noise import Noise
@@ -113,6 +116,50 @@ def test_references_choose_the_candidate_that_tells_their_members_best(order):
     played = design().game(budget=6, model=target).play(attack)
     assert played.signal == str(USEFUL)
     assert target.labels.seen.total() == int(played.measurement.queries.sum())  # The other one is not asked.
+
+
+@pytest.mark.parametrize("screened", [20, 29, 30, 1000])
+def test_the_candidate_chosen_on_some_samples_is_then_asked_about_the_others_only(monkeypatch, screened):
+    """However many chose, scores and threshold are those of all samples, and every row asked is told once."""
+    attack = replace(TABLE["noise"], signals=lambda domain, queries: (USEFUL, USELESS))
+    shadow = design().shadow
+    cost = {
+        one: one.prepare(shadow.samples, shadow.knowledge, 0)
+        .measure(ChargedLabels(shadow.model.labels, Account()))
+        .queries
+        for one in (USEFUL, USELESS)
+    }
+    whole = design().game(budget=6).play(attack)
+    monkeypatch.setattr("hardlabel.experiments.game.SCREENED", screened)
+    played = design().game(budget=6).play(attack)
+    assert played.signal == str(USEFUL)
+    assert torch.equal(played.scores, whole.scores)
+    assert played.threshold == whole.threshold
+    assert played.reference_rows == int(cost[USEFUL].sum() + cost[USELESS][:screened].sum())
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_candidates_are_measured_side_by_side_and_find_what_they_find_alone(monkeypatch, processes):
+    monkeypatch.setattr("hardlabel.executors.WORTH_STARTING", 0.0)
+    monkeypatch.setattr("hardlabel.experiments.game.SCREENED", 10)
+    attack = replace(TABLE["noise"], signals=lambda domain, queries: (USELESS, USEFUL))
+    shadow = design().shadow
+    network = Memory(shadow.samples.take(shadow.inside), reach=REACH)
+    shadow = replace(shadow, model=Oracles.of(network, torch.device("cpu"), role="own"))
+    sent, run = [], Local.run
+
+    def noted(self, work, common, items, **how):
+        sent.append(list(items))
+        return run(self, work, common, items, **how)
+
+    alone = replace(design().game(budget=6), shadow=shadow).play(attack)
+    monkeypatch.setattr(Local, "run", noted)
+    asking = Asking(seed=0, watch=SILENT, executor=Local(processes=processes), chunk=5)
+    together = replace(design().game(budget=6), shadow=shadow, asking=asking).play(attack)
+    assert sent[0] == [(which, 0, part) for which in (0, 1) for part in (0, 1)]
+    assert torch.equal(together.scores, alone.scores)
+    told = ("signal", "threshold", "reference_rows")
+    assert [getattr(together, one) for one in told] == [getattr(alone, one) for one in told]
 
 
 def test_two_references_are_asked_where_none_is_needed_per_sample():

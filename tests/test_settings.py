@@ -13,6 +13,7 @@ PLANTED = {"canaries": 50, "kinds": ["rare"], "runs": 1, "epsilon": None, "delta
 KEPT = {Kind.MODEL: {}, Kind.RECIPE: {"repeats": 4}, Kind.DEFENSES: COMPARED, Kind.CANARIES: PLANTED}
 OTHER = {
     "samples": 7,
+    "precision": "bfloat16",
     "shadow_samples": 30,
     "shadow_labels": "target",
     "shadows": 4,

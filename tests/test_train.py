@@ -14,7 +14,8 @@ from hardlabel.data.samples import Samples
 from hardlabel.models import train as training
 from hardlabel.models.architectures import build
 from hardlabel.models.kept import content_hash, packed, spec_of, trained, unpacked, weights_hash
-from hardlabel.models.train import Plateau, Recipe, train
+from hardlabel.models.method import Method
+from hardlabel.models.train import Plateau, Recipe, train, usual_precision
 from hardlabel.store import DamagedPiece, Store
 
 LINEAR = Recipe(architecture="logistic", learning_rate=0.1, batch_size=10)
@@ -443,6 +444,68 @@ def replace_inputs(samples, inputs):
     return Samples(ids=samples.ids, inputs=inputs, labels=samples.labels, domain=samples.domain)
 
 
+# --- precision ---
+
+
+@pytest.mark.parametrize(("precision", "kind"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_products_are_made_in_the_recipes_precision_and_weights_stay_whole(monkeypatch, precision, kind):
+    model, seen = build("cnn", shape=(1, 12, 12), classes=4, seed=0), set()
+    for layer in model:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(lambda layer, inputs, output: seen.add((layer.training, output.dtype)))
+    monkeypatch.setattr(training, "build", lambda *_, **__: model)
+    made = train(replace(TINY, precision=precision), images(), classes=4, seed=0)
+    assert seen == {(True, kind), (False, torch.float32)}  # The final figures are measured in float32.
+    assert {weight.dtype for weight in made.model.parameters()} == {torch.float32}
+
+
+def test_mixed_precision_trains_nearly_the_same_model():
+    """A product is rounded to 8 bits, an error of 2^-9: one step of sgd moves weights nearly alike."""
+    recipe = replace(TINY, optimizer="sgd", batch_size=40, max_epochs=1, learning_rate=0.5)
+    first = weights(build("cnn", shape=(1, 12, 12), classes=4, seed=0))
+    whole, mixed = (
+        weights(train(replace(recipe, precision=one), images(), classes=4, seed=0).model) - first
+        for one in ("float32", "bfloat16")
+    )
+    assert not torch.equal(whole, mixed)
+    assert (whole - mixed).norm() < 0.05 * whole.norm()
+
+
+def test_the_store_tells_precisions_apart_and_finds_what_was_trained_before_there_were_two():
+    whole, mixed = (
+        spec_of(replace(TINY, precision=one), images(), classes=4, seed=0) for one in ("float32", "bfloat16")
+    )
+    assert "precision" not in whole["recipe"]
+    assert mixed["recipe"] == {**whole["recipe"], "precision": "bfloat16"}
+
+
+@pytest.mark.parametrize(
+    ("able", "architecture", "device", "precision"),
+    [
+        ({"avx512_bf16": True}, "cnn", "cpu", "bfloat16"),
+        ({"amx_bf16": True}, "resnet18", "cpu", "bfloat16"),
+        ({"avx512_bf16": True}, "fc", "cpu", "float32"),
+        ({"avx512_bf16": False, "avx2": True}, "cnn", "cpu", "float32"),
+        ({"avx512_bf16": True}, "cnn", "cuda", "float32"),
+    ],
+)
+def test_networks_that_convolve_are_trained_in_bfloat16_where_processors_have_it(
+    monkeypatch, able, architecture, device, precision
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    assert usual_precision(architecture, torch.device(device)) == precision
+
+
+def test_a_pytorch_that_does_not_tell_its_processor_trains_in_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert usual_precision("cnn", torch.device("cpu")) == "float32"
+
+
+def test_a_method_trains_in_float32():
+    with pytest.raises(InvalidInput, match="precision must be 'float32' where a method changes the training, got 'bf"):
+        train(replace(TINY, precision="bfloat16"), images(), classes=4, seed=0, method=Method())
+
+
 # --- what is refused, before anything is trained ---
 
 
@@ -458,6 +521,7 @@ def replace_inputs(samples, inputs):
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"max_epochs": 0}, "max_epochs must be at least 1, got 0"),
         ({"patience": 0}, "patience must be at least 1, got 0"),
+        ({"precision": "float16"}, "precision 'float16' is unknown: did you mean 'bfloat16'"),
         ({"stop_at_accuracy": 1.5}, r"stop_at_accuracy must lie in \[0, 1\], got 1.5"),
     ],
 )

@@ -89,6 +89,9 @@ def audit(
         list[str] | None, typer.Option(help="Train with mirror, shift:PIXELS, rotate:DEGREES; repeatable.")
     ] = None,
     weight_decay: Annotated[float | None, typer.Option(help="L2 penalty in training.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Train in float32 or bfloat16. [default: what is faster here and no worse]")
+    ] = None,
     max_epochs: Annotated[int | None, typer.Option(help="Most epochs of training. [default: 1000]")] = None,
     stop_at_accuracy: Annotated[float | None, typer.Option(help="Stop training at this train accuracy.")] = None,
     size: Annotated[int | None, typer.Option(help="Training samples. [default: a quarter, 2500 at most]")] = None,
@@ -166,6 +169,7 @@ def audit(
         "arch": arch,
         "augment": augment,
         "weight_decay": weight_decay,
+        "precision": precision,
         "max_epochs": max_epochs,
         "stop_at_accuracy": stop_at_accuracy,
         "size": size,

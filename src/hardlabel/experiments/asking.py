@@ -219,46 +219,67 @@ class Asking:
 
         Networks are measured by the executor; all else is asked from here, each model on an account of its own.
         """
-        self._measure_elsewhere(question, sides, title)
+        self.measured_ahead([question], sides, title)
         named = [f"{title} {number + 1} of {len(sides)}" if len(sides) > 1 else title for number in range(len(sides))]
         return [self.answer(question, side, name, account=account()) for side, name in zip(sides, named, strict=True)]
 
-    def _measure_elsewhere(self, question: Question, sides: Sequence[Side], title: str) -> None:
-        """Has the executor measure what is missing of networks, as far as it can be sent."""
+    def measured_ahead(self, asked: Sequence[Question], sides: Sequence[Side], title: str) -> None:
+        """Has the executor measure what is missing of networks, as far as it can be sent; `answers` finds it then.
+
+        Several questions at once keep all workers busy where a single one has fewer pieces than there are workers.
+        """
         able = [side for side in sides if side.model.network is not None and side.model.identity is not None]
-        if not able or chunks.is_whole(question.signal) or any(one.samples is not able[0].samples for one in able):
+        if not able or any(one.samples is not able[0].samples for one in able):
             return
-        samples, device = able[0].samples, self.executor.device(able[0].samples.device)
+        assert len({side.model.mixed for side in able}) == 1, "one trainer made them all"
+        samples, first = able[0].samples, able[0].model.torch_model
+        device = self.executor.device(samples.device)
         if device.type != "cpu" and not self.executor.elsewhere:
             return  # Processes that share one GPU gain nothing.
-        parts = self._cuts(question, able[0])
-        pieces = [
-            (model, number, part)
-            for model, side in enumerate(able)
-            for number, part in enumerate(self._parts(side, parts))
-            if self._kept(question, part, None, device) is None
-        ]
-        if not pieces:
+        if first is None or not len(samples):
             return
-        plan, first = self.prepared(question, able[0]).plan, able[0].model.torch_model
         networks = tuple(side.model.network for side in able if side.model.network is not None)
-        if first is None or not len(samples) or not sendable((question, plan.plans[0], networks[0])):
+        parts = chunks.cuts(len(samples), self.chunk)
+        pieces = []
+        plans: dict[int, Parts] = {}
+        most = 0
+        for which, question in enumerate(asked):
+            missing = [] if chunks.is_whole(question.signal) else self._missing(question, able, parts, device)
+            if not missing:
+                continue
+            plan = self.prepared(question, able[0]).plan
+            if not sendable((question, plan.plans[0], networks[0])):
+                continue
+            plans[which] = plan
+            pieces += [(which, model, number, part) for model, number, part in missing]
+            most += plan.queries[1] * sum(len(part.samples) for _, _, part in missing)
+        if not pieces:
             return
         common = Measuring(
             networks=networks,
-            plans=plan.plans,
+            questions={which: (asked[which], plan.plans) for which, plan in plans.items()},
             ids=tuple(samples.ids[part] for part in parts),
-            question=question,
             device=device,
             batch=first.probe(samples.inputs[:1]),
+            mixed=able[0].model.mixed,
         )
-        most = plan.queries[1] * sum(len(part.samples) for _, _, part in pieces)
         self.watch.stage(f"{title}s" if len(sides) > 1 else title, most, "queries")
-        items = [(model, number) for model, number, _ in pieces]
-        for place, payload in self.executor.run(measure, common, items):
+        for place, payload in self.executor.run(measure, common, [piece[:3] for piece in pieces]):
+            which, _, _, part = pieces[place]
             answer = _read(payload)
-            self._keep(question, pieces[place][2], None, answer, device, payload)
+            self._keep(asked[which], part, None, answer, device, payload)
             self.watch.advance(int(answer.measured.queries.sum()))
+
+    def _missing(
+        self, question: Question, sides: Sequence[Side], parts: tuple[slice, ...], device: torch.device
+    ) -> list[tuple[int, int, Side]]:
+        """Of which sides what is not known: the side's number, the chunk's, and the chunk."""
+        return [
+            (model, number, part)
+            for model, side in enumerate(sides)
+            for number, part in enumerate(self._parts(side, parts))
+            if self._kept(question, part, None, device) is None
+        ]
 
     def _cuts(self, question: Question, side: Side) -> tuple[slice, ...]:
         size = max(1, len(side.samples)) if chunks.is_whole(question.signal) else self.chunk
@@ -340,31 +361,34 @@ class Asking:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Measuring:
-    """What the measurements of several networks by one question share; see `measure`.
+    """What the measurements of several networks share; see `measure`.
 
     Attributes:
         networks: Who is asked.
-        plans: What, for each chunk of the samples.
+        questions: How, and the plans for each chunk of the samples, by the question's number.
         ids: The samples' ids, for each chunk.
-        question: How.
         device: Where the networks run.
         batch: Rows of a forward pass.
+        mixed: Whether labels are found in mixed precision.
     """
 
     networks: tuple[nn.Module, ...]
-    plans: tuple[LabelPlan | ScorePlan, ...]
+    questions: dict[int, tuple[Question, tuple[LabelPlan | ScorePlan, ...]]]
     ids: tuple[Tensor, ...]
-    question: Question
     device: torch.device
     batch: int
+    mixed: bool
 
 
-def measure(common: Measuring, item: tuple[int, int]) -> bytes:
-    """A piece: network item[0] on chunk item[1], as `Asking` keeps it."""
-    number, part = item
-    network = TorchScores(common.networks[number], device=common.device, batch_size=common.batch)
-    model = Oracles(labels=network, scores=network, torch_model=network)
-    return _written(_asked(common.question, common.plans[part], model, common.ids[part], Account(), None))
+def measure(common: Measuring, item: tuple[int, int, int]) -> bytes:
+    """A piece: what question item[0] finds of network item[1] on chunk item[2], as `Asking` keeps it."""
+    which, number, part = item
+    question, plans = common.questions[which]
+    network = common.networks[number]
+    scores = TorchScores(network, device=common.device, batch_size=common.batch)
+    model = Oracles(labels=scores, scores=scores, torch_model=scores, network=network)
+    model = model.rough() if common.mixed else model
+    return _written(_asked(question, plans[part], model, common.ids[part], Account(), None))
 
 
 def _asked(

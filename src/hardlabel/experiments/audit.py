@@ -230,7 +230,9 @@ def _grounded(
         show_records=config.show_records,
     )
     kept = runs.journaled(config.out, store, watch)
-    return terms, ground_of(config, terms, device=device, store=kept, watch=watch), settings, kept
+    ground = ground_of(config, terms, device=device, store=kept, watch=watch)
+    # Settled from the start: whoever goes on elsewhere trains as it was begun.
+    return terms, ground, {**settings, "precision": ground.trainer.recipe.precision}, kept
 
 
 def run(

@@ -15,7 +15,7 @@ from hardlabel.models.kept import weights_hash
 from hardlabel.models.trainers import RecipeTrainer, Trainer
 from hardlabel.oracles.base import LabelOracle, LabelsOfScores, ScoreOracle
 from hardlabel.oracles.estimators import EstimatorScores, estimator_hash, is_estimator, of_estimator
-from hardlabel.oracles.pytorch import TorchScores
+from hardlabel.oracles.pytorch import TorchModel, TorchScores
 from hardlabel.store import JSON
 
 FEWEST_SHADOW = 20  # Shadow members, and non-members, below which no threshold or network is chosen.
@@ -148,6 +148,7 @@ class Oracles:
         name: What tells it from other models, where its weights cannot be seen; None if nobody said.
         weights: A hash of its structure and weights, or of a scikit-learn classifier's state, where they can be seen.
         probed: Rows that a probe for the best batch size has sent, where it was made by `settled`.
+        mixed: Whether its labels are found in mixed precision; see `rough`.
     """
 
     labels: LabelOracle
@@ -157,6 +158,7 @@ class Oracles:
     name: str | None = None
     weights: str | None = None
     probed: int = 0
+    mixed: bool = False
 
     @classmethod
     def of(
@@ -191,12 +193,24 @@ class Oracles:
             f"got {type(model).__name__}"
         )
 
+    def rough(self) -> "Oracles":
+        """The network whose labels are found in mixed precision: one of the attacker's own that was trained so.
+
+        Its scores stay float32.
+        """
+        network, asked = self.network, self.torch_model
+        assert network is not None, "only networks have a precision"
+        assert asked is not None, "and are asked as such"
+        labels = TorchModel(network, device=asked.device, batch_size=asked.batch_size, mixed=True)
+        return replace(self, labels=labels, mixed=True)
+
     @property
     def identity(self) -> dict[str, JSON] | None:
         """What answers are kept under: the weights where they are seen, else the name, else nothing."""
         if self.weights is not None:
             device = None if self.torch_model is None else str(self.torch_model.device)
-            return {"weights": self.weights, "device": device}
+            rough: dict[str, JSON] = {"labels": "bfloat16"} if self.mixed else {}
+            return {"weights": self.weights, "device": device, **rough}
         return None if self.name is None else {"name": self.name}
 
 

@@ -23,6 +23,7 @@ class AuditConfig(BaseModel):
         categorical: Columns of a table to take as categories although they hold numbers.
         arch: Architecture; None takes "cnn" for images of 16 pixels and more, "fc" for all else.
         optimizer, learning_rate, batch_size, max_epochs, weight_decay, stop_at_accuracy: See `Recipe`.
+        precision: See `Recipe`; None takes what is faster here, see `usual_precision`.
         augment: Augmentations to train with: "mirror", "shift:PIXELS", "rotate:DEGREES".
         size: Training samples of the target and of the shadow model, and as many outside each; None takes a quarter
             of the data, 2,500 at most.
@@ -59,6 +60,7 @@ class AuditConfig(BaseModel):
     max_epochs: int = Field(1000, ge=1)
     weight_decay: float = Field(0.0, ge=0)
     stop_at_accuracy: float | None = Field(None, gt=0, le=1)
+    precision: Literal["float32", "bfloat16"] | None = None
     augment: list[str] = []
     size: int | None = Field(None, ge=1)
     samples: int | None = Field(None, ge=1)

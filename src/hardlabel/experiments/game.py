@@ -23,6 +23,7 @@ from hardlabel.calibrations.threshold import RandomThreshold
 from hardlabel.checks import InvalidInput
 from hardlabel.data.samples import Samples
 from hardlabel.experiments.asking import Asking, LabelQuestion, Question, ScoreQuestion, Side, questions
+from hardlabel.experiments.chunks import cut_knowledge
 from hardlabel.metrics import roc
 from hardlabel.oracles.budget import Account, ChargedLabels
 from hardlabel.signals.base import Beliefs, Measurement, SequentialPlan
@@ -224,9 +225,11 @@ class Game:
         """The candidate that tells the sides' members best, fitted on all of their samples alike."""
         rows, seconds = 0, 0.0
 
-        def fitted(question: Question, sides: Sequence[Side]) -> tuple[float, float | None, Question, Fitted]:
+        def fitted(
+            question: Question, *groups: Sequence[Side], known: int = 0
+        ) -> tuple[float, float | None, Question, Fitted]:
             nonlocal rows, seconds
-            references, cost = self._measured(attack, question, sides)
+            references, cost = self._measured(attack, question, groups, known=known)
             started = time.perf_counter()
             made = attack.calibration.fit(references, seed=self.asking.seed)
             rows += cost[0]
@@ -237,11 +240,12 @@ class Game:
             return _mean_auc(own, references.inside), threshold, question, made
 
         if len(candidates) == 1:
-            best = candidates[0]
+            _, threshold, question, made = fitted(candidates[0], sides)
         else:
-            part = [_first(side, SCREENED) for side in sides]
-            best = max((fitted(question, part) for question in candidates), key=lambda fit: fit[0])[2]
-        _, threshold, question, made = fitted(best, sides)
+            part, rest = _cut(sides, slice(0, SCREENED)), _cut(sides, slice(SCREENED, None))
+            self.asking.measured_ahead(candidates, part, _title(attack, sides))
+            tried = max((fitted(question, part) for question in candidates), key=lambda fit: fit[0])
+            _, threshold, question, made = tried if not len(rest[0].samples) else fitted(tried[2], part, rest, known=1)
         return Learned(
             question, attack.calibration, made, threshold, None, rows, seconds, shadow, 0 if shadow else len(sides)
         )
@@ -259,7 +263,9 @@ class Game:
             affordable = self._affordable(attack, question)
             alike = there.alike or not affordable
             calibration = attack.calibration if alike else Standardized(inner=attack.calibration)
-            references, cost = self._measured(attack, exact(question), there.sides, there)
+            learns_from_pool = there.pool_sides and wants_pool(attack.calibration, len(there.sides[0].samples))
+            groups = (there.sides, there.pool_sides) if learns_from_pool else (there.sides,)
+            references, cost = self._measured(attack, exact(question), groups, there)
             started = time.perf_counter()
             fitted = calibration.fit(references, seed=self.asking.seed)
             beliefs: Beliefs | None = getattr(fitted, "beliefs", None)
@@ -289,31 +295,41 @@ class Game:
         return replace(best, rows=rows, seconds=seconds)
 
     def _measured(
-        self, attack: Attack, question: Question, sides: Sequence[Side], there: ReferenceSides | None = None
+        self,
+        attack: Attack,
+        question: Question,
+        groups: Sequence[Sequence[Side]],
+        there: ReferenceSides | None = None,
+        *,
+        known: int = 0,
     ) -> tuple[References, tuple[int, float]]:
-        """The question's answers from several models, and the rows and seconds they took."""
+        """The question's answers from several models, and the rows and seconds they took.
+
+        Each group holds the same models, asked about other samples; what the first `known` groups took has been
+        counted before.
+        """
         rows, seconds = 0, 0.0
 
-        def values(question: Question, sides: Sequence[Side]) -> Tensor:
+        def values(question: Question, number: int) -> Tensor:
             nonlocal rows, seconds
-            which = "reference model" if there or len(sides) > 1 else "the shadow model"
-            answers = self.asking.answers(question, sides, f"{attack.name} on {which}", account=self._account)
-            rows += sum(int(one.measured.queries.sum()) + sum(one.overhead.values()) for one in answers)
-            seconds += sum(one.seconds for one in answers)
+            sides = groups[number]
+            answers = self.asking.answers(question, sides, _title(attack, sides), account=self._account)
+            if number >= known:
+                rows += sum(int(one.measured.queries.sum()) + sum(one.overhead.values()) for one in answers)
+                seconds += sum(one.seconds for one in answers)
             return torch.stack([one.measured.values for one in answers])
 
-        alone = there is None or not there.pool_sides or not wants_pool(attack.calibration, len(sides[0].samples))
-        groups = [sides] if there is None or alone else [sides, there.pool_sides]
-        shown = all(side.model.scores is not None for side in sides)
+        shown = all(side.model.scores is not None for side in groups[0])
         wants_logits = there is not None and shown and getattr(attack.calibration, "wants_logits", False)
+        every = range(len(groups))
         references = References(
-            values=torch.cat([values(question, group) for group in groups], 1),
+            values=torch.cat([values(question, number) for number in every], 1),
             inside=torch.cat([torch.stack([side.inside for side in group]) for group in groups], 1),
             labels=torch.cat([group[0].samples.labels.cpu() for group in groups]),
             partner=None if there is None else there.partner,
             censored=getattr(question.signal, "censored", False),
-            logits=torch.cat([values(LOGITS, group)[..., 0] for group in groups], 1) if wants_logits else None,
-            scored=None if alone else len(sides[0].samples),
+            logits=torch.cat([values(LOGITS, number)[..., 0] for number in every], 1) if wants_logits else None,
+            scored=len(groups[0][0].samples) if there is not None and len(groups) > 1 else None,
         )
         return references, (rows, seconds)
 
@@ -339,15 +355,24 @@ def exact(question: Question) -> Question:
     return question if exact is None else LabelQuestion(exact)
 
 
-def _first(side: Side, count: int) -> Side:
-    if len(side.samples) <= count:
-        return side
-    return Side(
-        model=side.model,
-        samples=side.samples.take(slice(0, count)),
-        inside=side.inside[:count],
-        knowledge=side.knowledge,
-    )
+def _title(attack: Attack, sides: Sequence[Side]) -> str:
+    """For the progress bar: what is asked of the attacker's own models."""
+    return f"{attack.name} on {'reference model' if len(sides) > 1 else 'the shadow model'}"
+
+
+def _cut(sides: Sequence[Side], rows: slice) -> list[Side]:
+    """The sides of some of their samples; those that share samples and knowledge go on sharing them."""
+    samples = {side.samples: side.samples.take(rows) for side in sides}
+    knowledge = {side.knowledge: cut_knowledge(side.knowledge, rows) for side in sides}
+    return [
+        Side(
+            model=side.model,
+            samples=samples[side.samples],
+            inside=side.inside[rows],
+            knowledge=knowledge[side.knowledge],
+        )
+        for side in sides
+    ]
 
 
 def _replayed_scores(

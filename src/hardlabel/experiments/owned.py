@@ -11,7 +11,7 @@ from hardlabel.attacks import Attack, Need, ScoreAttack
 from hardlabel.calibrations.base import wants_pool
 from hardlabel.data.samples import Samples, concatenate
 from hardlabel.experiments.asking import Asking, Side
-from hardlabel.experiments.batches import settled
+from hardlabel.experiments.batches import as_trained, settled
 from hardlabel.experiments.case import Case, CraftingPlan, Oracles, ShadowPlan, Terms
 from hardlabel.experiments.game import ReferenceSides
 from hardlabel.experiments.record import ReferenceModels, Shadow
@@ -76,7 +76,7 @@ def owned_by(
     references = reference_facts = None
     if plan is not None:
         models = [Oracles.of(one.model, device, role="trainer's model", classes=classes) for one in made]
-        models = settled(models, target.samples.inputs[:1], asking.store)
+        models = as_trained(settled(models, target.samples.inputs[:1], asking.store), plan.trainer)
         with_pool = any(wants_pool(row.calibration, len(target.samples)) for row in rows if row.calibration.per_sample)
         references = sides_of(plan, models, target.samples, knowledge, with_pool=with_pool)
         reference_facts = facts(plan, made, references.sides).model_copy(

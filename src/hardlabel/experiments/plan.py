@@ -394,7 +394,8 @@ def speed_of(samples: Samples, trainer: RecipeTrainer) -> Speed:
     inputs, labels = laid_out(part.inputs), part.labels
     optimizer = optimizer_of(recipe, model.parameters(), device)
     batch = torch.arange(min(len(part), max(2, recipe.batch_size)), device=device)
-    training = _seconds_per(lambda: one_epoch(Course(model, optimizer), inputs, labels, [batch]), len(batch))
+    course = Course(model, optimizer, precision=recipe.precision)
+    training = _seconds_per(lambda: one_epoch(course, inputs, labels, [batch]), len(batch))
     model.eval()
     return Speed(
         training=training,

@@ -233,7 +233,9 @@ def _grounded(
         show_records=config.show_records,
     )
     kept = runs.journaled(config.out, store, watch)
-    return terms, case_of_recipe(config, repeats=repeats, device=device, store=kept, watch=watch), settings, kept
+    case = case_of_recipe(config, repeats=repeats, device=device, store=kept, watch=watch)
+    assert isinstance(case.plan.trainer, RecipeTrainer), "configurations train by recipes"
+    return terms, case, {**settings, "precision": case.plan.trainer.recipe.precision}, kept
 
 
 def _plan_of(case: RecipeCase, terms: Terms, work: Work, config: AuditConfig) -> plan.Plan:
@@ -266,7 +268,7 @@ def case_of_recipe(
 ) -> RecipeCase:
     """Loads and splits the data as an audit of one model does; the pool is its members and non-members."""
     data = loaded(config, watch, store)
-    recipe = recipe_of(config, data.samples.domain)
+    recipe = recipe_of(config, data.samples.domain, device)
     parts = split(data.samples, equal_sizes(len(data.samples), config.size), seed=config.seed)
     checks.at_least(FEWEST_SHADOW, size=len(parts.shadow_members))
     trainer = RecipeTrainer(recipe=recipe, classes=data.classes, device=device, store=store)

@@ -8,7 +8,14 @@ from hardlabel.checks import InvalidInput
 from hardlabel.experiments.config import AuditConfig
 from hardlabel.experiments.folder import CONFIG, check_writable, read_settings
 
-RESOLVED = ("arch", "size", "samples", "shadow_samples", "delta")  # Where left open, a record has what was taken.
+RESOLVED = (
+    "arch",
+    "precision",
+    "size",
+    "samples",
+    "shadow_samples",
+    "delta",
+)  # Where left open, a record has what was taken.
 
 
 class Kind(StrEnum):
@@ -28,7 +35,7 @@ OWN = {
 }
 # Settings of an audit that a run of this kind would not look at.
 _OF_ONE_MODEL = ("prior", "shadow_labels", "labels", "wrong_labels")
-_NOT_COMPARED = (*_OF_ONE_MODEL, "shadow_samples", "worst_case", "slices", "slices_file", "show_records")
+_NOT_COMPARED = (*_OF_ONE_MODEL, "precision", "shadow_samples", "worst_case", "slices", "slices_file", "show_records")
 UNUSED = {
     Kind.MODEL: (),
     Kind.RECIPE: _OF_ONE_MODEL,

@@ -10,7 +10,7 @@ from torch import Tensor
 from hardlabel import randomness
 from hardlabel.data.samples import Samples
 from hardlabel.experiments.asking import Asking, Side
-from hardlabel.experiments.batches import settled
+from hardlabel.experiments.batches import as_trained, settled
 from hardlabel.experiments.case import Case, Oracles, ShadowPlan
 from hardlabel.experiments.progress import Watch, told
 from hardlabel.experiments.record import Shadow
@@ -32,7 +32,7 @@ def shadow_of(
     own = randomness.derive(seed, "shadow model")
     made = train_alone(plan.trainer, plan.members, own, on_epoch=told(watch), executor=asking.executor)
     model = Oracles.of(made.model, device, role="trainer's model", classes=classes)
-    [model] = settled([model], plan.members.inputs[:1].to(device), asking.store)
+    [model] = as_trained(settled([model], plan.members.inputs[:1].to(device), asking.store), plan.trainer)
     attacked = plan.members.take(slice(0, plan.attacked))
     side = Side.mixed(model, attacked.to(device), plan.nonmembers.to(device), seed=seed, knowledge=knowledge)
     right = (model.labels.ask(side.samples.inputs, side.samples.ids) == side.samples.labels).cpu()

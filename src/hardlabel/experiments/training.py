@@ -31,7 +31,7 @@ from hardlabel.experiments.progress import Watch, told
 from hardlabel.experiments.slices import read_slices
 from hardlabel.models import shadows
 from hardlabel.models.architectures import build, usual_architecture
-from hardlabel.models.train import Recipe
+from hardlabel.models.train import Recipe, usual_precision
 from hardlabel.models.trainers import RecipeTrainer
 from hardlabel.store import Store
 
@@ -74,7 +74,7 @@ def ground_of(config: AuditConfig, terms: Terms, *, device: torch.device, store:
     """
     data = loaded(config, watch, store)
     read_slices(config.slices, config.slices_file, data)  # Are they there?
-    recipe = recipe_of(config, data.samples.domain)
+    recipe = recipe_of(config, data.samples.domain, device)
     build(recipe.architecture, shape=data.samples.domain.shape, classes=data.classes, seed=0)  # Fits the shape?
     parts = split(data.samples, equal_sizes(len(data.samples), config.size), seed=config.seed)
     attacked = at_most("samples", config.samples, len(parts.members), MOST_ATTACKED)
@@ -160,10 +160,13 @@ def loaded(config: AuditConfig, watch: Watch, store: Store | None) -> Dataset:
     )
 
 
-def recipe_of(config: AuditConfig, domain: Domain) -> Recipe:
-    """How the configuration trains."""
+def recipe_of(config: AuditConfig, domain: Domain, device: torch.device | None = None) -> Recipe:
+    """How the configuration trains on `device`; without one, in float32, as defenses do."""
+    architecture = config.arch or usual_architecture(domain)
+    precision = "float32" if device is None else config.precision or usual_precision(architecture, device)
     return Recipe(
-        architecture=config.arch or usual_architecture(domain),
+        architecture=architecture,
+        precision=precision,
         optimizer=config.optimizer,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,

@@ -58,6 +58,11 @@ def usual_architecture(domain: Domain) -> str:
     return "cnn" if large else "fc"
 
 
+def convolves(name: str) -> bool:
+    """Whether the network's time goes to convolutions."""
+    return name in ("cnn", "resnet18")
+
+
 def check_name(name: str) -> None:
     """Refuses a name that `build` does not know, and offers the nearest one."""
     if not _FC.fullmatch(name):
@@ -93,13 +98,13 @@ def _cnn(shape: tuple[int, ...], classes: int) -> nn.Sequential:
         nn.Conv2d(channels, 32, 3, padding=1),
         nn.ReLU(),
         nn.Conv2d(32, 32, 3),
+        nn.MaxPool2d(2),  # Before the ReLU: the same values and gradients for a quarter of the work.
         nn.ReLU(),
-        nn.MaxPool2d(2),
         nn.Conv2d(32, 64, 3, padding=1),
         nn.ReLU(),
         nn.Conv2d(64, 64, 3),
-        nn.ReLU(),
         nn.MaxPool2d(2),
+        nn.ReLU(),
         nn.Flatten(),
         nn.Linear(64 * across * down, 512),
         nn.ReLU(),

@@ -75,13 +75,16 @@ def content_hash(samples: Samples) -> str:
 
 def spec_of(recipe: Recipe, samples: Samples, *, classes: int, seed: int, method: Method | None = None) -> Spec:
     """What a model is kept under."""
-    # Without a method the key is what it always was: models trained earlier are found again.
+    # Without a method, and in float32, the key is what it always was: models trained earlier are found again.
     changed: dict[str, JSON] = {} if method is None else {"method": method_spec(method)}
+    told = asdict(recipe)
+    if recipe.precision == "float32":
+        del told["precision"]
     return {
         **changed,
         "kind": "model",
         "format": FORMAT,
-        "recipe": asdict(recipe),
+        "recipe": told,
         "samples": content_hash(samples),
         "domain": repr(samples.domain),
         "classes": classes,

@@ -25,6 +25,7 @@ class Task:
         classes: Number of logits.
         batch_size: Rows per step the recipe asks for.
         seed: Fixes every draw.
+        precision: Of the products; methods train in "float32".
     """
 
     model: nn.Sequential
@@ -34,6 +35,7 @@ class Task:
     classes: int
     batch_size: int
     seed: int
+    precision: str = "float32"
 
     @property
     def device(self) -> torch.device:
@@ -48,8 +50,9 @@ class Course:
     draw from them, such as dropout.
     """
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, *, precision: str = "float32") -> None:
         self.model, self.optimizer, self.epoch = model, optimizer, 0
+        self._mixed = precision == "bfloat16"
 
     def begin_epoch(self) -> None:
         """Counts the epoch and puts the network into training mode."""
@@ -63,7 +66,10 @@ class Course:
     def loss(self, inputs: Tensor, truth: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """What a step minimises, a mean over the batch, and the logits (b, classes) that tell who was right."""
         del rows  # Which of the training samples these are; defenses that keep something for each want to know.
-        logits = self.model(inputs)
+        with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self._mixed):
+            logits = self.model(inputs)
+        if self._mixed:
+            logits = logits.float()
         return functional.cross_entropy(logits, truth), logits
 
     def step(self, inputs: Tensor, truth: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,7 +98,7 @@ class Method:
 
     def begin(self, task: Task) -> Course:
         """A course for one training."""
-        return Course(task.model, task.optimizer)
+        return Course(task.model, task.optimizer, precision=task.precision)
 
     def moved(self, device: torch.device) -> "Method":
         """The method as it is sent to another process, where it finds nothing: it carries what it would look up here.

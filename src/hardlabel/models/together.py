@@ -133,6 +133,8 @@ def can_train_together(recipe: Recipe) -> str | None:
     """Why models of this recipe cannot be trained together, or None if they can."""
     if recipe.architecture == "resnet18":
         return "resnet18 keeps running statistics of its batches, which a stack of models does not"
+    if recipe.precision != "float32":
+        return f"a stack of models is trained in float32, not in {recipe.precision}"
     return None
 
 

@@ -108,6 +108,8 @@ class RecipeTrainer:
     @property
     def description(self) -> str:
         words = f"{self.recipe.architecture}, {self.recipe.optimizer} {self.recipe.learning_rate:g}"
+        if self.recipe.precision != "float32":
+            words += f", {self.recipe.precision}"
         if self.recipe.weight_decay:
             words += f", weight decay {self.recipe.weight_decay:g}"
         if self.recipe.augment:

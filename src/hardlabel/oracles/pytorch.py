@@ -60,14 +60,24 @@ class TorchModel:
         device: Where it runs; "auto" takes CUDA where it is at hand.
         batch_size: Rows per forward pass; None probes once, on copies of the first inputs asked about. The probe also
             tries images with channels last, which many processors convolve faster, and keeps what wins.
+        mixed: Whether products are rounded to bfloat16 before they are summed, which processors that have them do
+            faster. Of own models only: labels next to a boundary may change.
     """
 
-    def __init__(self, model: nn.Module, *, device: str | torch.device = "auto", batch_size: int | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        device: str | torch.device = "auto",
+        batch_size: int | None = None,
+        mixed: bool = False,
+    ) -> None:
         if batch_size is not None:
             checks.at_least(1, batch_size=batch_size)
         self.device = resolve_device(device)
         self._model = model.to(self.device)
         self._batch_size = batch_size
+        self._mixed = mixed
         self._channels_last = False
         self._probe_rows = 0
 
@@ -109,7 +119,8 @@ class TorchModel:
 
     def _forward(self, batch: Tensor) -> Tensor:
         floats = (weight.dtype for weight in self._model.parameters() if weight.is_floating_point())
-        with evaluating(self._model), torch.inference_mode():
+        mixed = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._mixed)
+        with evaluating(self._model), torch.inference_mode(), mixed:
             logits = self._model(batch.to(next(floats, batch.dtype)))
         if not (isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == len(batch)):
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__

@@ -1,0 +1,197 @@
+"""How long the default audit of CIFAR-10 takes, and what mixed precision changes: `python studies/precision.py`.
+
+Into studies/PRECISION.md; the parts, each made where runs/precision/ lacks it (an hour and a half on two cores):
+
+audit-bfloat16, audit-float32: the default audit from an empty store, timed from the shell; when training ended, its
+    journal says. On a machine that does nothing else.
+asked: the first of these once more, its own models asked in float32 instead of as they were trained.
+recipe-bfloat16, recipe-float32: 14 models of each recipe play target, all asked in float32.
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hardlabel.experiments import owned, shadow
+from hardlabel.experiments.audit import audit_config
+from hardlabel.experiments.config import AuditConfig
+from hardlabel.experiments.journal import JOURNAL, Journal
+from hardlabel.experiments.recipe_record import RecipeRecord, load_recipe
+from hardlabel.experiments.record import AuditRecord, load
+from hardlabel.metrics import crossed, intervals
+from hardlabel.metrics.estimate import Estimate
+from hardlabel.store import Store
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "PRECISION.md"
+OUT = HERE.parent / "runs" / "precision"
+KINDS = ("bfloat16", "float32")
+RECIPE = ("--repeats", "14", "--samples", "500", "--attacks", "gap,path,lira,rmia")
+
+
+def main() -> None:
+    parts: dict[str, Callable[[Path], None]] = {
+        **{f"audit-{kind}": lambda out, kind=kind: audited(out, kind) for kind in KINDS},
+        "asked": asked,
+        **{f"recipe-{kind}": lambda out, kind=kind: command(out, kind, *RECIPE) for kind in KINDS},
+    }
+    for name, make in parts.items():
+        done = OUT / f"{name}.done"
+        if not done.exists():
+            print(name, flush=True)
+            make(OUT / name)
+            done.touch()
+    RESULTS.write_text("\n".join(written()) + "\n")
+    print(RESULTS)
+
+
+def command(out: Path, kind: str, *more: str) -> None:
+    """Audits CIFAR-10 from the shell, models in the store of this precision."""
+    environment = {**os.environ, "HARDLABEL_STORE": str(OUT / f"store-{kind}")}
+    audit = [sys.executable, "-m", "hardlabel", "audit", "--data", "cifar10", "--precision", kind, "--out", str(out)]
+    subprocess.run([*audit, *more, "--quiet"], env=environment, check=True)
+
+
+def audited(out: Path, kind: str) -> None:
+    for old in (out, OUT / f"store-{kind}"):
+        shutil.rmtree(old, ignore_errors=True)
+    busy, started, used = ticks(), time.perf_counter(), os.times()
+    command(out, kind)
+    seconds, now = time.perf_counter() - started, os.times()
+    own = now.children_user + now.children_system - used.children_user - used.children_system
+    others = max(0.0, (ticks() - busy) / os.sysconf("SC_CLK_TCK") - own) / seconds
+    trained = max(told(line) for line in Journal(out / JOURNAL).lines() if line.get("kind") == "model")
+    ended = max(told(line) for line in Journal(out / JOURNAL).lines() if line.get("event") == "ended")
+    facts = {"seconds": seconds, "after": ended - trained, "others": others}
+    (OUT / f"{out.name}.json").write_text(json.dumps(facts))
+
+
+def told(line: dict[str, object]) -> float:
+    return datetime.fromisoformat(str(line["at"])).timestamp()
+
+
+def ticks() -> int:
+    """Clock ticks that all programs have used of the processors."""
+    words = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    return sum(int(words[place]) for place in (0, 1, 2, 5, 6))
+
+
+def asked(out: Path) -> None:
+    """As the audit in mixed precision, with the attacker's labels found in float32."""
+    shutil.rmtree(out, ignore_errors=True)
+    usual = owned.as_trained
+    owned.as_trained = shadow.as_trained = lambda models, trainer: list(models)
+    try:
+        config = AuditConfig(data="cifar10", precision="bfloat16", out=out)
+        audit_config(config, store=Store(OUT / "store-bfloat16"))
+    finally:
+        owned.as_trained = shadow.as_trained = usual
+
+
+def written() -> Iterator[str]:
+    mixed, whole, plain = (load(OUT / name) for name in ("audit-bfloat16", "audit-float32", "asked"))
+    recipes = [load_recipe(OUT / f"recipe-{kind}") for kind in KINDS]
+    versions = ", ".join(f"{name} {version}" for name, version in mixed.results.environment.versions.items())
+    yield "# The time of the default audit, and what mixed precision changes"
+    yield (
+        "Made by `python studies/precision.py`. Where nobody says otherwise, processors with products of bfloat16 "
+        "train networks that convolve in mixed precision: weights, losses and steps are float32, what is multiplied "
+        "is rounded to bfloat16. The attacker's own models are then asked for labels so, too; the target never is."
+    )
+    yield f"\n{processor()}, {torch.get_num_threads()} cores; seed 0; {versions}.\n"
+    yield "## `hardlabel audit --data cifar10` from an empty store\n"
+    yield "| precision | trainings | whole, min | after the training, min | other programs, cores |"
+    yield "|---|---|---|---|---|"
+    for kind, record in zip(KINDS, (mixed, whole), strict=True):
+        facts = json.loads((OUT / f"audit-{kind}.json").read_text())
+        count = sum(1 for line in Journal(OUT / f"audit-{kind}" / JOURNAL).lines() if line.get("kind") == "model")
+        default = " (the default here)" if kind == "bfloat16" else ""
+        yield (
+            f"| {record.config['precision']}{default} | {count} | {facts['seconds'] / 60:.1f} "
+            f"| {facts['after'] / 60:.1f} | {facts['others']:.2f} |"
+        )
+    results = mixed.results
+    assert results.references is not None
+    yield (
+        f"\n{results.members:,} members and {results.nonmembers:,} non-members, {results.references.count} "
+        f"reference models on {results.references.train_size:,} images each; attacks {', '.join(one.name for one in results.attacks)}."
+    )
+    yield "\n## Asking own models in mixed precision\n"
+    yield "The same target and models; AUC, and the paired difference.\n"
+    yield "| attack | asked in bfloat16 | in float32 | difference |"
+    yield "|---|---|---|---|"
+    for one in mixed.results.attacks:
+        if one.access == "label":
+            other = plain.attack(one.name).auc
+            yield f"| {one.name} | {figure(one.auc)} | {figure(other)} | {paired(mixed, plain, one.name)} |"
+    yield "\n## Training in mixed precision\n"
+    samples, targets = recipes[0].results.samples, recipes[0].results.targets
+    yield (
+        f"{len(targets)} models of each recipe play target, from the same seeds on the same pairs, {samples:,} "
+        "samples, all asked in float32. AUC with an interval over targets and samples; TPR with one threshold for all targets.\n"
+    )
+    yield "| attack | bfloat16: AUC, TPR@1%FPR | float32: AUC, TPR@1%FPR | difference in AUC |"
+    yield "|---|---|---|---|"
+    for one in recipes[0].results.attacks:
+        cells = [f"{figure(each.attack(one.name).auc)}, {tpr(each, one.name)}" for each in recipes]
+        yield f"| {one.name} | {' | '.join(cells)} | {across(recipes, one.name)} |"
+    accuracy = [
+        np.mean([[t.train_accuracy, t.test_accuracy] for t in each.results.targets], axis=0) for each in recipes
+    ]
+    rows = [each.results.training_seconds for each in recipes]
+    yield (
+        f"\nMean train/test accuracy {' and '.join(f'{train:.3f}/{test:.3f}' for train, test in accuracy)}; "
+        f"training {rows[0]:.0f} s and {rows[1]:.0f} s, {rows[1] / rows[0]:.2f} times as long in float32."
+    )
+
+
+def figure(one: Estimate) -> str:
+    return f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
+
+
+def signed(one: Estimate) -> str:
+    return f"{one.value:+.4f} [{one.low:+.4f}, {one.high:+.4f}]"
+
+
+def tpr(record: RecipeRecord, name: str) -> str:
+    found = record.attack(name).tpr_at_fpr["0.01"].value
+    return "-" if found is None else f"{found:.3f}"
+
+
+def paired(first: AuditRecord, second: AuditRecord, name: str) -> str:
+    one, other = (each.scores[each.scores.attack == name].sort_values("id") for each in (first, second))
+    assert one.member.tolist() == other.member.tolist()
+    return signed(intervals.auc_difference(one.score.to_numpy(), other.score.to_numpy(), one.member.to_numpy()))
+
+
+def across(records: list[RecipeRecord], name: str) -> str:
+    scores: list[NDArray[np.float64]] = []
+    inside: list[NDArray[np.bool_]] = []
+    for record in records:
+        mine = record.scores[record.scores.attack == name]
+        scores.append(mine.pivot(index="target", columns="id", values="score").to_numpy())
+        inside.append(mine.pivot(index="target", columns="id", values="member").to_numpy().astype(bool))
+    assert np.array_equal(*inside), "the same pairs"
+    return signed(crossed.auc_difference(scores[0], scores[1], inside[0]))
+
+
+def processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    main()
