@@ -125,7 +125,8 @@ def written() -> Iterator[str]:
     assert results.references is not None
     yield (
         f"\n{results.members:,} members and {results.nonmembers:,} non-members, {results.references.count} "
-        f"reference models on {results.references.train_size:,} images each; attacks {', '.join(one.name for one in results.attacks)}."
+        f"reference models on {results.references.train_size:,} images each; "
+        f"attacks {', '.join(one.name for one in results.attacks)}."
     )
     yield "\n## Asking own models in mixed precision\n"
     yield "The same target and models; AUC, and the paired difference.\n"
@@ -139,7 +140,8 @@ def written() -> Iterator[str]:
     samples, targets = recipes[0].results.samples, recipes[0].results.targets
     yield (
         f"{len(targets)} models of each recipe play target, from the same seeds on the same pairs, {samples:,} "
-        "samples, all asked in float32. AUC with an interval over targets and samples; TPR with one threshold for all targets.\n"
+        "samples, all asked in float32. AUC with an interval over targets and samples; TPR with one "
+        "threshold for all targets.\n"
     )
     yield "| attack | bfloat16: AUC, TPR@1%FPR | float32: AUC, TPR@1%FPR | difference in AUC |"
     yield "|---|---|---|---|"
