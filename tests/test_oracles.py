@@ -298,11 +298,13 @@ def probed(monkeypatch, seconds, *, shape=(4,)):
     ("seconds", "best", "tried"),
     [
         (lambda rows: 0.05, 65_536, [*PROBED_SIZES]),  # However many rows.
-        (lambda rows: 1e-4 * rows, 32, [32, 64, 128]),  # Each row its time: nothing is gained.
-        (lambda rows: 1e-4 * rows / (1.04 if rows > 32 else 1), 32, [32, 64, 128]),  # Too little is gained.
-        (lambda rows: 1e-4 * rows / (1.06 if rows > 64 else 1), 128, [32, 64, 128, 256, 512]),  # 64 is one in vain.
+        (lambda rows: 2**-13 * rows, 128, [32, 64, 128]),  # Each row its time: the largest tried is as fast as any.
+        (lambda rows: 2**-13 * rows * (1 if rows == 32 else 1 + 2**-6), 128, [32, 64, 128]),  # Nearly as fast as 32.
+        (lambda rows: 2**-13 * rows * (1 if rows == 32 else 1 + 2**-5), 32, [32, 64, 128]),  # Slower.
+        (lambda rows: 2**-13 * rows * (1 if rows > 64 else 1 + 2**-5), 512, [32, 64, 128, 256, 512]),
+        (lambda rows: 2**-13 * rows * (1 if rows == 128 else 1 + 2**-5), 128, [32, 64, 128, 256, 512]),
         (lambda rows: 0.02 * rows, 32, [32]),  # 0.64 seconds at once.
-        (lambda rows: 0.3 + 0.002 * rows, 128, [32, 64, 128]),  # 0.556 seconds at 128, the best rate so far.
+        (lambda rows: 0.1 + 0.001 * rows, 128, [32, 64, 128]),  # 0.228 seconds at 128, the best rate so far.
     ],
 )
 def test_the_probe_stops_where_larger_batches_are_no_faster_or_slow(monkeypatch, seconds, best, tried):
@@ -312,7 +314,7 @@ def test_the_probe_stops_where_larger_batches_are_no_faster_or_slow(monkeypatch,
 @pytest.mark.parametrize(("width", "tried"), [(2**17, [32, 64, 128, 256]), (2**17 + 1, [32, 64, 128]), (2**22, [8])])
 def test_no_probed_batch_is_larger_than_memory_allows(monkeypatch, width, tried):
     monkeypatch.setattr(torch.Tensor, "contiguous", lambda batch: batch)  # The batches need not be laid out here.
-    assert probed(monkeypatch, lambda rows: 0.2, shape=(width,)) == (tried[-1], tried)
+    assert probed(monkeypatch, lambda rows: 0.1, shape=(width,)) == (tried[-1], tried)
 
 
 def test_the_memory_for_inputs_can_be_set_in_mebibytes():

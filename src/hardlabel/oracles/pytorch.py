@@ -1,6 +1,7 @@
 """PyTorch models as oracles: any device, batched in the size and memory layout that a short probe found best."""
 
 import contextlib
+import statistics
 import time
 from collections.abc import Callable, Iterator
 
@@ -14,10 +15,11 @@ from hardlabel.oracles.base import VALUES_IN_MEMORY
 
 PROBED_SIZES = tuple(2**power for power in range(5, 17))
 SHAPES = 8  # Lengths of batches a graphics card is shown; see `filled`.
-PROBE_SECONDS = 0.1  # A size is timed at least so long, after one warm-up pass.
-PROBE_GAIN = 1.05  # A larger size is worth its memory if its rate is this many times the best so far.
-PROBE_PATIENCE = 2  # Stop after so many sizes in a row that are not.
-PROBE_SLOW = 0.5  # Stop where a single pass takes more seconds.
+PROBE_SECONDS = 0.1  # A size is timed at least so long and for two passes, after one to warm up.
+PROBE_NEAR = 0.98  # The largest size with this share of the best rate is taken: what a short timing cannot tell apart.
+LAYOUT_GAIN = 1.05  # Another layout is worth laying batches out if the rate is this many times as high.
+PROBE_PATIENCE = 2  # Stop after so many sizes in a row that are no faster than the fastest before.
+PROBE_SLOW = 0.2  # Stop where a single pass takes more seconds.
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -151,48 +153,46 @@ class _Probe:
     def best(self) -> tuple[int, bool]:
         """Rows per batch, 1 where memory holds none that was tried, and whether images go with channels last."""
         most = max(1, VALUES_IN_MEMORY // max(1, self._example.numel()))
-        best_size, best_rate, in_vain = 1, 0.0, 0
+        rates: dict[int, float] = {}
         for size in [size for size in PROBED_SIZES if size <= most] or [most]:
             timed = self._timed(size, channels_last=False)
             if timed is None:
                 break
-            rate, slowest = timed
-            if rate >= PROBE_GAIN * best_rate:
-                best_size, best_rate, in_vain = size, rate, 0
-            else:
-                in_vain += 1
-            if in_vain == PROBE_PATIENCE or slowest > PROBE_SLOW:
+            rates[size], slowest = timed
+            told = list(rates.values())
+            if slowest > PROBE_SLOW or max(told[:-PROBE_PATIENCE], default=0.0) >= max(told[-PROBE_PATIENCE:]):
                 break
-        return best_size, best_rate > 0 and self._example.ndim == 4 and self._wins(best_size, best_rate)
+        if not rates:
+            return 1, False
+        size = max(size for size, rate in rates.items() if rate >= PROBE_NEAR * max(rates.values()))
+        return size, self._example.ndim == 4 and self._wins(size, rates[size])
 
     def _wins(self, size: int, rate: float) -> bool:
         try:
             timed = self._timed(size, channels_last=True)
         except RuntimeError:
             return False  # The network flattens by `view`, which needs channels first.
-        return timed is not None and timed[0] >= PROBE_GAIN * rate
+        return timed is not None and timed[0] >= LAYOUT_GAIN * rate
 
     def _timed(self, size: int, *, channels_last: bool) -> tuple[float, float] | None:
-        """Rows per second and the seconds of the slowest pass; None where memory does not suffice."""
-        passes, slowest, spent = 0, 0.0, 0.0
+        """Rows per second by the median pass, and the seconds of the slowest; None where memory does not suffice."""
+        took: list[float] = []
         try:
             copies = self._example.expand(size, *self._example.shape[1:]).contiguous()
             batch = _laid_out(copies, channels_last=channels_last)
-            while passes < 2 or spent < PROBE_SECONDS:
+            while len(took) < 3 or sum(took[1:]) < PROBE_SECONDS:
                 self.rows += size  # Before sending: a pass that fails was sent as well.
                 start = time.perf_counter()
                 self._forward(batch)
                 if batch.is_cuda:
                     torch.cuda.synchronize(batch.device)
-                passes += 1
-                if passes > 1:  # The first pass warms up.
-                    took = time.perf_counter() - start
-                    slowest, spent = max(slowest, took), spent + took
+                took.append(time.perf_counter() - start)
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error):
                 raise
             return None
-        return (passes - 1) * size / spent, slowest
+        timed = took[1:]  # The first pass warms up.
+        return size / statistics.median(timed), max(timed)
 
 
 def filled(batch: Tensor, size: int) -> Tensor:
