@@ -1,7 +1,8 @@
 """The game: attacks learn on the attacker's models, are chosen and judged there, and ask the target once."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
+from typing import ClassVar
 
 import pytest
 import torch
@@ -136,6 +137,26 @@ def test_the_candidate_chosen_on_some_samples_is_then_asked_about_the_others_onl
     assert torch.equal(played.scores, whole.scores)
     assert played.threshold == whole.threshold
     assert played.reference_rows == int(cost[USEFUL].sum() + cost[USELESS][:screened].sum())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Together(Noise):
+    """Noise that measures all its samples together, and remembers how many they were."""
+
+    whole: ClassVar[bool] = True
+    asked: ClassVar[list[int]] = []
+
+    def prepare(self, samples, knowledge, seed):
+        self.asked.append(len(samples))
+        return super().prepare(samples, knowledge, seed)
+
+
+def test_a_candidate_that_measures_all_samples_together_is_measured_on_all_once_chosen(monkeypatch):
+    monkeypatch.setattr("hardlabel.experiments.game.SCREENED", 20)
+    Together.asked.clear()
+    candidates = tuple(Together(level=one.level, draws=5) for one in (USEFUL, USELESS))
+    design().game(budget=6).play(replace(TABLE["noise"], signals=lambda domain, queries: candidates))
+    assert Together.asked == [20, 20, 30, 40]  # Both on some of the shadow's samples, one on all, then the target.
 
 
 @pytest.mark.parametrize("processes", [1, 2])

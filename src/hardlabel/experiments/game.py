@@ -23,7 +23,7 @@ from hardlabel.calibrations.threshold import RandomThreshold
 from hardlabel.checks import InvalidInput
 from hardlabel.data.samples import Samples
 from hardlabel.experiments.asking import Asking, LabelQuestion, Question, ScoreQuestion, Side, questions
-from hardlabel.experiments.chunks import cut_knowledge
+from hardlabel.experiments.chunks import cut_knowledge, is_whole
 from hardlabel.metrics import roc
 from hardlabel.oracles.budget import Account, ChargedLabels
 from hardlabel.signals.base import Beliefs, Measurement, SequentialPlan
@@ -240,12 +240,16 @@ class Game:
             return _mean_auc(own, references.inside), threshold, question, made
 
         if len(candidates) == 1:
-            _, threshold, question, made = fitted(candidates[0], sides)
+            fit = fitted(candidates[0], sides)
         else:
             part, rest = _cut(sides, slice(0, SCREENED)), _cut(sides, slice(SCREENED, None))
             self.asking.measured_ahead(candidates, part, _title(attack, sides))
-            tried = max((fitted(question, part) for question in candidates), key=lambda fit: fit[0])
-            _, threshold, question, made = tried if not len(rest[0].samples) else fitted(tried[2], part, rest, known=1)
+            fit = max((fitted(question, part) for question in candidates), key=lambda fit: fit[0])
+            if is_whole(fit[2].signal):  # It measures all samples together, or not at all.
+                fit = fitted(fit[2], sides)
+            elif len(rest[0].samples):
+                fit = fitted(fit[2], part, rest, known=1)
+        _, threshold, question, made = fit
         return Learned(
             question, attack.calibration, made, threshold, None, rows, seconds, shadow, 0 if shadow else len(sides)
         )
