@@ -34,7 +34,7 @@ from hardlabel.experiments.recipe_record import RecipeRecord, load_recipe
 from hardlabel.experiments.record import AuditRecord, load
 from hardlabel.metrics import crossed, intervals
 from hardlabel.metrics.estimate import Estimate
-from hardlabel.models.train import Recipe, train
+from hardlabel.models.train import Recipe, train, usual_precision
 from hardlabel.oracles.pytorch import TorchModel
 from hardlabel.store import Store
 
@@ -141,8 +141,8 @@ def written() -> Iterator[str]:
     trainings = sum(line.get("kind") == "model" for line in Journal(OUT / "audit" / JOURNAL).lines())
     yield (
         f"{times['seconds'] / 60:.1f} minutes, {times['after']:.0f} seconds of them from the last of {trainings} "
-        f"trainings to the record; all in bfloat16 (what it takes here where nobody says otherwise); other programs "
-        f"used {times['others']:.2f} cores meanwhile."
+        f"trainings to the record; all in bfloat16 (where nobody says otherwise, the precision here is "
+        f"{usual_precision('cnn', torch.device('cpu'))}); other programs used {times['others']:.2f} cores meanwhile."
     )
     results = mixed.results
     assert results.references is not None

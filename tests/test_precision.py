@@ -1,21 +1,29 @@
 """Mixed precision: audits train and ask own networks in it where asked, and put down that they did; targets never."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import nn
 
+import hardlabel
 from games import random_samples
 from hardlabel.attacks import TABLE
+from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Box
+from hardlabel.executors import Local
 from hardlabel.experiments.asking import Asking, LabelQuestion, ScoreQuestion, Side
 from hardlabel.experiments.audit import audit_config
 from hardlabel.experiments.batches import as_trained, settled
 from hardlabel.experiments.case import Oracles
 from hardlabel.experiments.config import AuditConfig
-from hardlabel.experiments.folder import read_settings
+from hardlabel.experiments.folder import CONFIG, read_settings
 from hardlabel.experiments.progress import SILENT
 from hardlabel.experiments.recipe import audit_recipe_config
+from hardlabel.experiments.settings import Kind, refuse_other_run, settings_of
+from hardlabel.experiments.work import USUAL, Work
 from hardlabel.models.architectures import build
 from hardlabel.models.train import Recipe
 from hardlabel.models.trainers import FunctionTrainer, RecipeTrainer
@@ -64,25 +72,93 @@ def test_an_audit_trains_and_asks_its_own_networks_in_the_precision_it_puts_down
     assert len(rough) == (3 if precision == "bfloat16" else 0)  # Two references and the shadow; no target.
 
 
-@pytest.mark.parametrize(("able", "precision"), [({"avx512_bf16": True}, "bfloat16"), ({}, "float32")])
-@pytest.mark.parametrize("repeats", [None, 2])
-def test_what_is_left_open_is_settled_before_training(data, tmp_path, monkeypatch, able, precision, repeats):
-    """So that whoever goes on elsewhere goes on in it."""
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+@pytest.fixture
+def trained_in(monkeypatch):
+    """In which precision an audit with these settings would train; it is broken off there."""
 
-    def stop(*arguments, **others):
-        raise KeyboardInterrupt
+    def stop(asked, *arguments, **others):
+        trainer = asked.trainer if hasattr(asked, "trainer") else asked.plan.trainer
+        raise KeyboardInterrupt(trainer.recipe.precision)
 
     monkeypatch.setattr("hardlabel.experiments.audit.case_of_config", stop)
     monkeypatch.setattr("hardlabel.experiments.recipe.play_recipe", stop)
+
+    def run(settings, repeats=None, *, able=None, work=USUAL):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able or {}, raising=False)
+        with pytest.raises(KeyboardInterrupt) as told:
+            _ = (
+                audit_config(settings, store=None, work=work)
+                if repeats is None
+                else audit_recipe_config(settings, repeats=repeats, store=None, work=work)
+            )
+        return told.value.args[0]
+
+    return run
+
+
+BOTH = pytest.mark.parametrize("repeats", [None, 2])
+ABLE = {"avx512_bf16": True}
+
+
+@BOTH
+@pytest.mark.parametrize(("able", "precision", "other"), [(ABLE, "bfloat16", {}), ({}, "float32", ABLE)])
+def test_what_is_left_open_is_settled_before_training_and_stays(
+    data, tmp_path, trained_in, able, precision, other, repeats
+):
     settings = config(data, tmp_path / "run")
-    with pytest.raises(KeyboardInterrupt):
-        _ = (
-            audit_config(settings, store=None)
-            if repeats is None
-            else audit_recipe_config(settings, repeats=repeats, store=None)
-        )
+    assert trained_in(settings, repeats, able=able) == precision
     assert read_settings(tmp_path / "run")["precision"] == precision
+    assert trained_in(settings, repeats, able=other) == precision  # The same command on another machine.
+
+
+@BOTH
+def test_a_run_from_before_there_was_a_choice_goes_on_in_float32(data, tmp_path, trained_in, repeats):
+    settings = config(data, tmp_path / "run")
+    trained_in(settings, repeats, able=ABLE)
+    begun = read_settings(tmp_path / "run")
+    del begun["precision"]
+    (tmp_path / "run" / CONFIG).write_text(yaml.safe_dump(begun))
+    for precision in (None, "float32"):
+        assert trained_in(config(data, tmp_path / "run", precision=precision), repeats, able=ABLE) == "float32"
+    own = {} if repeats is None else {"repeats": repeats}
+    with pytest.raises(InvalidInput, match="differs in precision"):
+        refuse_other_run(tmp_path / "run", {**begun, **own, "precision": "bfloat16"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster(Local):
+    """Trains elsewhere, as far as anybody asks."""
+
+    elsewhere = True
+
+
+@BOTH
+def test_machines_of_a_cluster_need_not_be_alike(data, tmp_path, trained_in, repeats):
+    work = Work(executor=Cluster())
+    assert trained_in(config(data, tmp_path / "open"), repeats, able=ABLE, work=work) == "float32"
+    told = config(data, tmp_path / "told", precision="bfloat16")
+    assert trained_in(told, repeats, able=ABLE, work=work) == "bfloat16"
+
+
+@pytest.mark.parametrize("kind", [Kind.DEFENSES, Kind.CANARIES])
+def test_what_trains_in_float32_may_be_told_so(tmp_path, kind):
+    settings_of(AuditConfig(out=tmp_path / "run", precision="float32"), kind)
+    with pytest.raises(InvalidInput, match="precision must be left at None"):
+        settings_of(AuditConfig(out=tmp_path / "run", precision="bfloat16"), kind)
+
+
+def test_defenses_and_private_canaries_refuse_mixed_precision_before_any_training(monkeypatch):
+    def train(*arguments, **others):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr("hardlabel.models.kept.train", train)
+    rng = np.random.default_rng(0)
+    samples = rng.random((400, 1, 12, 12), dtype=np.float32), rng.integers(0, 2, 400)
+    recipe = Recipe(precision="bfloat16", max_epochs=1)
+    with pytest.raises(InvalidInput, match="precision must be 'float32' where defenses train, got 'bfloat16'"):
+        hardlabel.defend(samples, trainer=recipe, defenses=["l2"], repeats=2, shadows=2)
+    with pytest.raises(InvalidInput, match="precision must be 'float32' where defenses train, got 'bfloat16'"):
+        hardlabel.audit_canaries(samples, recipe, canaries=20, kinds=("rare",), epsilon=8.0)
 
 
 def test_of_a_recipe_only_the_shadow_is_asked_so_for_all_others_play_target(data, tmp_path, rough):
@@ -119,12 +195,15 @@ def test_only_labels_next_to_a_boundary_change():
     """Products are off by 2^-9 of themselves at most, and of a few layers the errors add up."""
     network = build("cnn", shape=IMAGES.shape, classes=2, seed=0)
     points = random_samples(IMAGES, 500, classes=2)
+    with torch.no_grad():  # Half of the points on either side, so that some lie next to the boundary.
+        network[-1].bias += torch.tensor([1.0, 0.0]) * network(points.inputs).diff(dim=1).median()
     whole, mixed = (
         TorchModel(network, device=CPU, mixed=mixed).ask(points.inputs, points.ids) for mixed in (False, True)
     )
     with torch.inference_mode():
         logits = network(points.inputs)
     margin = (logits[:, 0] - logits[:, 1]).abs() / logits.abs().max()
+    assert bool((whole != mixed).any())
     assert bool((margin[whole != mixed] < 2**-5).all())
     assert float((margin >= 2**-5).float().mean()) > 0.1  # Of some at least this says something.
 

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from hardlabel.data.domain import BinaryFeatures, Box
 from hardlabel.data.samples import Samples
 from hardlabel.models import train as training
 from hardlabel.models.architectures import build
-from hardlabel.models.kept import content_hash, packed, spec_of, trained, unpacked, weights_hash
+from hardlabel.models.kept import content_hash, method_spec, packed, spec_of, trained, unpacked, weights_hash
 from hardlabel.models.method import Method
 from hardlabel.models.train import Plateau, Recipe, train, usual_precision
 from hardlabel.store import DamagedPiece, Store
@@ -477,6 +477,15 @@ def test_the_store_tells_precisions_apart_and_finds_what_was_trained_before_ther
     )
     assert "precision" not in whole["recipe"]
     assert mixed["recipe"] == {**whole["recipe"], "precision": "bfloat16"}
+    assert method_spec(Pretrained(recipe=TINY))["recipe"] == whole["recipe"]
+    assert method_spec(Pretrained(recipe=replace(TINY, precision="bfloat16")))["recipe"] == mixed["recipe"]
+
+
+@dataclass(frozen=True)
+class Pretrained(Method):
+    """A method with a recipe of its own."""
+
+    recipe: Recipe
 
 
 @pytest.mark.parametrize(
@@ -502,7 +511,7 @@ def test_a_pytorch_that_does_not_tell_its_processor_trains_in_float32(monkeypatc
 
 
 def test_a_method_trains_in_float32():
-    with pytest.raises(InvalidInput, match="precision must be 'float32' where a method changes the training, got 'bf"):
+    with pytest.raises(InvalidInput, match="precision must be 'float32' where defenses train, got 'bfloat16'"):
         train(replace(TINY, precision="bfloat16"), images(), classes=4, seed=0, method=Method())
 
 

@@ -14,7 +14,7 @@ from hardlabel.data.samples import Samples
 from hardlabel.defenses.base import Defender, InferenceDefense, Training
 from hardlabel.defenses.table import Strength
 from hardlabel.models.kept import content_hash, weights_hash
-from hardlabel.models.train import EpochReport
+from hardlabel.models.train import EpochReport, check_float32
 from hardlabel.models.trainers import Made, RecipeTrainer, Trainer
 from hardlabel.oracles.base import LabelOracle, LabelsOfScores, ScoreOracle
 from hardlabel.oracles.batches import Found, settled_network
@@ -40,9 +40,12 @@ def defended(strength: Strength, trainer: Trainer, defender: Defender) -> Defend
     """The trainer of models under this defense. Nothing is trained yet.
 
     Raises:
-        InvalidInput: The defense changes a training that is not ours to change, or see `TrainingDefense.training`.
+        InvalidInput: The defense changes a training that is not ours to change, a recipe is in mixed precision, or see
+            `TrainingDefense.training`.
     """
     bare, training = trainer, None
+    if isinstance(trainer, RecipeTrainer):
+        check_float32(trainer.recipe)
     if strength.training is not None:
         if not isinstance(trainer, RecipeTrainer):
             raise InvalidInput(

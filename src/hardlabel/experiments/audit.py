@@ -31,7 +31,7 @@ from hardlabel.experiments.record import (
     Results,
     Target,
 )
-from hardlabel.experiments.settings import Kind, settings_of
+from hardlabel.experiments.settings import Kind, settings_of, with_precision
 from hardlabel.experiments.shadow import labelled_by_target
 from hardlabel.experiments.training import Ground, case_of_config, ground_of
 from hardlabel.experiments.work import USUAL, Work
@@ -190,7 +190,7 @@ def audit_config(config: AuditConfig, *, store: Store | None, watch: Watch = SIL
         InvalidInput: A setting breaks a rule; raised before any training or query.
     """
     started = time.perf_counter()
-    terms, ground, settings, kept = _grounded(config, store, watch)
+    terms, ground, settings, kept = _grounded(config, store, watch, work)
     assert config.out is not None
     if watch is not SILENT:
         watch.say(str(plan.of_audit(ground, work=work, folder=config.out)))
@@ -208,14 +208,15 @@ def plan_config(config: AuditConfig, *, store: Store | None, watch: Watch = SILE
     Raises:
         InvalidInput: See `audit_config`.
     """
-    ground = _grounded(config, store, watch)[1]
+    ground = _grounded(config, store, watch, work)[1]
     return plan.of_audit(ground, work=work, folder=config.out)
 
 
 def _grounded(
-    config: AuditConfig, store: Store | None, watch: Watch
+    config: AuditConfig, store: Store | None, watch: Watch, work: Work
 ) -> tuple[Terms, Ground, dict[str, object], Store | None]:
     settings = settings_of(config, Kind.MODEL)
+    config = with_precision(config, elsewhere=work.executor.elsewhere)
     assert config.out is not None
     device = resolve_device(config.device)
     terms = Terms(

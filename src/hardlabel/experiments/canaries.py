@@ -43,7 +43,7 @@ from hardlabel.metrics.epsilon import epsilon_bound
 from hardlabel.metrics.one_run import coins, one_run_bound
 from hardlabel.models import shadows
 from hardlabel.models.architectures import build, usual_architecture
-from hardlabel.models.train import Recipe
+from hardlabel.models.train import Recipe, check_float32
 from hardlabel.models.trainers import RecipeTrainer, Trainer
 from hardlabel.oracles.budget import Account
 from hardlabel.oracles.pytorch import left_in_place, resolve_device
@@ -434,6 +434,7 @@ def _private(
     """The trainer by DP-SGD, and what its accountant says."""
     if not isinstance(trainer, RecipeTrainer):
         raise InvalidInput(f"epsilon needs trainer to be a hardlabel.Recipe, got {trainer.description}")
+    check_float32(trainer.recipe)
     defender = Defender(
         domain=everyone.domain, classes=trainer.classes, train_size=size, device=device, store=trainer.store, seed=seed
     )

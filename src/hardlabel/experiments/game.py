@@ -245,7 +245,8 @@ class Game:
             part, rest = _cut(sides, slice(0, SCREENED)), _cut(sides, slice(SCREENED, None))
             self.asking.measured_ahead(candidates, part, _title(attack, sides))
             fit = max((fitted(question, part) for question in candidates), key=lambda fit: fit[0])
-            if is_whole(fit[2].signal):  # It measures all samples together, or not at all.
+            # What measures all samples together cannot go on with others, and what is crafted for all is there already.
+            if attack.crafted or is_whole(fit[2].signal):
                 fit = fitted(fit[2], sides)
             elif len(rest[0].samples):
                 fit = fitted(fit[2], part, rest, known=1)

@@ -46,7 +46,7 @@ from hardlabel.experiments.progress import SILENT, Watch
 from hardlabel.experiments.recipe_record import RecipeRecord, RecipeResults, TargetModel
 from hardlabel.experiments.record import Choice, LeftOut
 from hardlabel.experiments.references import accuracies, craftable, crafters_of, sides_of, trained_references
-from hardlabel.experiments.settings import Kind, settings_of
+from hardlabel.experiments.settings import Kind, settings_of, with_precision
 from hardlabel.experiments.shadow import shadow_of
 from hardlabel.experiments.slices import Slices, read_slices, slices_of
 from hardlabel.experiments.training import at_most, crafting_of, loaded, pool_of, recipe_of
@@ -194,7 +194,7 @@ def audit_recipe_config(
         InvalidInput: A setting breaks a rule; raised before any training.
     """
     started = time.perf_counter()
-    terms, case, settings, kept = _grounded(config, repeats, store, watch)
+    terms, case, settings, kept = _grounded(config, repeats, store, watch, work)
     assert config.out is not None
     if watch is not SILENT:
         watch.say(str(_plan_of(case, terms, work, config)))
@@ -213,14 +213,15 @@ def plan_recipe_config(
     Raises:
         InvalidInput: See `audit_recipe_config`.
     """
-    terms, case, _, _ = _grounded(config, repeats, store, watch)
+    terms, case, _, _ = _grounded(config, repeats, store, watch, work)
     return _plan_of(case, terms, work, config)
 
 
 def _grounded(
-    config: AuditConfig, repeats: int, store: Store | None, watch: Watch
+    config: AuditConfig, repeats: int, store: Store | None, watch: Watch, work: Work
 ) -> tuple[Terms, RecipeCase, dict[str, object], Store | None]:
     settings = settings_of(config, Kind.RECIPE, repeats=repeats)
+    config = with_precision(config, elsewhere=work.executor.elsewhere)
     assert config.out is not None
     device = resolve_device(config.device)
     check_repeats(repeats, config.shadows)

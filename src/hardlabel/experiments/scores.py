@@ -16,7 +16,7 @@ from hardlabel.experiments.game import Game, Played
 from hardlabel.signals.base import Measurement
 from hardlabel.store import JSON
 
-FORMAT = 1  # Raised when the same attack on the same models comes to find something else.
+FORMAT = 2  # Raised when the same attack on the same models comes to find something else.
 PACKAGES = ("hardlabel", "torch", "numpy", "scipy", "scikit-learn")  # Calibrations are fitted by these.
 
 

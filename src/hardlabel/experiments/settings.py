@@ -33,6 +33,7 @@ OWN = {
     Kind.DEFENSES: ("repeats", "defenses", "levels", "pretrain"),
     Kind.RECIPE: ("repeats",),
 }
+BEFORE = {"precision": "float32"}  # What was done before there was such a setting, where that is not its default.
 # Settings of an audit that a run of this kind would not look at.
 _OF_ONE_MODEL = ("prior", "shadow_labels", "labels", "wrong_labels")
 _NOT_COMPARED = (*_OF_ONE_MODEL, "precision", "shadow_samples", "worst_case", "slices", "slices_file", "show_records")
@@ -61,18 +62,32 @@ def settings_of(config: AuditConfig, kind: Kind, **own: object) -> dict[str, obj
     usual = AuditConfig()
     for name in UNUSED[kind]:
         default, given = getattr(usual, name), getattr(config, name)
-        if given != default:
+        if given != default and (name, given) != ("precision", BEFORE["precision"]):
             raise InvalidInput(f"{name} must be left at {default!r}, since {kind} does not use it, got {given!r}")
     settings = {**config.model_dump(mode="json", exclude={"out"}), **own}
     refuse_other_run(config.out, settings)
     return settings
 
 
+def with_precision(config: AuditConfig, *, elsewhere: bool) -> AuditConfig:
+    """The settings with the precision that is known before the processor is looked at, if any.
+
+    As given, else as the folder's run was begun, else float32 where other machines train (`elsewhere`), which need not
+    be alike.
+    """
+    if config.precision is not None:
+        return config
+    kept = None
+    if config.out is not None and (config.out / CONFIG).exists():
+        kept = read_settings(config.out).get("precision", BEFORE["precision"])
+    return config.model_copy(update={"precision": kept or ("float32" if elsewhere else None)})
+
+
 def refuse_other_run(folder: Path, settings: Mapping[str, object]) -> None:
     """Refuses a folder that holds a run of another kind or with other settings, or cannot be written to.
 
     Settings that the folder does not have, since an earlier version knew none of them, count as left at their
-    defaults. A setting in RESOLVED that is None agrees with whatever the record says was taken.
+    defaults, or as in BEFORE. A setting in RESOLVED that is None agrees with whatever the record says was taken.
 
     Raises:
         InvalidInput: It does, or cannot.
@@ -84,7 +99,7 @@ def refuse_other_run(folder: Path, settings: Mapping[str, object]) -> None:
     kind = kind_of(there)
     if "data" not in there or kind != kind_of(settings):
         raise InvalidInput(f"out {str(folder)!r} holds {kind}; name a new folder")
-    usual = AuditConfig().model_dump(mode="json")
+    usual = AuditConfig().model_dump(mode="json") | BEFORE
     open_ = {name for name in RESOLVED if settings.get(name) is None}
     other = sorted(
         name for name, value in settings.items() if name not in open_ and there.get(name, usual.get(name)) != value

@@ -77,14 +77,11 @@ def spec_of(recipe: Recipe, samples: Samples, *, classes: int, seed: int, method
     """What a model is kept under."""
     # Without a method, and in float32, the key is what it always was: models trained earlier are found again.
     changed: dict[str, JSON] = {} if method is None else {"method": method_spec(method)}
-    told = asdict(recipe)
-    if recipe.precision == "float32":
-        del told["precision"]
     return {
         **changed,
         "kind": "model",
         "format": FORMAT,
-        "recipe": told,
+        "recipe": _told(recipe),
         "samples": content_hash(samples),
         "domain": repr(samples.domain),
         "classes": classes,
@@ -106,8 +103,16 @@ def method_spec(method: Method) -> Spec:
         elif isinstance(value, nn.Module):
             value = weights_hash(value)
         elif is_dataclass(value) and not isinstance(value, type):
-            value = method_spec(value) if isinstance(value, Method) else asdict(value)
+            value = method_spec(value) if isinstance(value, Method) else _told(value)
         told[one.name] = value
+    return told
+
+
+def _told(settings: Any) -> dict[str, JSON]:
+    """The fields of a dataclass; of a recipe in float32 without its precision, which recipes did not always have."""
+    told = asdict(settings)
+    if isinstance(settings, Recipe) and settings.precision == "float32":
+        del told["precision"]
     return told
 
 

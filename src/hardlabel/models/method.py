@@ -66,9 +66,11 @@ class Course:
     def loss(self, inputs: Tensor, truth: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """What a step minimises, a mean over the batch, and the logits (b, classes) that tell who was right."""
         del rows  # Which of the training samples these are; defenses that keep something for each want to know.
-        with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self._mixed):
+        if not self._mixed:
             logits = self.model(inputs)
-        if self._mixed:
+        else:
+            with torch.autocast(inputs.device.type, dtype=torch.bfloat16):
+                logits = self.model(inputs)
             logits = logits.float()
         return functional.cross_entropy(logits, truth), logits
 

@@ -80,8 +80,9 @@ class Recipe:
 def usual_precision(architecture: str, device: torch.device) -> str:
     """In which precision a network is trained where nobody says: the faster one where that was measured to be no worse.
 
-    Processors with products of bfloat16 (AVX-512 BF16, AMX) train networks that convolve 1.8 times faster in it, and
-    attacks find the same in models trained so (studies/PRECISION.md). Elsewhere, and on a graphics card, it is float32.
+    Processors with products of bfloat16 (AVX-512 BF16 or AMX, as PyTorch 2.11 and later tell) train networks that
+    convolve nearly twice as fast in it, and attacks find the same in models trained so (studies/PRECISION.md).
+    Elsewhere, and on a graphics card, it is float32.
     """
     able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch before 2.11 does not tell.
     native = able.get("avx512_bf16", False) or able.get("amx_bf16", False)
@@ -188,8 +189,8 @@ def train(
             of what is no image, a batch normalisation that would see a single row, or mixed precision with a method.
         RuntimeError: The loss became infinite or NaN.
     """
-    if method is not None and recipe.precision != "float32":
-        raise InvalidInput(f"precision must be 'float32' where a method changes the training, got {recipe.precision!r}")
+    if method is not None:
+        check_float32(recipe)
     make = build if method is None else method.network
     model = make(recipe.architecture, shape=samples.domain.shape, classes=classes, seed=seed)
     check(recipe, samples, model, classes)
@@ -234,6 +235,16 @@ def train(
         seconds=seconds,
         rows=epoch * len(samples),
     )
+
+
+def check_float32(recipe: Recipe) -> None:
+    """Refuses mixed precision, for what changes a training or guards a model is measured to more than 8 bits.
+
+    Raises:
+        InvalidInput: The recipe has it.
+    """
+    if recipe.precision != "float32":
+        raise InvalidInput(f"precision must be 'float32' where defenses train, got {recipe.precision!r}")
 
 
 def place(model: nn.Module, domain: Domain, device: torch.device) -> None:

@@ -16,7 +16,7 @@ from hardlabel.oracles.base import VALUES_IN_MEMORY
 PROBED_SIZES = tuple(2**power for power in range(5, 17))
 SHAPES = 8  # Lengths of batches a graphics card is shown; see `filled`.
 PROBE_SECONDS = 0.1  # A size is timed at least so long and for two passes, after one to warm up.
-PROBE_NEAR = 0.98  # The largest size with this share of the best rate is taken: what a short timing cannot tell apart.
+PROBE_NEAR = 0.98  # A size with this share of the best rate is as good: a short timing cannot tell them apart.
 LAYOUT_GAIN = 1.05  # Another layout is worth laying batches out if the rate is this many times as high.
 PROBE_PATIENCE = 2  # Stop after so many sizes in a row that are no faster than the fastest before.
 PROBE_SLOW = 0.2  # Stop where a single pass takes more seconds.
@@ -99,7 +99,10 @@ class TorchModel:
         return self._answers(inputs, lambda logits: logits.argmax(1))
 
     def probe(self, example: Tensor) -> int:
-        """Finds and remembers the batch size with the highest rate on copies of `example` (1, *shape)."""
+        """Finds and remembers the batch size for copies of `example` (1, *shape).
+
+        The largest that is about as fast as the fastest tried; on a card, whose memory others share, the smallest.
+        """
         if self._batch_size is None:
             probe = _Probe(self._forward, example[:1].to(self.device))
             self._batch_size, self._channels_last = probe.best()
@@ -121,7 +124,7 @@ class TorchModel:
 
     def _forward(self, batch: Tensor) -> Tensor:
         floats = (weight.dtype for weight in self._model.parameters() if weight.is_floating_point())
-        mixed = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._mixed)
+        mixed = torch.autocast(self.device.type, dtype=torch.bfloat16) if self._mixed else contextlib.nullcontext()
         with evaluating(self._model), torch.inference_mode(), mixed:
             logits = self._model(batch.to(next(floats, batch.dtype)))
         if not (isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == len(batch)):
@@ -164,7 +167,8 @@ class _Probe:
                 break
         if not rates:
             return 1, False
-        size = max(size for size, rate in rates.items() if rate >= PROBE_NEAR * max(rates.values()))
+        near = [size for size, rate in rates.items() if rate >= PROBE_NEAR * max(rates.values())]
+        size = min(near) if self._example.is_cuda else max(near)  # A card's memory is shared, and soon full.
         return size, self._example.ndim == 4 and self._wins(size, rates[size])
 
     def _wins(self, size: int, rate: float) -> bool:
