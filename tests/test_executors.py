@@ -133,6 +133,26 @@ def test_pieces_of_killed_workers_are_done_again(executors, tmp_path):
         assert found == {0: 0, 1: 10, 2: 20, 3: 30}
 
 
+def test_a_last_piece_whose_worker_died_is_not_done_in_the_main_process(tmp_path):
+    """What killed a worker, for want of memory say, must not kill the run."""
+    mark = tmp_path / "tried"
+
+    def work(common, item):
+        import os
+        import signal
+        import time
+
+        if item == 0 and not mark.exists():
+            mark.touch()
+            time.sleep(2)  # Until the other piece is done.
+            os.kill(os.getpid(), signal.SIGKILL)
+        return os.getpid()
+
+    found = dict(Local(processes=2).run(work, None, [0, 1], long=True))
+    assert mark.exists()
+    assert os.getpid() not in found.values()
+
+
 def test_a_piece_that_always_kills_its_worker_is_given_up_in_the_end(monkeypatch):
     def work(common, item):
         import os

@@ -133,9 +133,9 @@ class Local:
             path = Path(folder) / "common"
             _write(common, path)
             for _ in range(RETRIES + 1):
-                run = joblib.Parallel(
-                    n_jobs=min(self.width, len(left)), backend="loky", return_as="generator_unordered", batch_size=1
-                )
+                # Never 1: joblib would do that piece right here, where it could kill the run as it killed its worker.
+                processes = max(2, min(self.width, len(left)))
+                run = joblib.Parallel(n_jobs=processes, backend="loky", return_as="generator_unordered", batch_size=1)
                 tasks = (
                     joblib.delayed(_mapped)(os.getpid(), self.cores, work, str(path), items[one], one)
                     for one in left[:]
