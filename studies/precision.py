@@ -136,7 +136,7 @@ def written() -> Iterator[str]:
         "train networks that convolve in mixed precision: weights, losses and steps are float32, what is multiplied "
         "is rounded to bfloat16. The attacker's own models are then asked for labels so, too; the target never is."
     )
-    yield f"\n{processor()}, {torch.get_num_threads()} cores; seed 0; {versions}.\n"
+    yield f"\n{processor()}, {os.cpu_count()} cores; seed 0; {versions}.\n"
     yield "## `hardlabel audit --data cifar10` from an empty store\n"
     trainings = sum(line.get("kind") == "model" for line in Journal(OUT / "audit" / JOURNAL).lines())
     yield (
@@ -158,7 +158,7 @@ def written() -> Iterator[str]:
     for one in mixed.results.attacks:
         if one.access == "label":
             other = plain.attack(one.name).auc
-            yield f"| {one.name} | {figure(one.auc)} | {figure(other)} | {paired(mixed, plain, one.name)} |"
+            yield f"| {one.name} | {one.auc} | {other} | {paired(mixed, plain, one.name)} |"
     yield "\n## Training in mixed precision\n"
     samples, targets = recipes[0].results.samples, recipes[0].results.targets
     yield (
@@ -169,7 +169,7 @@ def written() -> Iterator[str]:
     yield "| attack | bfloat16: AUC, TPR@1%FPR | float32: AUC, TPR@1%FPR | difference in AUC |"
     yield "|---|---|---|---|"
     for one in recipes[0].results.attacks:
-        cells = [f"{figure(each.attack(one.name).auc)}, {tpr(each, one.name)}" for each in recipes]
+        cells = [f"{each.attack(one.name).auc}, {tpr(each, one.name)}" for each in recipes]
         yield f"| {one.name} | {' | '.join(cells)} | {across(recipes, one.name)} |"
     accuracy = [
         np.mean([[t.train_accuracy, t.test_accuracy] for t in each.results.targets], axis=0) for each in recipes
@@ -182,10 +182,6 @@ def written() -> Iterator[str]:
         f"{gains[0]:.2f} times as many in bfloat16, and {' and '.join(f'{rates[kind][1]:,.0f}' for kind in KINDS)} "
         f"answered, {gains[1]:.2f} times as many (medians of {ROUNDS} rounds)."
     )
-
-
-def figure(one: Estimate) -> str:
-    return f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
 
 
 def signed(one: Estimate) -> str:

@@ -151,12 +151,14 @@ class Together(Noise):
         return super().prepare(samples, knowledge, seed)
 
 
-def test_a_candidate_that_measures_all_samples_together_is_measured_on_all_once_chosen(monkeypatch):
-    monkeypatch.setattr("hardlabel.experiments.game.SCREENED", 20)
+@pytest.mark.parametrize(("screened", "asked"), [(20, [20, 20, 30, 40]), (30, [30, 30, 40])])
+def test_a_candidate_that_measures_all_samples_together_is_measured_on_all_once_chosen(monkeypatch, screened, asked):
+    """Both on some of the shadow's samples, one on all where those were not all, then the target."""
+    monkeypatch.setattr("hardlabel.experiments.game.SCREENED", screened)
     Together.asked.clear()
     candidates = tuple(Together(level=one.level, draws=5) for one in (USEFUL, USELESS))
     design().game(budget=6).play(replace(TABLE["noise"], signals=lambda domain, queries: candidates))
-    assert Together.asked == [20, 20, 30, 40]  # Both on some of the shadow's samples, one on all, then the target.
+    assert Together.asked == asked
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -242,14 +242,15 @@ class Game:
         if len(candidates) == 1:
             fit = fitted(candidates[0], sides)
         else:
-            part, rest = _cut(sides, slice(0, SCREENED)), _cut(sides, slice(SCREENED, None))
+            more = len(sides[0].samples) > SCREENED
+            part = _cut(sides, slice(0, SCREENED)) if more else sides
             self.asking.measured_ahead(candidates, part, _title(attack, sides))
             fit = max((fitted(question, part) for question in candidates), key=lambda fit: fit[0])
             # What measures all samples together cannot go on with others, and what is crafted for all is there already.
-            if attack.crafted or is_whole(fit[2].signal):
+            if more and (attack.crafted or is_whole(fit[2].signal)):
                 fit = fitted(fit[2], sides)
-            elif len(rest[0].samples):
-                fit = fitted(fit[2], part, rest, known=1)
+            elif more:
+                fit = fitted(fit[2], part, _cut(sides, slice(SCREENED, None)), known=1)
         _, threshold, question, made = fit
         return Learned(
             question, attack.calibration, made, threshold, None, rows, seconds, shadow, 0 if shadow else len(sides)
