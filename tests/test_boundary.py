@@ -14,7 +14,7 @@ from hardlabel.checks import InvalidInput
 from hardlabel.data import augment
 from hardlabel.data.augment import STILL, Move
 from hardlabel.data.columns import Numeric
-from hardlabel.data.domain import BinaryFeatures, Box, l2
+from hardlabel.data.domain import LEGAL_SLACK, BinaryFeatures, Box, l2
 from hardlabel.data.samples import Samples
 from hardlabel.data.table import MixedTable
 from hardlabel.oracles.budget import Account, ChargedLabels
@@ -329,6 +329,17 @@ def test_no_query_leaves_the_box_even_from_its_corners(search_for):
     corners = labelled(oracle, samples.inputs.round(), samples.domain)
     search = search_for(Strict(oracle, samples.domain), corners, queries=200, seed=0)
     assert search.found.all()
+
+
+def test_what_lies_outside_the_box_by_rounding_is_asked_inside_it_and_not_changed(search_for):
+    oracle, samples = bent_game()
+    outside = labelled(oracle, samples.inputs.round() * (1 + LEGAL_SLACK / 2), samples.domain)
+    assert float(outside.inputs.max()) > samples.domain.upper
+    before = outside.inputs.clone()
+    strict = Strict(oracle, samples.domain)
+    search = search_for(strict, outside.take(slice(0, 30)), queries=200, seed=0, population=outside.take(slice(30, 40)))
+    assert search.found.all()
+    assert torch.equal(outside.inputs, before)
 
 
 @pytest.mark.parametrize("populated", [False, True])

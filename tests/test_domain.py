@@ -109,6 +109,14 @@ def test_a_box_without_inside_is_refused(make):
         make()
 
 
+def test_a_box_clips_into_a_tensor_given_even_the_points_themselves():
+    points = torch.tensor([[-1.0, 0.5], [2.0, 1.0]])
+    assert Box((2,)).clip(points).tolist() == [[0.0, 0.5], [1.0, 1.0]]
+    assert points.tolist() == [[-1.0, 0.5], [2.0, 1.0]]
+    assert Box((2,)).clip(points, out=points) is points
+    assert points.tolist() == [[0.0, 0.5], [1.0, 1.0]]
+
+
 def test_binary_points_cannot_be_clipped():
     with pytest.raises(InvalidInput, match="no points between"):
         BinaryFeatures(3).clip(torch.zeros(1, 3))

@@ -1,5 +1,6 @@
 """Accounts count before sending and refuse to overspend; torch models answer alike in any batch."""
 
+import math
 from collections import Counter
 from types import SimpleNamespace
 
@@ -206,6 +207,23 @@ def test_a_torch_model_answers_in_any_batch_as_its_own_forward_does(rows, batch_
     assert torch.equal(oracle.ask(inputs, torch.arange(rows)), logits.argmax(1))
     torch.testing.assert_close(oracle.ask_scores(inputs, torch.arange(rows)), logits.log_softmax(1))
     assert torch.equal(LabelsOfScores(oracle).ask(inputs, torch.arange(rows)), logits.argmax(1))
+
+
+@given(rows=st.integers(1, 40), most=st.integers(1, 9))
+def test_batches_on_a_processor_are_few_and_even(rows, most):
+    seen = []
+
+    class Watched(nn.Linear):
+        def forward(self, inputs):
+            seen.append(len(inputs))
+            return super().forward(inputs)
+
+    TorchModel(Watched(4, 3), device="cpu", batch_size=most).ask(torch.rand(rows, 4), torch.arange(rows))
+    assert sum(seen) == rows
+    assert max(seen) <= most
+    assert len(seen) == math.ceil(rows / most)
+    assert len(set(seen[:-1])) <= 1
+    assert max(seen) == math.ceil(rows / len(seen))
 
 
 def test_a_model_in_training_mode_answers_without_dropout_and_stays_in_its_mode():

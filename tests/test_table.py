@@ -321,6 +321,9 @@ def test_only_continuous_tables_clip():
     assert (NUMBERS.kind, NUMBERS.continuous) == ("continuous", True)
     clipped = NUMBERS.clip(torch.tensor([[-9.0, 9.0], [0.25, -0.5]]))
     assert clipped.tolist() == [[-7.0, 4.0], [0.25, -0.5]]
+    points = torch.tensor([[-9.0, 9.0], [0.25, -0.5]])
+    assert NUMBERS.clip(points, out=points) is points
+    assert torch.equal(points, clipped)
     for column in (AGE, INCOME, COLOUR):
         table = MixedTable((HEIGHT, column), missing="?")
         assert (table.kind, table.continuous) == ("mixed table", False)

@@ -75,8 +75,8 @@ class Domain(Protocol):
         """
         ...
 
-    def clip(self, inputs: Tensor) -> Tensor:
-        """The nearest legal points; only continuous domains can.
+    def clip(self, inputs: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """The nearest legal points, in `out` if given, which may be `inputs`; only continuous domains can.
 
         Raises:
             InvalidInput: The domain is not continuous.
@@ -146,8 +146,8 @@ class Box:
                 f"got values from {float(inputs.min()):g} to {float(inputs.max()):g}"
             )
 
-    def clip(self, inputs: Tensor) -> Tensor:
-        return inputs.clamp(self.lower, self.upper)
+    def clip(self, inputs: Tensor, *, out: Tensor | None = None) -> Tensor:
+        return torch.clamp(inputs, self.lower, self.upper, out=out)
 
     def noise_source(self, draws: int, generator: torch.Generator) -> Tensor:
         return torch.randn(draws, _width(self.shape), generator=generator)
@@ -203,7 +203,7 @@ class BinaryFeatures:
         if len(wrong):
             raise InvalidInput(f"{name} must be 0 or 1 in a binary domain, got {float(wrong[0]):g}")
 
-    def clip(self, inputs: Tensor) -> Tensor:
+    def clip(self, inputs: Tensor, *, out: Tensor | None = None) -> Tensor:
         raise InvalidInput("a binary domain has no points between 0 and 1 to clip to")
 
     def noise_source(self, draws: int, generator: torch.Generator) -> Tensor:

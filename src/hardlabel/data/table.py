@@ -142,10 +142,11 @@ class MixedTable:
         layout.refuse(inputs, name, layout.values, ~absent & ~legal, "a number must lie within its bounds")
         layout.refuse(inputs, name, layout.values, ~absent & ~whole, "a number must be whole in raw units")
 
-    def clip(self, inputs: Tensor) -> Tensor:
+    def clip(self, inputs: Tensor, *, out: Tensor | None = None) -> Tensor:
         if not self.continuous:
             raise InvalidInput(f"only a continuous domain can clip, got a {self.kind} with discrete columns")
-        return layout_of(self.columns, inputs.device).settled(inputs)
+        legal = layout_of(self.columns, inputs.device).settled(inputs)
+        return legal if out is None else out.copy_(legal)
 
     def noise_source(self, draws: int, generator: torch.Generator) -> Tensor:
         """Per copy: a Gaussian for each number, then per categorical column one uniform for whether it is

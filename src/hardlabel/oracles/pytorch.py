@@ -104,29 +104,37 @@ class TorchModel:
         The largest that is about as fast as the fastest tried; on a card, whose memory others share, the smallest.
         """
         if self._batch_size is None:
-            probe = _Probe(self._forward, example[:1].to(self.device))
-            self._batch_size, self._channels_last = probe.best()
+            with self._ready():
+                probe = _Probe(self._forward, example[:1].to(self.device))
+                self._batch_size, self._channels_last = probe.best()
             self._probe_rows = probe.rows
         return self._batch_size
 
     def _answers(self, inputs: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
         if not len(inputs):
             raise InvalidInput("inputs must hold at least one row, got none")
-        size = self.probe(inputs)
-        parts = []
-        for batch in torch.split(inputs, size):
-            shown = batch.to(self.device)
-            if shown.is_cuda:
-                shown = filled(shown, size)
-            logits = self._forward(_laid_out(shown, channels_last=self._channels_last))
-            parts.append(read(logits[: len(batch)]).to(inputs.device))
+        most, parts = self.probe(inputs), []
+        on_card = self.device.type == "cuda"
+        size = most if on_card else evenly(len(inputs), most)
+        with self._ready():
+            for batch in torch.split(inputs, size):
+                shown = batch.to(self.device)
+                if on_card:
+                    shown = filled(shown, size)
+                logits = self._forward(_laid_out(shown, channels_last=self._channels_last))
+                parts.append(read(logits[: len(batch)]).to(inputs.device))
         return torch.cat(parts)
 
-    def _forward(self, batch: Tensor) -> Tensor:
-        floats = (weight.dtype for weight in self._model.parameters() if weight.is_floating_point())
+    @contextlib.contextmanager
+    def _ready(self) -> Iterator[None]:
         mixed = torch.autocast(self.device.type, dtype=torch.bfloat16) if self._mixed else contextlib.nullcontext()
         with evaluating(self._model), torch.inference_mode(), mixed:
-            logits = self._model(batch.to(next(floats, batch.dtype)))
+            yield
+
+    def _forward(self, batch: Tensor) -> Tensor:
+        """Logits of one batch; the caller has made the model ready."""
+        floats = (weight.dtype for weight in self._model.parameters() if weight.is_floating_point())
+        logits = self._model(batch.to(next(floats, batch.dtype)))
         if not (isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == len(batch)):
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise InvalidInput(f"a model must map (q, *shape) to logits (q, classes), got {got} for q={len(batch)}")
@@ -197,6 +205,11 @@ class _Probe:
             return None
         timed = took[1:]  # The first pass warms up.
         return size / statistics.median(timed), max(timed)
+
+
+def evenly(rows: int, most: int) -> int:
+    """Rows per batch, `most` at most, in as few batches as `most` allows: a short last one would be a slow one."""
+    return -(-rows // -(-rows // most))
 
 
 def filled(batch: Tensor, size: int) -> Tensor:

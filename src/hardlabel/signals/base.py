@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hardlabel.data.samples import Samples
 from hardlabel.oracles.base import VALUES_IN_MEMORY, LabelOracle, PaidLabels, ScoreOracle
 
-VALUES_IN_CACHE = 2**19  # Float32 values, 2 MiB, that a processor's cache holds beside a network's own;
+VALUES_IN_CACHE = 2**21  # Float32 values, 8 MiB, that a processor's cache holds beside a network's own;
 FEWEST_ROWS = 1024  # but so many rows at least, for a processor may have many cores.
 ROOM_ON_CARD = 4  # Times VALUES_IN_MEMORY on a graphics card, which waits between two asks for what is sent to it.
 

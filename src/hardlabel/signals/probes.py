@@ -69,9 +69,11 @@ def normals(walk: Walk, rows: Tensor, counts: Tensor, *, spread: float, blocks: 
                 continue  # All of these samples had their probes in earlier blocks.
             probes = bank * scale[part, None, None]
             probes += near[part, None]
+            flat = probes.flatten(0, 1)
+            walk.samples.domain.clip(flat, out=flat)
             owners = rows[part, None].expand(mask.shape)
             if count == mask.numel():
-                crossed = walk.ask(owners.flatten(), probes.flatten(0, 1))
+                crossed = walk.ask(owners.flatten(), flat)
                 signs = (crossed.to(torch.float32) * 2 - 1).reshape(mask.shape)
             else:
                 signs = torch.zeros(mask.shape, device=near.device)

@@ -95,7 +95,7 @@ class Walk:
     def start(self, population: Samples | None) -> None:
         """Asks about the samples themselves, then looks for starts on the boundary, roughly."""
         everyone = torch.arange(len(self.samples), device=self.samples.device)
-        wrong = self.ask(everyone, self.origin)
+        wrong = self.ask(everyone, self.samples.domain.clip(self.origin))  # Legal up to rounding.
         self.distance[wrong] = 0.0
         searching = everyone[~wrong]
         tried = torch.zeros_like(searching)
@@ -145,7 +145,8 @@ class Walk:
 
     def between(self, origin: Tensor, offset: Tensor, share: Tensor) -> Tensor:
         """The legal points a `share` (m,) of the `offset` away from `origin`, both (m, d)."""
-        return self.samples.domain.clip((offset * share[:, None]).add_(origin))
+        points = (offset * share[:, None]).add_(origin)
+        return self.samples.domain.clip(points, out=points)
 
     def affordable(self, rows: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
         """What belongs to samples with a query left."""
@@ -153,11 +154,11 @@ class Walk:
         return (rows, *others) if bool(able.all()) else tuple(kept[able] for kept in (rows, *others))
 
     def ask(self, owners: Tensor, points: Tensor) -> Tensor:
-        """Whether legal copies of `points` get another label than their owners' true one; charges the owners."""
+        """Whether legal `points` (q, d) get another label than their owners' (q,) true one; charges the owners."""
         samples = self.samples
-        legal = samples.domain.clip(points).reshape(-1, *samples.domain.shape)
         self.spent.index_add_(0, owners, torch.ones_like(owners))
-        return self._oracle.ask(legal, samples.ids[owners]) != samples.labels[owners]
+        labels = self._oracle.ask(points.reshape(-1, *samples.domain.shape), samples.ids[owners])
+        return labels != samples.labels[owners]
 
     def _follow(self, rows: Tensor, points: Tensor) -> None:
         """Asks about the first START_GAIN of the distance so far towards `points`; bisects where it crosses."""
@@ -168,7 +169,8 @@ class Walk:
         offset = points - origin
         share = START_GAIN * self.distance[rows] / l2(offset)
         # A start nearer than that is asked about itself. One at distance 0 is the sample, and keeps its label.
-        points = torch.where((share < 1)[:, None], self.between(origin, offset, share.clamp(max=1)), points)
+        nearer = (share < 1)[:, None]
+        points = torch.where(nearer, self.between(origin, offset, share.clamp(max=1)), self.samples.domain.clip(points))
         crosses = self.ask(rows, points)
         self.adopt(rows[crosses], points[crosses], START_TOLERANCE)
 
