@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 ROUNDS = 3
 BUDGET = 2500
 SAMPLES = 200  # 100 members and 100 non-members.
+PEERS = ("foolbox", "art")
+LADDER = 10  # Queries per sample of the ladder's attack, its default.
 FEW = 40  # The same by 20, where a tool's rate is all that is asked of it and its rounds would take hours.
 CARD = 1000  # Samples on a graphics card, and
 FULL = 5000  # as many as fill it.
@@ -17,8 +19,8 @@ class Task:
     """One measurement, made in a process of its own.
 
     Attributes:
-        tool: raw, hardlabel, foolbox or art; "floor" does a boundary search's arithmetic and asks no network; "apart"
-            and "together" train shadow models.
+        tool: raw, hardlabel, foolbox or art; "ladder" is hardlabel's audit by one attack of its ladder; "floor" does a
+            boundary search's arithmetic and asks no network; "apart" and "together" train shadow models.
         target: Whose labels are asked.
         attack: forward (of raw), boundary, geoda, noise, augmentation or path; deepfool or carlini-wagner, which see
             gradients; training.
@@ -26,7 +28,8 @@ class Task:
         samples: Samples asked about, members and non-members by turns.
         threads: Of PyTorch and of the libraries below it.
         device: cpu or cuda.
-        allocator: "kept" by mallopt, as the command line does it; "variables" of the environment; or "default".
+        allocator: "kept" by mallopt, as our command line does it; "variables" of the environment; or "default", which
+            is what a peer's users have.
         batch: Rows per forward pass; 0 lets the tool choose.
         seed: Of the round.
     """
@@ -88,6 +91,7 @@ def parts(*, threads: tuple[int, ...] = (1, 2), cuda: bool = False) -> list[Part
         ]
     probing = Task(tool="floor", target="location", attack="arithmetic", queries=BUDGET)
     found.append(Part(name="floor-location", tasks=_beside_raw(probing)))
+    found += [Part(name=f"ladder-{target}", tasks=_ladder(target, threads=most)) for target in ("location", "cifar10")]
     many = Task(tool="hardlabel", target="cifar10", attack="boundary", samples=5000, threads=most)
     found += [
         Part(name="allocator", tasks=_allocators("cifar10", batches=(32, 64, 128, 256, 512, 1024), queries=100)),
@@ -109,6 +113,7 @@ def quick() -> list[Part]:
             tasks=_beside_raw(Task(tool="floor", target="digits", attack="arithmetic", queries=300, samples=20)),
             rounds=1,
         ),
+        Part(name="ladder-digits", tasks=_ladder("digits", samples=20), rounds=1),
         Part(name="distance-digits", tasks=_distances("digits", samples=20, budgets=(100, 300)), rounds=1),
     ]
 
@@ -137,14 +142,30 @@ def _compared(
         others.append(replace(ours, attack="augmentation", queries=30))
     slow = replace(ours, samples=few or samples)
     searched = slow if threads == 1 else ours
-    return _beside_raw(searched, *others, replace(slow, tool="foolbox"), replace(slow, tool="art"))
+    peers = [replace(slow, tool=tool, allocator=kind) for tool in PEERS for kind in ("default", "kept")]
+    return _beside_raw(searched, *others, *peers)
 
 
 def _on_card(target: str) -> tuple[Task, ...]:
     """Rates on a graphics card; ART, which goes from sample to sample, on few."""
     raw, searched, *others = _compared(target, device="cuda", samples=CARD)
+    others = [task for task in others if task.allocator == "kept"]  # The processor's allocator has no part in it.
     others = [replace(task, samples=FEW // 4) if task.tool == "art" else task for task in others]
     return (raw, replace(searched, samples=FULL), searched, *others)
+
+
+def _ladder(target: str, *, threads: int = 1, samples: int = SAMPLES, queries: int = LADDER) -> tuple[Task, ...]:
+    """What ART finds at 2,400 queries, and the ladder at few; the same samples."""
+    art = Task(
+        tool="art",
+        target=target,
+        attack="boundary",
+        queries=BUDGET,
+        samples=samples,
+        threads=threads,
+        allocator="default",
+    )
+    return (art, replace(art, tool="ladder", attack="path", queries=queries, allocator="kept"))
 
 
 def _distances(
@@ -152,7 +173,7 @@ def _distances(
 ) -> tuple[Task, ...]:
     """How near each search comes; nothing here depends on how busy the machine is."""
     ours = Task(tool="hardlabel", target=target, attack="boundary", queries=BUDGET, samples=samples, threads=threads)
-    peers = [replace(ours, tool=tool) for tool in ("foolbox", "art")]
+    peers = [replace(ours, tool=tool) for tool in PEERS]
     found = [replace(ours, attack=attack, queries=count) for count in budgets for attack in ("boundary", "geoda")]
     seen = [replace(ours, attack=attack, queries=0) for attack in ("deepfool", "carlini-wagner")]
     return (*peers, *found, *seen)

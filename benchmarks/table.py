@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from settings import EPOCHS, SAMPLES, Part, Task
+from settings import EPOCHS, PEERS, SAMPLES, Part, Task
 
 from hardlabel.metrics.roc import auc
 
@@ -15,7 +15,13 @@ TITLES = {
     "location": "Location, the paper's fully connected network trained on 1,250 rows (446 values each)",
     "digits": "digits, the fully connected network trained on 300 images",
 }
-TOOLS = {"hardlabel": "**hardlabel**", "foolbox": "Foolbox", "art": "ART", "raw": "raw forward pass"}
+TOOLS = {
+    "hardlabel": "**hardlabel**",
+    "foolbox": "Foolbox",
+    "art": "ART",
+    "ladder": "**hardlabel**",
+    "raw": "raw forward pass",
+}
 TIMELESS = ("distance", "memory")  # Parts that a busy machine does not change.
 QUIET = 0.1  # Cores that others may use in a run to be trusted.
 HEAD = """# The query engine against the model's own speed, and its peers
@@ -56,6 +62,7 @@ def write(parts: Sequence[Part], folder: Path, path: Path) -> None:
         "allocator": _allocators,
         "distance": _distances,
         "floor": _floor,
+        "ladder": _ladder,
         "training": _trained,
     }
     for part, content in found:
@@ -101,7 +108,7 @@ def _compared(part: Part, rounds: list[Round]) -> Iterable[str]:
             continue
         failed = next((tasks[place]["failed"] for tasks in rounds if "failed" in tasks[place]), None)
         if failed is not None and all("failed" in tasks[place] for tasks in rounds):
-            yield f"| {task.attack} | {TOOLS[task.tool]} | failed: {failed} | | | | | |"
+            yield f"| {task.attack} | {_named(task)} | failed: {failed} | | | | | |"
             continue
         cells = _cells(
             rounds,
@@ -112,7 +119,7 @@ def _compared(part: Part, rounds: list[Round]) -> Iterable[str]:
             (lambda one, _: one["seconds"], ",.1f"),
             (_mebibytes, ",.0f"),
         )
-        yield f"| {task.attack} | {TOOLS[task.tool]} | {task.samples} | {' | '.join(cells)} |"
+        yield f"| {task.attack} | {_named(task)} | {task.samples} | {' | '.join(cells)} |"
     yield ""
     yield from _beside(part, rounds)
     if first.target == "location":
@@ -124,12 +131,13 @@ def _compared(part: Part, rounds: list[Round]) -> Iterable[str]:
 
 def _beside(part: Part, rounds: list[Round]) -> Iterable[str]:
     """The peers' boundary search over ours, within rounds, and what stands beside the attacks."""
-    places = {task.tool: place for place, task in enumerate(part.tasks) if task.attack == "boundary"}
-    ours = places["hardlabel"]  # The last, with as many samples as a peer takes at once.
-    for peer in ("foolbox", "art"):
-        times = over_rounds(rounds, places[peer], lambda one, tasks: rate(tasks[ours]) / rate(one))
-        if times is not None:
-            yield f"Boundary, rows/s of hardlabel over {TOOLS[peer]}: {times:.1f}. "
+    searches = [(place, task) for place, task in enumerate(part.tasks) if task.attack == "boundary"]
+    # The last, with as many samples as a peer takes at once.
+    ours = max(place for place, task in searches if task.tool == "hardlabel")
+    for place, task in searches:
+        times = over_rounds(rounds, place, lambda one, tasks: rate(tasks[ours]) / rate(one))
+        if task.tool in PEERS and times is not None:
+            yield f"Boundary, rows/s of hardlabel over {_named(task)}: {times:.1f}. "
     told = []
     for place, task in enumerate(part.tasks):
         if task.tool == "hardlabel":
@@ -142,6 +150,41 @@ def _beside(part: Part, rounds: list[Round]) -> Iterable[str]:
                 )
     if told:
         yield f"hardlabel finds its batch once per model, told apart as in an audit: {'; '.join(told)}."
+
+
+def _ladder(part: Part, rounds: list[Round]) -> Iterable[str]:
+    """The ladder's attack beside ART's, on the same samples, and what is paid for it once per recipe."""
+    art = part.tasks[0]
+    yield f"## The ladder beside ART: {art.samples} samples of {TITLES[art.target]}; {_where(art)}"
+    yield "AUC: of ART's distances, and of the ladder's scores, calibrated on reference models.\n"
+    yield "| attack | tool | queries per sample | s on the target | AUC |"
+    yield "|---|---|---|---|---|"
+    for place, task in enumerate(part.tasks):
+        cells = _cells(
+            rounds,
+            place,
+            (lambda one, _: one["rows"] / one.get("count", art.samples), ",.0f"),
+            (lambda one, _: one["seconds"], ",.2f"),
+            (
+                lambda one, _: one["auc"] if "auc" in one else auc(np.array(one["values"]), np.array(one["member"])),
+                ".3f",
+            ),
+        )
+        yield f"| {task.attack} | {_named(task)} | {' | '.join(cells)} |"
+    times = over_rounds(rounds, 1, lambda one, tasks: tasks[0]["seconds"] / one["seconds"])
+    yield f"\nTarget time of ART over the ladder's: {_told(times, ',.0f')}. "
+    count, trained, crafted, asked = _cells(
+        rounds,
+        1,
+        (lambda one, _: one["references"], ".0f"),
+        (lambda one, _: one["training"], ",.0f"),
+        (lambda one, _: one["crafting"], ",.0f"),
+        (lambda one, _: one["asking"], ",.1f"),
+    )
+    yield (
+        f"Once per recipe, kept in the store: {count} reference models, {trained} s to train, and {crafted} s for "
+        f"networks that make the paths. Asking the reference models about these samples: {asked} s."
+    )
 
 
 def _trained(part: Part, rounds: list[Round]) -> Iterable[str]:
@@ -211,6 +254,13 @@ def _distances(part: Part, rounds: list[Round]) -> Iterable[str]:
 
 def _where(task: Task) -> str:
     return "on the graphics card" if task.device == "cuda" else _threads(task)
+
+
+def _named(task: Task) -> str:
+    """The tool; of a peer on a processor also whose memory settings it had."""
+    if task.tool not in PEERS or task.device == "cuda":
+        return TOOLS[task.tool]
+    return TOOLS[task.tool] + {"default": "", "kept": " with our allocator"}[task.allocator]
 
 
 def _threads(task: Task) -> str:

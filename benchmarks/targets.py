@@ -8,18 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from hardlabel import randomness
+from hardlabel.data.dataset import Dataset
 from hardlabel.data.domain import BinaryFeatures, Box
 from hardlabel.data.samples import Samples, concatenate
-from hardlabel.data.split import equal_sizes, split
+from hardlabel.data.split import Split, equal_sizes, split
 from hardlabel.experiments.config import AuditConfig
 from hardlabel.experiments.progress import SILENT
 from hardlabel.experiments.training import crafting_of, loaded, recipe_of
 from hardlabel.models.architectures import build
-from hardlabel.models.train import place
+from hardlabel.models.train import Recipe, place
 from hardlabel.models.trainers import RecipeTrainer
 from hardlabel.store import default_store
 
 SEED = 0
+MOST_OTHERS = 10_000  # Rows that the attacker divides among reference models.
 CONFIGS = {
     "cifar10": AuditConfig(data="cifar10", arch="cnn", size=2500, seed=SEED),
     "location": AuditConfig(data="location", arch="fc", size=1250, seed=SEED),
@@ -64,10 +66,7 @@ class Target:
 
 def make(name: str, path: Path) -> None:
     """Trains the target and its crafters, or finds them in the store, and writes them with their samples to `path`."""
-    config = CONFIGS[name]
-    data = loaded(config, SILENT, default_store())
-    recipe = recipe_of(config, data.samples.domain)
-    parts = split(data.samples, equal_sizes(len(data.samples), config.size), seed=SEED)
+    data, recipe, parts = _divided(name)
     trainer = RecipeTrainer(recipe=recipe, classes=data.classes, store=default_store())
     target = trainer.fit(parts.members, randomness.derive(SEED, "target"))
     crafting = crafting_of(parts, trainer, seed=SEED)
@@ -93,6 +92,21 @@ def make(name: str, path: Path) -> None:
     part = path.with_suffix(".part")
     torch.save(content, part)
     os.replace(part, path)
+
+
+def attacker(name: str) -> tuple[Samples, Recipe, int]:
+    """The attacker's data, rows that are neither members nor non-members; the recipe; the target's training size."""
+    _, recipe, parts = _divided(name)
+    others = concatenate(parts.shadow_members, parts.shadow_nonmembers, parts.population)
+    return others.take(slice(0, MOST_OTHERS)), recipe, len(parts.members)
+
+
+def _divided(name: str) -> tuple[Dataset, Recipe, Split]:
+    """The data of a target, how it is trained, and who is a member."""
+    config = CONFIGS[name]
+    data = loaded(config, SILENT, default_store())
+    parts = split(data.samples, equal_sizes(len(data.samples), config.size), seed=SEED)
+    return data, recipe_of(config, data.samples.domain), parts
 
 
 def load(path: Path, device: torch.device) -> Target:

@@ -12,6 +12,12 @@ wrong are at distance 0 by the paper's definition. Imports, loading and labellin
 - ART: what `LabelOnlyDecisionBoundary.infer` does with `max_iter=10`, written out because it hides the distances:
   `HopSkipJump(classifier, targeted=False, max_iter=10).generate(x, y)` and one prediction. 2,246 probes, starts and
   bisections make about 2,400 queries. It searches the samples the network gets wrong as well, then sets them to 0.
+
+Peers run twice: with the allocator as their users have it, and with ours (see allocator.py), which they owe to us.
+
+"ladder" is `hardlabel.audit` of the same samples by one attack, on an attacker's terms: reference models of the
+target's recipe, trained on the attacked samples and on data that are neither members nor non-members. They are kept in
+the store and found again in later rounds; what they took to train is told as it was when they were trained.
 """
 
 import time
@@ -23,9 +29,10 @@ import numpy as np
 import torch
 from measure import Counted, Peak, cost
 from settings import EPOCHS, Task
-from targets import Target
+from targets import Target, attacker
 from torch import Tensor
 
+from hardlabel import audit
 from hardlabel.attacks import TABLE
 from hardlabel.data.domain import l2
 from hardlabel.data.samples import Samples
@@ -41,6 +48,7 @@ from hardlabel.signals.noise import Noise
 from hardlabel.signals.path import Path
 from hardlabel.signals.probes import BLOCK
 from hardlabel.signals.whitebox import carlini_wagner, deepfool
+from hardlabel.store import default_store
 
 BATCHES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 LARGE_BATCHES = (1024, 4096, 8192, 16384, 65536)  # Until a card is full.
@@ -57,6 +65,8 @@ def run(task: Task, target: Target) -> dict[str, object]:
         return raw(task, target, device)
     if task.tool == "floor":
         return probing(task, target, device)
+    if task.tool == "ladder":
+        return ladder(task, target, device)
     if task.tool in ("apart", "together"):
         return trained(task, target, device)
     if task.attack in ("boundary", "geoda", "deepfool", "carlini-wagner"):
@@ -133,6 +143,40 @@ def probing(task: Task, target: Target, device: torch.device) -> dict[str, objec
 
     _, took = cost(work, Counted(target.model), device)
     return {**asdict(took), "rows": rows, "memory": None}
+
+
+def ladder(task: Task, target: Target, device: torch.device) -> dict[str, object]:
+    """An audit by one attack: seconds on the target, its AUC, and what the attacker's own models took."""
+    samples, member = target.first(task.samples), target.member[: task.samples].to(device)
+    others, recipe, size = attacker(task.target)
+    oracle = TorchModel(Counted(target.model), device=device)
+    oracle.probe(samples.inputs[:1])
+    record = audit(
+        oracle,
+        (samples.inputs[member], samples.labels[member]),
+        (samples.inputs[~member], samples.labels[~member]),
+        population=(others.inputs, others.labels),
+        trainer=recipe,
+        train_size=size,
+        domain=samples.domain,
+        attacks=[task.attack],
+        budget=task.queries,
+        device=task.device,
+        store=default_store(),
+        name=f"{task.target} {time.time_ns()}",  # Asked anew each time; the reference models are found again.
+    )
+    [found], own = record.results.attacks, record.results.references
+    assert own is not None
+    return {
+        "rows": round(found.queries_per_sample.mean * len(samples)),
+        "seconds": found.seconds,
+        "auc": found.auc.value,
+        "references": own.count,
+        "training": own.training_seconds,
+        "crafting": own.crafting_seconds,
+        "asking": found.reference_compute.seconds,
+        "count": len(samples),
+    }
 
 
 def trained(task: Task, target: Target, device: torch.device) -> dict[str, object]:

@@ -71,7 +71,7 @@ def written(table, part, rounds, folder):
 
 def a_part(benchmarks):
     [part] = [one for one in benchmarks("settings").parts(threads=(1,)) if one.name == "compare-location-1"]
-    assert [task.tool for task in part.tasks] == ["raw", "hardlabel", "hardlabel", "hardlabel", "foolbox", "art", "raw"]
+    assert [task.tool for task in part.tasks] == ["raw", *["hardlabel"] * 3, *["foolbox"] * 2, *["art"] * 2, "raw"]
     return part
 
 
@@ -82,14 +82,23 @@ def test_a_rate_is_divided_by_the_best_raw_rate_of_its_own_round(benchmarks, tmp
         tool = asked(900, 1 / speed)
         others = [asked(100, 1 / speed)] * 2
         rounds.append(
-            [raw_of(800 * speed), tool, *others, asked(300, 1 / speed), asked(90, 1 / speed), raw_of(1000 * speed)]
+            [
+                raw_of(800 * speed),
+                tool,
+                *others,
+                *(asked(rate, 1 / speed) for rate in (300, 600, 90, 180)),  # Each peer twice, the second with ours.
+                raw_of(1000 * speed),
+            ]
         )
     text = written(benchmarks("table"), a_part(benchmarks), rounds, tmp_path)
     # Median rate 900, a ratio of .90 in each round; across rounds it would be anything from .45 to 1.8.
     assert "| boundary | **hardlabel** | 200 | 225 | 900 | 0.90 | 1.0 | 7 |" in text
     assert "| boundary | Foolbox | 200 | 75 | 300 | 0.30 |" in text
+    assert "| boundary | Foolbox with our allocator | 200 | 150 | 600 | 0.60 |" in text
     assert "rows/s of hardlabel over Foolbox: 3.0." in text
+    assert "rows/s of hardlabel over Foolbox with our allocator: 1.5." in text
     assert "rows/s of hardlabel over ART: 10.0." in text
+    assert "rows/s of hardlabel over ART with our allocator: 5.0." in text
     assert "Medians of 3 rounds" in text
     assert "differ by 20% at most" in text
 
@@ -100,7 +109,7 @@ def test_a_tool_that_fails_is_told_and_the_rest_is_shown(benchmarks, tmp_path):
     text = written(
         benchmarks("table"),
         a_part(benchmarks),
-        [[raw_of(1000), ours, ours, failed, failed, ours, raw_of(1000)]],
+        [[raw_of(1000), ours, ours, failed, failed, failed, ours, ours, raw_of(1000)]],
         tmp_path,
     )
     assert "| boundary | Foolbox | failed: ValueError: init_attack failed for 1 of 3 inputs |" in text
@@ -126,6 +135,23 @@ def test_the_floor_adds_the_arithmetic_to_the_networks_own_time(benchmarks, tmp_
     text = written(benchmarks("table"), part, [[raw_of(600), asked(300, 1.0), raw_of(500)]], tmp_path)
     assert "makes 300 rows/s" in text
     assert "no search of this kind passes 200 rows/s, 0.33 of raw" in text  # 1 / (1 / 300 + 1 / 600).
+
+
+def test_the_ladders_time_on_the_target_is_set_beside_arts_and_what_it_took_before_is_told(benchmarks, tmp_path):
+    [part] = [one for one in benchmarks("settings").parts(threads=(1,)) if one.name == "ladder-location"]
+    assert [task.tool for task in part.tasks] == ["art", "ladder"]
+
+    def ladder(seconds):
+        own = {"references": 12, "training": 480.0, "crafting": 60.0, "asking": 2.5}
+        return {"rows": 40, "seconds": seconds, "auc": 0.9, "count": 4, **own}
+
+    rounds = [[asked(9600, 100.0), ladder(0.5)], [asked(9600, 300.0), ladder(1.0)], [asked(9600, 90.0), ladder(0.1)]]
+    text = written(benchmarks("table"), part, rounds, tmp_path)
+    # The four samples' distances 0, 1, 2 and 5, members second and last: they win 3 of 4 pairs.
+    assert "| boundary | ART | 48 | 100.00 | 0.750 |" in text
+    assert "| path | **hardlabel** | 10 | 0.50 | 0.900 |" in text
+    assert "Target time of ART over the ladder's: 300." in text  # The median of 200, 300 and 900.
+    assert "12 reference models, 480 s to train, and 60 s for networks" in text
 
 
 def test_models_trained_together_are_set_beside_the_same_one_after_another(benchmarks, tmp_path):
@@ -158,7 +184,7 @@ def test_training_sees_the_same_halves_together_and_apart(benchmarks, monkeypatc
 @pytest.mark.parametrize(("others", "warned"), [(0.05, False), (0.9, True)])
 def test_a_disturbed_machine_is_told(benchmarks, tmp_path, others, warned):
     ours = asked(900, 1.0)
-    tasks = [raw_of(1000), *[ours] * 4, {**ours, "others": others}, raw_of(1000)]
+    tasks = [raw_of(1000), *[ours] * 6, {**ours, "others": others}, raw_of(1000)]
     text = written(benchmarks("table"), a_part(benchmarks), [tasks], tmp_path)
     assert (f"compare-location-1 ({others:.2f} cores): do not trust their timings" in text) == warned
 
@@ -169,15 +195,30 @@ def test_tools_are_asked_for_the_same_beside_a_raw_pass_under_the_same_condition
         if part.name.startswith("compare"):
             assert part.tasks[0] == part.tasks[-1]
             assert part.tasks[0].tool == "raw"
-            assert len({(task.target, task.threads, task.device, task.allocator) for task in part.tasks}) == 1
-            boundary = [task for task in part.tasks if task.attack == "boundary"]
+            assert len({(task.target, task.threads, task.device) for task in part.tasks}) == 1
+            assert {task.allocator for task in part.tasks if task.tool not in PEERS} == {"kept"}
+            as_they_come = [task.tool for task in part.tasks if task.allocator == "default"]
+            assert as_they_come == ([] if part.tasks[0].device == "cuda" else list(PEERS))
+            boundary = [task for task in part.tasks if task.attack == "boundary" and task.allocator == "kept"]
             assert [task.tool for task in boundary][-3:] == ["hardlabel", "foolbox", "art"]
             assert len({task.queries for task in boundary}) == 1
             if part.tasks[0].device == "cuda":
                 assert boundary[-3].samples == boundary[-2].samples
+        if part.name.startswith("ladder"):
+            art, ours = part.tasks
+            assert (art.tool, art.queries, art.allocator) == ("art", settings.BUDGET, "default")
+            assert (art.target, art.samples, art.threads) == (ours.target, ours.samples, ours.threads)
         if part.name.startswith("distance"):
             assert len({(task.target, task.samples) for task in part.tasks}) == 1
-        assert {task.tool for task in part.tasks} <= {*PEERS, "raw", "hardlabel", "floor", "apart", "together"}
+        assert {task.tool for task in part.tasks} <= {
+            *PEERS,
+            "raw",
+            "hardlabel",
+            "floor",
+            "ladder",
+            "apart",
+            "together",
+        }
 
 
 def test_a_counted_model_answers_as_the_model_does_and_counts_what_it_received(benchmarks):
