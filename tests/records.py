@@ -13,6 +13,7 @@ from hardlabel.experiments.defend_record import (
     DefendRecord,
     DefendResults,
     DefenseResult,
+    Guarantee,
     PlayedAttack,
     TestedGuarantee,
     column,
@@ -389,26 +390,42 @@ def make_recipe_record(
     )
 
 
-def make_canary_record() -> CanaryRecord:
-    """A record with a bound as one run gives it, and one as many runs give it."""
+def make_canary_record(
+    *, runs: int = 1, promise: float | None = None, epsilon: float = 1.5, scores: bool = True
+) -> CanaryRecord:
+    """A record as one run gives it, with a bound over all canaries and one for a kind, or as many runs do.
 
-    def bound(kind, **more):
-        rest = {"access": "label", "signal": "whether the label is right", "queries": 1, "epsilon": 1.5}
-        return CanaryBound(kind=kind, right=40, guesses=50, **rest, **more)
+    Labels prove `epsilon`, confidences half as much again.
+    """
 
+    def bound(kind, access, **more):
+        signal = "whether the label is right" if access == "label" else "how sure the model is"
+        proved = epsilon if access == "label" else 1.5 * epsilon
+        told = {"signal": signal, "queries": 1 if access == "scores" else 101, "epsilon": proved}
+        return CanaryBound(kind=kind, access=access, right=40, guesses=50, **told, **more)
+
+    sights = ("label", "scores") if scores else ("label",)
+    if runs == 1:
+        bounds = [bound(kind, access) for access in sights for kind in ("all", "mislabelled", "rare")]
+    else:
+        bounds = [bound("all", access, wrong=3, of_wrong=60) for access in sights]
+    guarantee = None
+    if promise is not None:
+        strength = {"noise_multiplier": 0.81, "sampling_rate": 0.1, "steps": 300, "clipping": 1.0}
+        guarantee = Guarantee(epsilon=promise, delta=1e-5, accountant="PRV", **strength)
     return CanaryRecord(
         results=CanaryResults(
             data="CIFAR-10",
             description="the paper's CNN",
             train_size=1000,
-            canaries={"mislabelled": 100},
-            planted=50,
-            runs=1,
+            canaries={"mislabelled": 60, "rare": 40} if runs == 1 else {"mislabelled": 1},
+            planted=52 if runs == 1 else runs // 2,
+            runs=runs,
             delta=1e-5,
             confidence=0.95,
-            guarantee=None,
-            bounds=[bound("all"), bound("one", wrong=3, of_wrong=60)],
-            kept=None,
+            guarantee=guarantee,
+            bounds=bounds,
+            kept=None if promise is None else all(one.epsilon <= promise for one in bounds if one.kind == "all"),
             environment=make_record(()).results.environment,
         )
     )

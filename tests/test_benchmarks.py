@@ -11,6 +11,9 @@ from torch import nn
 
 from hardlabel.data.domain import Box
 from hardlabel.data.samples import Samples
+from hardlabel.models.architectures import build
+from hardlabel.models.train import Recipe
+from hardlabel.store import Store
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 NAMES = ("bench", "measure", "settings", "table", "targets", "tools")
@@ -179,6 +182,29 @@ def test_training_sees_the_same_halves_together_and_apart(benchmarks, monkeypatc
     ]
     assert [one["rows"] for one in found] == [90, 90]  # 3 models, 1 epoch, 30 samples.
     assert found[0]["loss"] == pytest.approx(found[1]["loss"], abs=1e-4)
+
+
+def test_the_ladder_asks_anew_what_it_asks_with_reference_models_it_finds_again(benchmarks, monkeypatch, tmp_path):
+    tools, targets, settings = (benchmarks(name) for name in ("tools", "targets", "settings"))
+    source = torch.Generator().manual_seed(0)
+    inputs = torch.rand(120, 6, generator=source)
+    everyone = Samples(
+        ids=torch.arange(120), inputs=inputs, labels=(inputs[:, 0] > 0.5).long(), domain=Box((6,), 0.0, 1.0)
+    )
+    recipe = Recipe(architecture="fc", max_epochs=1, patience=1)
+    monkeypatch.setattr(tools, "attacker", lambda name: (everyone.take(slice(20, 120)), recipe, 30))
+    monkeypatch.setattr(tools, "default_store", lambda: Store(tmp_path))
+    member = torch.arange(20) % 2 == 0
+    model = build("fc", shape=(6,), classes=2, seed=0)
+    target = targets.Target(
+        model=model, crafters=(), samples=everyone.take(slice(0, 20)), member=member, balanced=20, classes=2
+    )
+    task = settings.Task(tool="ladder", target="x", attack="path", queries=10, samples=20)
+    first, second = tools.run(task, target), tools.run(task, target)
+    assert 20 <= first["rows"] <= 200
+    assert (first["rows"], first["auc"], first["references"]) == (second["rows"], second["auc"], 12)
+    assert first["training"] == second["training"] > 0  # Told as it was when they were trained,
+    assert first["seconds"] != second["seconds"]  # where the target's time is measured again.
 
 
 @pytest.mark.parametrize(("others", "warned"), [(0.05, False), (0.9, True)])

@@ -26,6 +26,7 @@ from hardlabel.experiments.config import AuditConfig
 from hardlabel.experiments.journal import JOURNAL, MADE, Journal
 from hardlabel.experiments.runs import BROKEN_OFF, FINISHED, held, listed
 from hardlabel.models.train import Recipe
+from hardlabel.reports.html import render
 from hardlabel.reports.text import canary_markdown
 from hardlabel.store import Store
 from test_cli import called
@@ -176,6 +177,7 @@ def test_a_run_that_broke_off_goes_on_where_it_was(tmp_path, monkeypatch, capsys
     assert code == 0
     found = load_canaries(tmp_path / "run")
     assert found.results.bounds == whole.results.bounds
+    assert (tmp_path / "run" / "report.html").read_text(encoding="utf-8") == render(found)
     [run] = [one for one in listed(store) if one.folder == tmp_path / "run"]
     assert run.state == FINISHED
     made = [line["piece"] for line in Journal(tmp_path / "run" / JOURNAL).lines() if line["event"] == MADE]

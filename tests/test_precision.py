@@ -14,14 +14,15 @@ from hardlabel.attacks import TABLE
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Box
 from hardlabel.executors import Local
+from hardlabel.experiments import plan
 from hardlabel.experiments.asking import Asking, LabelQuestion, ScoreQuestion, Side
-from hardlabel.experiments.audit import audit_config
+from hardlabel.experiments.audit import audit_config, plan_config
 from hardlabel.experiments.batches import as_trained, settled
 from hardlabel.experiments.case import Oracles
 from hardlabel.experiments.config import AuditConfig
 from hardlabel.experiments.folder import CONFIG, read_settings
 from hardlabel.experiments.progress import SILENT
-from hardlabel.experiments.recipe import audit_recipe_config
+from hardlabel.experiments.recipe import audit_recipe_config, plan_recipe_config
 from hardlabel.experiments.settings import Kind, refuse_other_run, settings_of
 from hardlabel.experiments.work import USUAL, Work
 from hardlabel.models.architectures import build
@@ -165,6 +166,24 @@ def test_of_a_recipe_only_the_shadow_is_asked_so_for_all_others_play_target(data
     record = audit_recipe_config(config(data, tmp_path / "run", precision="bfloat16"), repeats=2, store=None)
     assert record.config["precision"] == "bfloat16"
     assert len(rough) == 1
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_plan_times_answers_of_own_models_in_the_precision_they_are_found_in(monkeypatch, precision):
+    monkeypatch.setattr(plan, "_seconds_per", lambda work, rows: 1.0 if torch.is_autocast_enabled("cpu") else 2.0)
+    trainer = RecipeTrainer(recipe=Recipe(precision=precision), classes=2)
+    speed = plan.speed_of(random_samples(IMAGES, 20, classes=2), trainer)
+    assert (speed.answering, speed.own) == (2.0, 1.0 if precision == "bfloat16" else 2.0)
+
+
+def test_a_plan_counts_own_answers_at_their_own_speed_unless_the_models_play_target(data, tmp_path, monkeypatch):
+    speed = plan.Speed(training=0.0, answering=0.0, own=1.0, bytes=1)
+    monkeypatch.setattr(plan, "_measured_speed", lambda *_: speed)
+    told = config(data, tmp_path / "run", precision="bfloat16")
+    planned = plan_config(told, store=None)
+    assert planned.rows > 0
+    assert planned.seconds == pytest.approx(planned.rows / min(planned.workers, 2))  # Two references are asked at once.
+    assert plan_recipe_config(told, repeats=2, store=None).seconds == 0.0
 
 
 def seen(model, ask):

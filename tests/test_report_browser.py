@@ -13,6 +13,7 @@ from records import (
     Recipe,
     changed,
     choice,
+    make_canary_record,
     make_defend_record,
     make_recipe_record,
     make_record,
@@ -43,6 +44,7 @@ RECORDS = {
         choice=choice(),
     ),
     "comparison": make_defend_record(),
+    "canaries": make_canary_record(promise=8.0),
     "recipe": make_recipe_record(),
     "recipe whose choice is another": make_recipe_record(named="augmentation"),
 }
@@ -121,16 +123,20 @@ def test_it_shows_the_figures_of_results_json(opened):
     record, open_page = opened
     page = open_page()
     results = json.loads(record.results.model_dump_json())
-    if "defenses" in results:
-        kind, aucs = "Defenses compared", {one.name: one.worst.auc.value for one in record.results.defenses}
+    figure, digits = ("epsilon", 2) if "bounds" in results else ("auc", 3)
+    if "bounds" in results:
+        kind = "Canary audit"
+        values = {f"{one['kind']} {one['access']}": one["epsilon"] for one in results["bounds"]}
+    elif "defenses" in results:
+        kind, values = "Defenses compared", {one.name: one.worst.auc.value for one in record.results.defenses}
     else:
         kind = "Recipe audit" if "targets" in results else "Membership audit"
-        aucs = {attack["name"]: attack["auc"]["value"] for attack in results["attacks"]}
-    for name, value in aucs.items():
-        cell = page.locator(f'td[data-attack="{name}"][data-figure="auc"]')
+        values = {attack["name"]: attack["auc"]["value"] for attack in results["attacks"]}
+    for name, value in values.items():
+        cell = page.locator(f'td[data-attack="{name}"][data-figure="{figure}"]')
         assert cell.count() == 1
         assert cell.get_attribute("data-value") == ("" if value is None else repr(value))
-        shown = f"{value:.3f}" if value is not None else "undefined"
+        shown = f"{value:.{digits}f}" if value is not None else "undefined"
         assert shown in cell.inner_text()
     assert page.title() == f"{kind}: {results['data']}"
     assert page.locator("main").count() == page.locator("h1").count() == 1

@@ -454,7 +454,9 @@ def _plant(settings: AuditConfig, wanted: Planting, work: Work, *, quiet: bool) 
         watch = SILENT if quiet else stack.enter_context(_Drawn())
         record = audit_canaries_config(settings, wanted, store=default_store(), watch=watch, work=work)
     typer.echo(canary_markdown(record))
-    _say(f"kept in {settings.out}")
+    assert settings.out is not None
+    write_report(record, settings.out / REPORT)
+    _say(f"kept in {settings.out}; report: {settings.out / REPORT}")
 
 
 @app.command()

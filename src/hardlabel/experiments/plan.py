@@ -288,7 +288,9 @@ def _plan(
         rows=own_rows,
         seconds=training * (alone + math.ceil(own / width))
         + speed.training * len(example) * softened * crafters
-        + speed.answering * (found.queries + besides + own_rows / max(1, min(width, own))),
+        + speed.answering * (found.queries + besides)
+        # Models of a recipe all of which play target are asked as targets are.
+        + (speed.own if targets == 1 else speed.answering) * own_rows / max(1, min(width, own)),
         epochs=epochs,
         bytes=trainings * speed.bytes + found.values * BYTES_PER_VALUE,
         workers=width,
@@ -370,10 +372,14 @@ def _epochs(recipe: Recipe) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """Seconds per row of training and of answering, and bytes of a network."""
+    """Seconds per row of a network's training and of its answers, and its bytes.
+
+    `answering` is a target's speed, `own` that of an attacker's own model, which tells labels as it was trained.
+    """
 
     training: float
     answering: float
+    own: float
     bytes: int
 
 
@@ -397,9 +403,14 @@ def speed_of(samples: Samples, trainer: RecipeTrainer) -> Speed:
     course = Course(model, optimizer, precision=recipe.precision)
     training = _seconds_per(lambda: one_epoch(course, inputs, labels, [batch]), len(batch))
     model.eval()
+    answering = own = _seconds_per(lambda: _forward(model, inputs), len(part))
+    if recipe.precision != "float32":
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            own = _seconds_per(lambda: _forward(model, inputs), len(part))
     return Speed(
         training=training,
-        answering=_seconds_per(lambda: _forward(model, inputs), len(part)),
+        answering=answering,
+        own=own,
         bytes=sum(weight.numel() * weight.element_size() for weight in model.state_dict().values()),
     )
 

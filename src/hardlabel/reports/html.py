@@ -8,6 +8,8 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hardlabel.checks import InvalidInput
+from hardlabel.experiments.canaries import KINDS
+from hardlabel.experiments.canary_record import CanaryRecord
 from hardlabel.experiments.defend_record import NONE, DefendRecord
 from hardlabel.experiments.exposed import CLASS
 from hardlabel.experiments.recipe_record import RecipeAttack, RecipeRecord
@@ -15,16 +17,16 @@ from hardlabel.experiments.recommend import LEAST, picked
 from hardlabel.experiments.record import AttackResult, AuditRecord
 from hardlabel.experiments.worst_record import Standout
 from hardlabel.metrics.estimate import Estimate
-from hardlabel.reports import attacker, comparison, figures, strips, tables, wording
+from hardlabel.reports import attacker, canaries, comparison, figures, strips, tables, wording
 from hardlabel.reports.recipe import recipe_verdict, right
 from hardlabel.reports.severity import RULE
 from hardlabel.reports.verdict import verdict
 
-Record = AuditRecord | RecipeRecord | DefendRecord
+Record = AuditRecord | RecipeRecord | DefendRecord | CanaryRecord
 
 
 def write_report(record: Record, path: str | Path) -> None:
-    """Writes the report of an audit, of a model or of a recipe, or of a comparison of defenses, to `path`, UTF-8.
+    """Writes the report of an audit (of a model, of a recipe, by canaries) or of a comparison to `path`, UTF-8.
 
     Folders on the way are made.
 
@@ -44,6 +46,8 @@ def render(record: Record) -> str:
     """The report as HTML; the same record gives the same text."""
     if isinstance(record, DefendRecord):
         return _comparison(record)
+    if isinstance(record, CanaryRecord):
+        return _canaries(record)
     if isinstance(record, RecipeRecord):
         return _recipe(record)
     results = record.results
@@ -124,6 +128,22 @@ def _comparison(record: DefendRecord) -> str:
         numbers=comparison.numbered(results),
         private=[one for one in results.defenses if one.privacy is not None],
         figures=[comparison.front_figure(results)],
+    )
+
+
+def _canaries(record: CanaryRecord) -> str:
+    results = record.results
+    return _page(
+        "canaries.html.jinja",
+        record,
+        verdict=canaries.verdict(results),
+        rule=canaries.RULE,
+        planted=canaries.planted(results),
+        kinds=KINDS,
+        groups=canaries.by_access(results),
+        proved=canaries.proved,
+        odds=canaries.odds,
+        figures=[canaries.bounds_figure(results)],
     )
 
 
