@@ -72,7 +72,7 @@ class Account:
             BudgetExceeded: A sample or the whole would overspend; nothing was charged.
         """
         # Signals ask about one sample many times in a row: a search per run is much less than one per row.
-        samples, lengths = map(_array, torch.unique_consecutive(ids, return_counts=True))
+        samples, lengths = map(_array, torch.unique_consecutive(ids.cpu(), return_counts=True))
         asked = np.zeros_like(self._spent)
         places = np.searchsorted(self._ids, samples)
         if not np.array_equal(self._ids[places], samples):

@@ -59,20 +59,21 @@ def normals(walk: Walk, rows: Tensor, counts: Tensor, *, spread: float, blocks: 
     towards = torch.zeros_like(near)
     drawn = torch.zeros_like(near)
     answers = torch.zeros(len(rows), device=near.device)
+    fewest = int(counts.min())  # Known once: a card is not waited for in every block.
     for first, block in blocks:
         bank = block.to(near.device)
         wanted = torch.arange(first, first + len(bank), device=near.device) < counts[:, None]
         for part in chunks(len(rows), copies=len(bank), shape=(walk.width,), device=near.device):
             mask = wanted[part]
-            count = int(mask.sum())
-            if not count:
+            everyone = first + len(bank) <= fewest
+            if not (everyone or bool(mask.any())):
                 continue  # All of these samples had their probes in earlier blocks.
             probes = bank * scale[part, None, None]
             probes += near[part, None]
             flat = probes.flatten(0, 1)
             walk.samples.domain.clip(flat, out=flat)
             owners = rows[part, None].expand(mask.shape)
-            if count == mask.numel():
+            if everyone:
                 crossed = walk.ask(owners.flatten(), flat)
                 signs = (crossed.to(torch.float32) * 2 - 1).reshape(mask.shape)
             else:
