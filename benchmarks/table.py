@@ -163,15 +163,12 @@ def _ladder(part: Part, rounds: list[Round]) -> Iterable[str]:
         cells = _cells(
             rounds,
             place,
-            (lambda one, _: one["rows"] / one.get("count", art.samples), ",.0f"),
+            (lambda one, _: one["rows"] / len(one["values"]), ",.0f"),
             (lambda one, _: one["seconds"], ",.2f"),
-            (
-                lambda one, _: one["auc"] if "auc" in one else auc(np.array(one["values"]), np.array(one["member"])),
-                ".3f",
-            ),
+            (lambda one, _: _auc(one), ".3f"),
         )
         yield f"| {task.attack} | {_named(task)} | {' | '.join(cells)} |"
-    times = over_rounds(rounds, 1, lambda one, tasks: tasks[0]["seconds"] / one["seconds"])
+    times = over_rounds(rounds, 1, lambda one, tasks: tasks[0].get("seconds", np.nan) / one["seconds"])
     yield f"\nTarget time of ART over the ladder's: {_told(times, ',.0f')}. "
     count, trained, crafted, asked = _cells(
         rounds,
@@ -248,7 +245,7 @@ def _distances(part: Part, rounds: list[Round]) -> Iterable[str]:
         asked = f"{one['rows'] / len(values):,.0f}" + (f" ({task.queries:,})" if task.tool == "hardlabel" else "")
         if not task.queries:
             asked = "gradients"
-        told = f"{_median_distance(one):.3f} | {nearer} | {auc(values, np.array(one['member'])):.3f}"
+        told = f"{_median_distance(one):.3f} | {nearer} | {_auc(one):.3f}"
         yield f"| {task.attack} | {TOOLS[task.tool]} | {asked} | {told} |"
 
 
@@ -362,6 +359,10 @@ def _median_distance(one: dict) -> float:
     if "right" not in one:
         return float("nan")
     return float(np.median(np.array(one["values"])[np.array(one["right"])]))
+
+
+def _auc(one: dict) -> float:
+    return auc(np.array(one["values"]), np.array(one["member"]))
 
 
 def _raws(rounds: list[Round]) -> list[list[dict]]:

@@ -146,7 +146,7 @@ def probing(task: Task, target: Target, device: torch.device) -> dict[str, objec
 
 
 def ladder(task: Task, target: Target, device: torch.device) -> dict[str, object]:
-    """An audit by one attack: seconds on the target, its AUC, and what the attacker's own models took."""
+    """An audit by one attack: its scores, seconds on the target, and what the attacker's own models took."""
     samples, member = target.first(task.samples), target.member[: task.samples].to(device)
     others, recipe, size = attacker(task.target)
     oracle = TorchModel(Counted(target.model), device=device)
@@ -170,12 +170,12 @@ def ladder(task: Task, target: Target, device: torch.device) -> dict[str, object
     return {
         "rows": round(found.queries_per_sample.mean * len(samples)),
         "seconds": found.seconds,
-        "auc": found.auc.value,
+        "values": record.scores["score"].tolist(),
+        "member": record.scores["member"].tolist(),
         "references": own.count,
         "training": own.training_seconds,
         "crafting": own.crafting_seconds,
         "asking": found.reference_compute.seconds,
-        "count": len(samples),
     }
 
 

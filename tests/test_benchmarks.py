@@ -146,9 +146,11 @@ def test_the_ladders_time_on_the_target_is_set_beside_arts_and_what_it_took_befo
 
     def ladder(seconds):
         own = {"references": 12, "training": 480.0, "crafting": 60.0, "asking": 2.5}
-        return {"rows": 40, "seconds": seconds, "auc": 0.9, "count": 4, **own}
+        # Of two members and five others, one member stands above all, the other above four.
+        scores = {"values": [9.0, 6.0, 7.0, 1.0, 2.0, 3.0, 4.0], "member": [True] * 2 + [False] * 5}
+        return {"rows": 70, "seconds": seconds, **scores, **own}
 
-    rounds = [[asked(9600, 100.0), ladder(0.5)], [asked(9600, 300.0), ladder(1.0)], [asked(9600, 90.0), ladder(0.1)]]
+    rounds = [[asked(192, 100.0), ladder(0.5)], [asked(192, 300.0), ladder(1.0)], [asked(192, 90.0), ladder(0.1)]]
     text = written(benchmarks("table"), part, rounds, tmp_path)
     # The four samples' distances 0, 1, 2 and 5, members second and last: they win 3 of 4 pairs.
     assert "| boundary | ART | 48 | 100.00 | 0.750 |" in text
@@ -202,7 +204,8 @@ def test_the_ladder_asks_anew_what_it_asks_with_reference_models_it_finds_again(
     task = settings.Task(tool="ladder", target="x", attack="path", queries=10, samples=20)
     first, second = tools.run(task, target), tools.run(task, target)
     assert 20 <= first["rows"] <= 200
-    assert (first["rows"], first["auc"], first["references"]) == (second["rows"], second["auc"], 12)
+    assert (first["rows"], first["values"], first["references"]) == (second["rows"], second["values"], 12)
+    assert sum(first["member"]) == len(first["member"]) / 2 == 10
     assert first["training"] == second["training"] > 0  # Told as it was when they were trained,
     assert first["seconds"] != second["seconds"]  # where the target's time is measured again.
 

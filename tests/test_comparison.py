@@ -11,7 +11,7 @@ from hardlabel.experiments.defend_record import DEFEND, load_defend
 from hardlabel.reports.comparison import by_kind, front_figure, numbered, verdict
 from hardlabel.reports.html import render, write_report
 from records import make_defend_record
-from test_report import Page
+from test_report import Page, whole_page
 
 
 def words(record):
@@ -41,12 +41,7 @@ def test_every_figure_is_that_of_the_record(tmp_path):
 def test_the_page_is_whole_and_loads_nothing(private, tmp_path):
     record = make_defend_record(private=private)
     text = render(record)
-    page = Page(text)
-    assert page.headings[0] == 1
-    assert len(page.ids) == len(set(page.ids))
-    assert page.links == []
-    assert "<script" not in text
-    assert not re.search(r"\b(nan|None|inf)\b", " ".join(page.words))
+    whole_page(text)
     assert ("needs Opacus" in text) == (not private)
     assert ("What is promised" in text) == private
     write_report(record, tmp_path / "new" / "report.html")

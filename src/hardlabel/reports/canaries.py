@@ -76,15 +76,6 @@ def odds(epsilon: float) -> str:
     return f"{number(math.floor(factor) if factor >= 10 else math.floor(10 * factor) / 10)} to 1"
 
 
-def by_access(results: CanaryResults) -> list[tuple[str, list[CanaryBound]]]:
-    """The bounds by what the attacker sees, those that are there."""
-    groups = [
-        (f"Attackers who see {told}", [one for one in results.bounds if sees(one) == told])
-        for told in ("labels only", "confidences")
-    ]
-    return [group for group in groups if group[1]]
-
-
 def bounds_figure(results: CanaryResults) -> Figure:
     """Every bound as a mark with a line to its right, and where the accountant's promise lies."""
     row, top, start, end = 26.0, 26.0, 150.0, WIDTH - 48.0

@@ -140,7 +140,7 @@ def _canaries(record: CanaryRecord) -> str:
         rule=canaries.RULE,
         planted=canaries.planted(results),
         kinds=KINDS,
-        groups=canaries.by_access(results),
+        groups=tables.grouped(results.bounds),
         proved=canaries.proved,
         odds=canaries.odds,
         figures=[canaries.bounds_figure(results)],

@@ -19,6 +19,14 @@ from hardlabel.signals.base import Access
 KINDS = {Access.LABEL: "Sees labels only", Access.SCORES: "Sees confidences too (for comparison)"}
 
 
+class Seeing(Protocol):
+    """An entry of a record that says what the attacker sees."""
+
+    @property
+    def access(self) -> str: ...
+
+
+S = TypeVar("S", bound=Seeing)
 A_co = TypeVar("A_co", bound=Graded, covariant=True)
 
 
@@ -90,7 +98,12 @@ def featured(attacks: Sequence[A], first: Sequence[str | None]) -> list[A]:
 
 def by_access(results: Attacked[A]) -> list[tuple[str, list[A]]]:
     """The same in groups with a title each; empty groups are left out."""
-    groups = [(title, [a for a in in_order(results) if a.access == access]) for access, title in KINDS.items()]
+    return grouped(in_order(results))
+
+
+def grouped(entries: Sequence[S]) -> list[tuple[str, list[S]]]:
+    """Entries of a record by what the attacker sees, each group with its title; empty groups are left out."""
+    groups = [(title, [one for one in entries if one.access == access]) for access, title in KINDS.items()]
     return [group for group in groups if group[1]]
 
 

@@ -71,7 +71,7 @@ def _move(walk: Walk, rows: Tensor, normal: Tensor, share: float) -> None:
         rows, normal, scale = walk.affordable(rows, normal, scale)
         if not len(rows):
             return
-        points = walk.samples.domain.clip(walk.near[rows] + normal * scale[:, None])
+        points = walk.between(walk.near[rows], normal, scale)
         crosses = walk.ask(rows, points)
         walk.adopt(rows[crosses], points[crosses], walk.tolerance)
         rows, normal, scale = rows[~crosses], normal[~crosses], scale[~crosses] / 2

@@ -63,9 +63,9 @@ def normals(walk: Walk, rows: Tensor, counts: Tensor, *, spread: float, blocks: 
     for first, block in blocks:
         bank = block.to(near.device)
         wanted = torch.arange(first, first + len(bank), device=near.device) < counts[:, None]
+        everyone = first + len(bank) <= fewest
         for part in chunks(len(rows), copies=len(bank), shape=(walk.width,), device=near.device):
             mask = wanted[part]
-            everyone = first + len(bank) <= fewest
             if not (everyone or bool(mask.any())):
                 continue  # All of these samples had their probes in earlier blocks.
             probes = bank * scale[part, None, None]
