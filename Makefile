@@ -1,4 +1,6 @@
-# audit: audit a small model on bundled data · test: every test · quick: without the slow ones
+# audit: audit a small model on bundled data
+# quick: the tests that take minutes in all · test: what CI runs, within 20 minutes on two cores · long: series of kills
+# and studies at small scale, by hand before a larger change is called finished
 # check: ruff, mypy, layers · paper: the README's tables on real data (HARDLABEL_DATA; an hour)
 # bench: speed against the model's own and against ART and Foolbox, into benchmarks/RESULTS.md (HARDLABEL_DATA; hours,
 # resumable; on a machine that does nothing else) · bench-quick: whether that runs, in a minute
@@ -23,9 +25,9 @@ $(PEERS)/.installed: benchmarks/requirements.txt pyproject.toml constraints.txt
 	$(PEERS)/bin/pip install --quiet --constraint constraints.txt --requirement benchmarks/requirements.txt --editable .
 	@touch $@
 
-.PHONY: audit paper study bench bench-quick test quick check clean
+.PHONY: audit paper study bench bench-quick test quick long check clean
 audit: $(BIN)/hardlabel
-	$(BIN)/hardlabel audit --size 150
+	$(BIN)/hardlabel audit --train-size 150
 
 paper: $(BIN)/hardlabel
 	$(BIN)/hardlabel audit examples/location.yaml --out runs/paper-location
@@ -46,7 +48,10 @@ test: $(VENV)/.extras
 	$(BIN)/pytest --numprocesses auto
 
 quick: $(VENV)/.extras
-	$(BIN)/pytest --numprocesses auto -m "not slow and not browser"
+	$(BIN)/pytest --numprocesses auto -m "not slow and not browser and not long"
+
+long: $(VENV)/.extras
+	$(BIN)/pytest -m long
 
 check: $(VENV)/.extras
 	$(BIN)/ruff check .

@@ -8,24 +8,24 @@ import torch
 from torch import Tensor, nn
 
 from hardlabel import randomness
+from hardlabel.audits.cases.from_settings import crafting_of, dataset_of, recipe_of
 from hardlabel.data.dataset import Dataset
 from hardlabel.data.domain import BinaryFeatures, Box
 from hardlabel.data.samples import Samples, concatenate
 from hardlabel.data.split import Split, equal_sizes, split
-from hardlabel.experiments.config import AuditConfig
-from hardlabel.experiments.progress import SILENT
-from hardlabel.experiments.training import crafting_of, loaded, recipe_of
 from hardlabel.models.architectures import build
 from hardlabel.models.train import Recipe, place
 from hardlabel.models.trainers import RecipeTrainer
+from hardlabel.runs.progress import SILENT
+from hardlabel.runs.settings import ModelSettings
 from hardlabel.store import default_store
 
 SEED = 0
 MOST_OTHERS = 10_000  # Rows that the attacker divides among reference models.
 CONFIGS = {
-    "cifar10": AuditConfig(data="cifar10", arch="cnn", size=2500, seed=SEED),
-    "location": AuditConfig(data="location", arch="fc", size=1250, seed=SEED),
-    "digits": AuditConfig(data="digits", arch="fc", size=300, max_epochs=60, seed=SEED),  # For --quick.
+    "cifar10": ModelSettings(data="cifar10", arch="cnn", train_size=2500, seed=SEED),
+    "location": ModelSettings(data="location", arch="fc", train_size=1250, seed=SEED),
+    "digits": ModelSettings(data="digits", arch="fc", train_size=300, max_epochs=60, seed=SEED),  # For --quick.
 }
 
 
@@ -104,8 +104,8 @@ def attacker(name: str) -> tuple[Samples, Recipe, int]:
 def _divided(name: str) -> tuple[Dataset, Recipe, Split]:
     """The data of a target, how it is trained, and who is a member."""
     config = CONFIGS[name]
-    data = loaded(config, SILENT, default_store())
-    parts = split(data.samples, equal_sizes(len(data.samples), config.size), seed=SEED)
+    data = dataset_of(config, SILENT, default_store())
+    parts = split(data.samples, equal_sizes(len(data.samples), config.train_size), seed=SEED)
     return data, recipe_of(config, data.samples.domain), parts
 
 

@@ -39,7 +39,6 @@ from hardlabel.data.samples import Samples
 from hardlabel.models.together import train_together
 from hardlabel.models.train import Recipe, Trained, train
 from hardlabel.oracles.budget import Account, ChargedLabels
-from hardlabel.oracles.pytorch import TorchModel
 from hardlabel.randomness import generator
 from hardlabel.signals.base import Knowledge, LabelSignal, chunks
 from hardlabel.signals.geoda import geoda
@@ -49,6 +48,7 @@ from hardlabel.signals.path import Path
 from hardlabel.signals.probes import BLOCK
 from hardlabel.signals.whitebox import carlini_wagner, deepfool
 from hardlabel.store import default_store
+from hardlabel.targets.torch import TorchModel
 
 BATCHES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 LARGE_BATCHES = (1024, 4096, 8192, 16384, 65536)  # Until a card is full.

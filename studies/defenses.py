@@ -20,19 +20,19 @@ from settings_defenses import ATTACKED, CROSSED, SETTINGS, TRAINED, Setting
 from write_defenses import write
 
 from hardlabel.attacks.base import LabelAttack
+from hardlabel.audits.attacker.paired import paired, turns
+from hardlabel.audits.attacker.references import accuracies
+from hardlabel.audits.cases.recipe import case_of_recipe
+from hardlabel.audits.game.asking import Asking
+from hardlabel.audits.game.execution import Execution
+from hardlabel.audits.game.kept_scores import played_or_kept
 from hardlabel.calibrations.network import AttackNetwork
 from hardlabel.executors import Local
-from hardlabel.experiments import scores
-from hardlabel.experiments.asking import Asking
-from hardlabel.experiments.defend import defend_config
-from hardlabel.experiments.defend_record import DEFEND
-from hardlabel.experiments.progress import SILENT
-from hardlabel.experiments.recipe import case_of_recipe, seated, turns
-from hardlabel.experiments.record import REPORT
-from hardlabel.experiments.references import accuracies
-from hardlabel.experiments.work import Work
+from hardlabel.kinds import run, write_report
 from hardlabel.metrics import crossed
-from hardlabel.reports.html import write_report
+from hardlabel.records.defenses import DEFEND
+from hardlabel.records.model import REPORT
+from hardlabel.runs.progress import SILENT
 from hardlabel.signals.augmentation import Augmentation
 from hardlabel.store import default_store, write_whole
 
@@ -42,16 +42,15 @@ RUNS = Path("runs/defenses")
 def play(name: str, step: str, jobs: int | None) -> None:
     """One comparison, resumed where it was broken off."""
     setting, levels = SETTINGS[name], SETTINGS[name].steps[step]
-    record = defend_config(
-        setting.config.model_copy(update={"out": RUNS / name / step}),
-        repeats=setting.repeats,
-        defenses=list(levels),
-        levels={one: list(some) for one, some in levels.items() if some is not None} or None,
-        pretrain=setting.pretrain if "transfer" in levels else None,
-        store=default_store(),
-        watch=SILENT,
-        work=Work(executor=Local(processes=jobs)),
+    settings = setting.config.model_copy(
+        update={
+            "out": RUNS / name / step,
+            "defenses": list(levels),
+            "levels": {one: list(some) for one, some in levels.items() if some is not None} or None,
+            "pretrain": setting.pretrain if "transfer" in levels else None,
+        }
     )
+    record = run(settings, store=default_store(), execution=Execution(executor=Local(processes=jobs)))
     write_report(record, RUNS / name / step / REPORT)
     print(f"{name} {step}\n{record}", flush=True)
 
@@ -64,7 +63,7 @@ def cross(name: str, jobs: int | None) -> None:
         scored[trained], accuracy[trained], inside = _asked(setting, moves, jobs)
     plain, others = scored["nothing"], {one: found for one, found in scored.items() if one != "nothing"}
     part = {
-        "targets": setting.repeats,
+        "targets": setting.config.repeats,
         "samples": inside.shape[1],
         "seconds": time.perf_counter() - started,
         "accuracy": accuracy,
@@ -87,21 +86,21 @@ def _asked(
     """Scores (targets, samples) by copies asked about, train and test accuracy, and who was inside."""
     store, device = default_store(), torch.device("cpu")
     asking = Asking(seed=setting.config.seed, watch=SILENT, store=store, executor=Local(processes=jobs))
-    config = setting.config.model_copy(update={"augment": moves})
-    case = case_of_recipe(config, repeats=setting.repeats, device=device, store=store, watch=SILENT)
+    settings = setting.recipe.model_copy(update={"augment": moves})
+    case = case_of_recipe(settings, device=device, store=store, watch=SILENT)
     case = replace(case, crafting=None)  # Nobody looks at its networks.
     rows = {copies: _attack(copies) for copies in ATTACKED}
-    table = seated(case, list(rows.values()), device=device, asking=asking)
-    numbers = turns(len(table.sides))[: setting.repeats]
+    models = paired(case, list(rows.values()), device=device, asking=asking)
+    numbers = turns(len(models.sides))[: settings.repeats]
     found = {}
     for copies, attack in rows.items():
         games = [
-            replace(table.game(one, budget=None, asking=asking), learned=table.learned.setdefault(None, {}))
+            replace(models.game(one, budget=None, asking=asking), learned=models.learned.setdefault(None, {}))
             for one in numbers
         ]
-        found[copies] = torch.stack([scores.played(game, attack).scores for game in games]).numpy()
-    told = np.array(accuracies([table.sides[one] for one in numbers])).mean(0).tolist()
-    return found, told, torch.stack([table.sides[one].inside for one in numbers]).numpy()
+        found[copies] = torch.stack([played_or_kept(game, attack).scores for game in games]).numpy()
+    told = np.array(accuracies([models.sides[one] for one in numbers])).mean(0).tolist()
+    return found, told, torch.stack([models.sides[one].inside for one in numbers]).numpy()
 
 
 def _attack(copies: str) -> LabelAttack:

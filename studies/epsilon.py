@@ -18,11 +18,11 @@ from scipy.special import expit, ndtr, ndtri
 from scipy.stats import binom
 
 from hardlabel import randomness
-from hardlabel.experiments.environment import environment_of
 from hardlabel.metrics import discovery
 from hardlabel.metrics.epsilon import epsilon_bound, gaussian_bound
 from hardlabel.metrics.gaussian import gaussian_epsilon
 from hardlabel.metrics.one_run import one_run_bound
+from hardlabel.records.environment import environment_of
 
 SEED = 0
 GAMES = 1000

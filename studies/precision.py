@@ -25,18 +25,19 @@ import torch
 from numpy.typing import NDArray
 
 from hardlabel import keep_memory
+from hardlabel.audits.attacker import models as owned
+from hardlabel.audits.attacker import shadow
 from hardlabel.data import sources
-from hardlabel.experiments import owned, shadow
-from hardlabel.experiments.audit import audit_config
-from hardlabel.experiments.config import AuditConfig
-from hardlabel.experiments.journal import JOURNAL, Journal
-from hardlabel.experiments.recipe_record import RecipeRecord, load_recipe
-from hardlabel.experiments.record import AuditRecord, load
+from hardlabel.kinds import run
 from hardlabel.metrics import crossed, intervals
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.models.train import Recipe, train, usual_precision
-from hardlabel.oracles.pytorch import TorchModel
+from hardlabel.records.model import AuditRecord
+from hardlabel.records.recipe import RecipeRecord
+from hardlabel.runs.journal import JOURNAL, Journal
+from hardlabel.runs.settings import ModelSettings
 from hardlabel.store import Store
+from hardlabel.targets.torch import TorchModel
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "PRECISION.md"
@@ -44,7 +45,7 @@ OUT = HERE.parent / "runs" / "precision"
 TIMES = "audit.json"
 ROUNDS = 5
 KINDS = ("bfloat16", "float32")
-RECIPE = ("--repeats", "8", "--shadows", "6", "--samples", "500", "--attacks", "gap,path,lira,rmia")
+RECIPE = ("--repeats", "8", "--references", "6", "--samples", "500", "--attacks", "gap,path,lira,rmia")
 
 
 def main() -> None:
@@ -100,8 +101,8 @@ def asked(out: Path) -> None:
     usual = owned.as_trained
     owned.as_trained = shadow.as_trained = lambda models, trainer: list(models)
     try:
-        config = AuditConfig(data="cifar10", precision="bfloat16", out=out)
-        audit_config(config, store=Store(OUT / "store-bfloat16"))
+        settings = ModelSettings(data="cifar10", precision="bfloat16", out=out)
+        run(settings, store=Store(OUT / "store-bfloat16"))
     finally:
         owned.as_trained = shadow.as_trained = usual
 
@@ -127,8 +128,9 @@ def speed(out: Path) -> None:
 
 
 def written() -> Iterator[str]:
-    mixed, plain, times = load(OUT / "audit"), load(OUT / "asked"), json.loads((OUT / TIMES).read_text())
-    recipes = [load_recipe(OUT / f"recipe-{kind}") for kind in KINDS]
+    mixed, plain = AuditRecord.load(OUT / "audit"), AuditRecord.load(OUT / "asked")
+    times = json.loads((OUT / TIMES).read_text())
+    recipes = [RecipeRecord.load(OUT / f"recipe-{kind}") for kind in KINDS]
     versions = ", ".join(f"{name} {version}" for name, version in mixed.results.environment.versions.items())
     yield "# The time of the default audit, and what mixed precision changes"
     yield (

@@ -30,29 +30,30 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from hardlabel import keep_memory
+from hardlabel.audits.game.asking import Asking, LabelQuestion, Side
+from hardlabel.audits.game.batches import settled
 from hardlabel.data.domain import Box
 from hardlabel.data.samples import Samples
 from hardlabel.executors import Executor, Local, Ray
-from hardlabel.experiments.asking import Asking, LabelQuestion, Side
-from hardlabel.experiments.batches import settled
-from hardlabel.experiments.case import Oracles
-from hardlabel.experiments.journal import MADE, Journal
-from hardlabel.experiments.progress import SILENT
-from hardlabel.experiments.record import AuditRecord, load
-from hardlabel.models.kept import packed
+from hardlabel.models.model_store import packed
 from hardlabel.models.shadows import jobs, pairs, train_all
 from hardlabel.models.train import Recipe, train
 from hardlabel.models.trainers import RecipeTrainer
 from hardlabel.oracles.budget import Account
-from hardlabel.oracles.pytorch import TorchScores
 from hardlabel.randomness import generator
+from hardlabel.records.model import AuditRecord
+from hardlabel.runs.journal import MADE, Journal
+from hardlabel.runs.progress import SILENT
 from hardlabel.signals.noise import Noise
 from hardlabel.store import Store
+from hardlabel.targets.registry import askable
+from hardlabel.targets.torch import TorchScores
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "SCALING.md"
 CORES = os.cpu_count() or 1
-AUDIT = ["--size", "150", "--shadows", "8", "--device", "cpu", "--quiet", "--attacks", "gap,noise,path,loss,lira"]
+ATTACKS = "gap,noise,path,loss,lira"
+AUDIT = ["--train-size", "150", "--references", "8", "--device", "cpu", "--quiet", "--attacks", ATTACKS]
 KILLS = 20
 
 
@@ -156,7 +157,7 @@ def _unchanged(before: dict[str, tuple[int, int]], store: Path) -> None:
 
 
 def _finished(folder: Path) -> list[str]:
-    if not same(load(folder / "run"), load(folder / "whole")):
+    if not same(AuditRecord.load(folder / "run"), AuditRecord.load(folder / "whole")):
         raise SystemExit("kills: a record differs")
     return _check(folder / "run")
 
@@ -192,7 +193,7 @@ def disk(folder: Path) -> Iterator[str]:
         resume = [sys.executable, "-m", "hardlabel", "resume", str(small / "run"), "--quiet"]
         subprocess.run(resume, check=True, env=environment, stdout=subprocess.DEVNULL)
         _unchanged(before, small / "store")
-        if not same(load(small / "run"), load(folder / "whole")):
+        if not same(AuditRecord.load(small / "run"), AuditRecord.load(folder / "whole")):
             raise SystemExit("disk: the record differs")
         yield f"With more room it was resumed to the undisturbed run's record, {len(_check(small / 'run'))} pieces."
     finally:
@@ -224,7 +225,7 @@ def cluster(folder: Path) -> Iterator[str]:
         yield f"A worker was killed after {events[0]} pieces, a node of the two after {events[1]}."
         names = _check(folder / "run")
         yield f"The run made {len(names)} pieces; its record is the local run's: " + str(
-            same(load(folder / "run"), load(folder / "whole"))
+            same(AuditRecord.load(folder / "run"), AuditRecord.load(folder / "whole"))
         )
     finally:
         for process in (second, head):
@@ -298,7 +299,7 @@ def memory(folder: Path, name: str, inner: Executor) -> Iterator[str]:
     trainer = RecipeTrainer(recipe=recipe, classes=10, store=store)
     trained = train_all(trainer, samples, jobs(inside, seed=0), executor=executor)
     took = time.perf_counter() - started
-    asked = [Oracles.of(one.model, torch.device("cpu"), role="model") for one in trained]
+    asked = [askable(one.model, torch.device("cpu"), role="model") for one in trained]
     asked = settled(asked, samples.inputs[:1], store)
     sides = [Side(model=one, samples=samples, inside=mine) for one, mine in zip(asked, inside, strict=True)]
     asking = Asking(seed=0, watch=SILENT, store=store, executor=executor)

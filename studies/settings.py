@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from dataclasses import field as default
 
 from hardlabel.attacks import TABLE
-from hardlabel.experiments.config import AuditConfig
+from hardlabel.runs.settings import RecipeSettings
 
 SEED = 0
 FIELD_TARGETS = 8
@@ -17,7 +17,7 @@ class Setting:
     Attributes:
         name: Of the setting.
         title: In words.
-        config: Data and recipe; `shadows` are the references of each target.
+        config: Data and recipe; `references` are those of each target.
         targets: Models that play target.
         attacked: Samples of the pool asked about.
         claims: (attack, budget, margin in AUC below plain online LiRA that still counts as not worse).
@@ -30,14 +30,14 @@ class Setting:
 
     name: str
     title: str
-    config: AuditConfig
+    config: RecipeSettings
     targets: int
     attacked: int
     claims: tuple[tuple[str, int, float], ...]
     attacks: tuple[tuple[str, int | None], ...]
     field: tuple[tuple[str, int | None, int], ...] = ()
     counts: tuple[int, ...] = ()
-    others: dict[str, AuditConfig] = default(default_factory=dict)
+    others: dict[str, RecipeSettings] = default(default_factory=dict)
 
 
 SCORES = ("loss", "lira-published", "lira", "lira-offline", "lira-shrunken", "lira-learned", "rmia", "rmia-offline")
@@ -61,9 +61,9 @@ _FIELD = (
     ("oslo", None, 100),
 )
 
-CIFAR = AuditConfig(data="cifar10", arch="cnn", size=2500, shadows=12, seed=SEED)
+CIFAR = RecipeSettings(data="cifar10", arch="cnn", train_size=2500, references=12, seed=SEED)
 AUGMENTED = CIFAR.model_copy(update={"augment": ["mirror", "shift:2"], "weight_decay": 5e-4, "stop_at_accuracy": 0.65})
-LOCATION = AuditConfig(data="location", arch="fc", size=1250, shadows=26, seed=SEED)
+LOCATION = RecipeSettings(data="location", arch="fc", train_size=1250, references=26, seed=SEED)
 
 SETTINGS = {
     one.name: one
@@ -115,7 +115,7 @@ SETTINGS = {
                 "another architecture (fc-2)": LOCATION.model_copy(update={"arch": "fc-2"}),
                 "another architecture (logistic)": LOCATION.model_copy(update={"arch": "logistic"}),
                 "another recipe (weight decay 1e-3)": LOCATION.model_copy(update={"weight_decay": 1e-3}),
-                "another training size (half)": LOCATION.model_copy(update={"size": 625}),
+                "another training size (half)": LOCATION.model_copy(update={"train_size": 625}),
             },
         ),
     )

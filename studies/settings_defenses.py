@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hardlabel.data import augment
-from hardlabel.experiments.config import AuditConfig
+from hardlabel.runs.settings import DefensesSettings, RecipeSettings
 
 SEED = 0
 CROSSED = "crossed.json"  # The part in which trainers' and attackers' augmentations are crossed.
@@ -15,24 +15,28 @@ class Setting:
 
     Attributes:
         title: In words.
-        config: Data, recipe, attacks.
-        repeats: Models that play target.
+        config: Data, recipe, attacks; `repeats` of the models play target.
         steps: Each a comparison of its own, by name: levels by defense, None for the usual ones. In the order of their
             worth, should the study break off.
         pretrain: Data to pretrain on.
     """
 
     title: str
-    config: AuditConfig
-    repeats: int
+    config: DefensesSettings
     steps: dict[str, dict[str, tuple[float, ...] | None]]
     pretrain: str | None = None
 
+    @property
+    def recipe(self) -> RecipeSettings:
+        """The audit of the same recipe by the same attacker, without defenses."""
+        return RecipeSettings(**{name: value for name, value in self.config if name in RecipeSettings.model_fields})
+
 
 # CIFAR-10: what both networks are asked about, by which attacks, and under which masks.
-CIFAR = AuditConfig(
+CIFAR = DefensesSettings(
     data="cifar10",
-    shadows=8,
+    references=8,
+    repeats=10,
     attacks=["gap", "noise", "augmentation", "path", "confidence", "shadow-network", "lira"],
     budget=30,
     seed=SEED,
@@ -42,16 +46,16 @@ MASKS = ("memguard", "memguard-ideal", "top-k", "rounding", "temperature", "labe
 SETTINGS = {
     "location": Setting(
         title="Location, the paper's fully connected network on 1,000 rows",
-        config=AuditConfig(
+        config=DefensesSettings(
             data="location",
             arch="fc",
-            size=1000,
-            shadows=12,
+            train_size=1000,
+            references=12,
+            repeats=8,
             attacks=["gap", "noise", "path", "confidence", "shadow-network", "lira"],
             budget=30,
             seed=SEED,
         ),
-        repeats=8,
         steps={
             "masks": dict.fromkeys(MASKS),
             "l2": {"l2": None},
@@ -67,8 +71,7 @@ SETTINGS = {
     ),
     "cifar10-fc": Setting(
         title="CIFAR-10, the paper's fully connected network on 500 images",
-        config=CIFAR.model_copy(update={"arch": "fc", "size": 500, "max_epochs": 100, "samples": 250}),
-        repeats=10,
+        config=CIFAR.model_copy(update={"arch": "fc", "train_size": 500, "max_epochs": 100, "samples": 250}),
         steps={
             "l2": {"l2": (0.02, 0.1)},
             "transfer": {"transfer": (0.0, 1.0)},
@@ -82,8 +85,7 @@ SETTINGS = {
     ),
     "cifar10": Setting(
         title="CIFAR-10, the paper's CNN on 1,000 images",
-        config=CIFAR.model_copy(update={"arch": "cnn", "size": 1000, "max_epochs": 60, "samples": 500}),
-        repeats=10,
+        config=CIFAR.model_copy(update={"arch": "cnn", "train_size": 1000, "max_epochs": 60, "samples": 500}),
         steps={
             "masks": CIFAR_MASKS,
             "l2": {"l2": (0.02,)},

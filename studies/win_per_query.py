@@ -22,17 +22,19 @@ from write import write
 
 from hardlabel import randomness
 from hardlabel.attacks import TABLE, Need
-from hardlabel.experiments.asking import Asking, Side
-from hardlabel.experiments.case import Oracles
-from hardlabel.experiments.environment import environment_of
-from hardlabel.experiments.game import Played
-from hardlabel.experiments.owned import knowledge_of
-from hardlabel.experiments.progress import SILENT
-from hardlabel.experiments.recipe import RecipeCase, Table, case_of_recipe, seated, turns
-from hardlabel.experiments.references import accuracies, crafters_of, sides_of, trained_references
+from hardlabel.audits.attacker.models import knowledge_of
+from hardlabel.audits.attacker.paired import PairedModels, paired, turns
+from hardlabel.audits.attacker.references import accuracies, crafters_of, sides_of, trained_references
+from hardlabel.audits.cases.recipe import RecipeCase, case_of_recipe
+from hardlabel.audits.game.asking import Asking, Side
+from hardlabel.audits.game.game import Played
 from hardlabel.metrics import crossed
 from hardlabel.models.trainers import Made
+from hardlabel.records.environment import environment_of
+from hardlabel.runs.progress import SILENT
 from hardlabel.store import default_store
+from hardlabel.targets.askable import AskableModel
+from hardlabel.targets.registry import askable
 
 FPR = 0.01
 BASELINES = ("lira-published", "lira")
@@ -40,7 +42,7 @@ OURS = (("path", 5), ("path", 10))
 
 
 class Study:
-    """One setting at its table, and what has been measured there."""
+    """One setting's models, and what has been measured on them."""
 
     def __init__(self, setting: Setting, device: str) -> None:
         self.setting, self.device = setting, torch.device(device)
@@ -48,39 +50,46 @@ class Study:
         self._played: dict[tuple, list[Played]] = {}
         self.asking = Asking(seed=setting.config.seed, watch=SILENT, store=self.store)
         case = case_of_recipe(
-            setting.config.model_copy(update={"samples": setting.attacked // 2}),
-            repeats=setting.targets,
+            setting.config.model_copy(update={"samples": setting.attacked // 2, "repeats": setting.targets}),
             device=self.device,
             store=self.store,
             watch=SILENT,
         )
         rows = [TABLE[name] for name, _ in setting.attacks]
-        self.table: Table = seated(case, rows, device=self.device, asking=self.asking)
-        self.targets = turns(len(self.table.sides))[: setting.targets]
-        self.inside = torch.stack([self.table.sides[one].inside for one in self.targets]).numpy()
+        self.models: PairedModels = paired(case, rows, device=self.device, asking=self.asking)
+        self.targets = turns(len(self.models.sides))[: setting.targets]
+        self.inside = torch.stack([self.models.sides[one].inside for one in self.targets]).numpy()
 
     def play(
         self,
         name: str,
         budget: int | None,
         *,
-        table: Table | None = None,
-        models: int | None = None,
+        models: PairedModels | None = None,
+        count: int | None = None,
         targets: int | None = None,
     ) -> list[Played]:
-        """One attack on every target, or the first so many, with at most `models` references."""
+        """One attack on every target, or the first so many.
+
+        Args:
+            name: The attack.
+            budget: Most queries per sample.
+            models: Whose references are taken; None for the study's own.
+            count: Most references.
+            targets: How many play target.
+        """
         key = (name, budget, targets)
-        plain = table is None and models is None
+        plain = models is None and count is None
         if plain and key in self._played:
             return self._played[key]
         attack = TABLE[name]
         found = []
         for target in self.targets[:targets]:
-            game = (table or self.table).game(
+            game = (models or self.models).game(
                 target, budget=budget, asking=self.asking, crafted=Need.GRADIENTS in attack.uses
             )
-            if models is not None:
-                game = replace(game, references=first(game.references, models))
+            if count is not None:
+                game = replace(game, references=first(game.references, count))
             found.append(game.play(attack))
         if plain:
             self._played[key] = found
@@ -117,14 +126,14 @@ def estimate(one) -> list:
     return [one.value, one.low, one.high]
 
 
-def first(references, models: int):
+def first(references, count: int):
     """The first so many reference models; a single one has no partner."""
-    partner = references.partner[:models].clone()
-    partner[partner >= models] = -1
+    partner = references.partner[:count].clone()
+    partner[partner >= count] = -1
     return replace(
         references,
-        sides=references.sides[:models],
-        pool_sides=references.pool_sides[:models],
+        sides=references.sides[:count],
+        pool_sides=references.pool_sides[:count],
         partner=partner,
     )
 
@@ -145,8 +154,8 @@ def against_field(study: Study, name: str, budget: int | None, count: int) -> di
     inside = study.inside[: len(targets), :count]
     attack = TABLE[name]
     # AUC and TPR at an FPR need no threshold: the shadow model is spared the search.
-    shadow = None if name == "boundary" else study.table.shadow
-    part = replace(study.table, sides=tuple(cut(side, count) for side in study.table.sides), shadow=shadow)
+    shadow = None if name == "boundary" else study.models.shadow
+    part = replace(study.models, sides=tuple(cut(side, count) for side in study.models.sides), shadow=shadow)
     # One draw of samples and one knowledge for all sides, so that a plan is made once.
     games = [
         part.game(one, budget=budget, asking=study.asking, crafted=Need.GRADIENTS in attack.uses) for one in targets
@@ -172,39 +181,38 @@ def cut(side, count: int):
     return replace(side, samples=part_of(side.samples, count), inside=side.inside[:count])
 
 
-def by_count(study: Study, models: int, name: str, budget: int | None) -> dict:
+def by_count(study: Study, count: int, name: str, budget: int | None) -> dict:
     """How strength depends on the number of reference models."""
-    played = study.play(name, budget, models=models, targets=FIELD_TARGETS)
+    played = study.play(name, budget, count=count, targets=FIELD_TARGETS)
     told = study.figures(label(name, budget), played, {}, study.inside[: len(played)])
-    return {**told, "models": models}
+    return {**told, "models": count}
 
 
 def mismatched(study: Study, title: str, name: str, budget: int | None, alike: bool) -> dict:
     """How strength depends on references and crafters being trained as the target was."""
-    table = other_table(study, title)
-    table = replace(table, case=replace(table.case, plan=replace(table.case.plan, alike=alike)))
-    played = study.play(name, budget, table=table, targets=FIELD_TARGETS)
+    models = other_models(study, title)
+    models = replace(models, case=replace(models.case, plan=replace(models.case.plan, alike=alike)))
+    played = study.play(name, budget, models=models, targets=FIELD_TARGETS)
     told = study.figures(label(name, budget), played, {}, study.inside[: len(played)])
     return {**told, "models": title, "standardized": not alike}
 
 
 @functools.cache
-def other_table(study: Study, title: str) -> "Mixed":
+def other_models(study: Study, title: str) -> "Mixed":
     """The study's targets among another recipe's references on the same pool."""
     config = study.setting.others[title]
     other = case_of_recipe(
-        config.model_copy(update={"samples": study.setting.attacked // 2}),
-        repeats=study.setting.targets,
+        config.model_copy(update={"samples": study.setting.attacked // 2, "repeats": study.setting.targets}),
         device=study.device,
         store=study.store,
         watch=SILENT,
     )
     # A smaller size takes a part of each half.
-    inside = study.table.case.plan.inside.clone()
+    inside = study.models.case.plan.inside.clone()
     for row in inside:
-        row[row.nonzero().flatten()[config.size or 0 :]] = False
-    plan = replace(study.table.case.plan, trainer=other.plan.trainer, inside=inside)
-    case = replace(other, plan=plan, attacked=study.table.case.attacked)
+        row[row.nonzero().flatten()[config.train_size or 0 :]] = False
+    plan = replace(study.models.case.plan, trainer=other.plan.trainer, inside=inside)
+    case = replace(other, plan=plan, attacked=study.models.case.attacked)
     return mixed(study, case, trained_references(plan, SILENT))
 
 
@@ -212,20 +220,21 @@ def mixed(study: Study, case: RecipeCase, made: Sequence[Made]) -> "Mixed":
     """The study's targets with another recipe's references and crafters."""
     crafters = crafters_of(case.crafting, SILENT)
     knowledge = knowledge_of(case, crafters=crafters, shadows=None, device=study.device)
-    models = [Oracles.of(one.model, study.device, role="model") for one in made]
-    there = sides_of(case.plan, models, study.table.sides[0].samples, knowledge, with_pool=False)
+    asked = [askable(one.model, study.device, role="model") for one in made]
+    there = sides_of(case.plan, asked, study.models.sides[0].samples, knowledge, with_pool=False)
+    samples = there.sides[0].samples
     return Mixed(
         sides=there.sides,
         pool_sides=(),
         shadow=None,
         made=made,
         case=case,
-        targets=tuple(replace(side, knowledge=knowledge, samples=there.sides[0].samples) for side in study.table.sides),
+        targets=tuple(replace(side, knowledge=knowledge, samples=samples) for side in study.models.sides),
     )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Mixed(Table):
+class Mixed(PairedModels):
     """Targets of one recipe, references of another."""
 
     targets: tuple[Side, ...]
@@ -235,15 +244,15 @@ class Mixed(Table):
 
 
 @functools.cache
-def stranger(study: Study) -> Oracles:
+def stranger(study: Study) -> AskableModel:
     """A model trained on data disjoint from the pool."""
-    case = study.table.case
+    case = study.models.case
     size = int(case.plan.inside[0].sum())
     rest = case.population
     if rest is None or len(rest) < size:
         rest = case.own  # The crafters' data: the pool knows nothing of them either.
     made = case.plan.trainer.fit(rest.take(slice(0, size)), randomness.derive(study.setting.config.seed, "null", 0))
-    return Oracles.of(made.model, study.device, role="null model")
+    return askable(made.model, study.device, role="null model")
 
 
 def null(study: Study, name: str, budget: int | None) -> dict:
@@ -251,10 +260,10 @@ def null(study: Study, name: str, budget: int | None) -> dict:
     crafted, scores = Need.GRADIENTS in TABLE[name].uses, []
     targets = [one for one in study.targets if one % 2 == 0]
     for target in targets:
-        game = study.table.game(target, budget=budget, asking=study.asking, crafted=crafted)
+        game = study.models.game(target, budget=budget, asking=study.asking, crafted=crafted)
         game = replace(game, target=replace(game.target, model=stranger(study)))
         scores.append(game.play(TABLE[name]).scores)
-    inside = torch.stack([study.table.sides[one].inside for one in targets]).numpy()
+    inside = torch.stack([study.models.sides[one].inside for one in targets]).numpy()
     return {"attack": label(name, budget), "z": crossed.null_z(torch.stack(scores).numpy(), inside).tolist()}
 
 
@@ -291,7 +300,7 @@ def main() -> None:
         path = asked.out / f"{name}.json"
         part = json.loads(path.read_text()) if path.exists() else {"seconds": 0.0, "done": []}
         part |= {"setting": name, "accuracy": accuracy(study)}
-        part["training_seconds"] = sum(one.seconds for one in study.table.made)
+        part["training_seconds"] = sum(one.seconds for one in study.models.made)
         for step, make, of in cells(study.setting):
             if asked.steps and step not in asked.steps:
                 continue
@@ -311,7 +320,7 @@ def main() -> None:
 
 
 def accuracy(study: Study) -> list[float]:
-    told = accuracies([study.table.sides[one] for one in study.targets])
+    told = accuracies([study.models.sides[one] for one in study.targets])
     return [float(np.mean(part)) for part in zip(*told, strict=True)]
 
 

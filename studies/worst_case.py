@@ -20,27 +20,29 @@ from settings_defenses import SETTINGS
 from write_worst import write
 
 from hardlabel.attacks import TABLE, Need
+from hardlabel.audits.attacker.paired import paired, turns
+from hardlabel.audits.attacker.references import accuracies
+from hardlabel.audits.canaries import audit_canaries
+from hardlabel.audits.cases.recipe import case_of_recipe
+from hardlabel.audits.cases.terms import Terms
+from hardlabel.audits.findings import exposed
+from hardlabel.audits.game.asking import Asking
+from hardlabel.audits.game.kept_scores import played_or_kept
+from hardlabel.audits.model import audit
 from hardlabel.data.sources import load
 from hardlabel.defenses.base import Defender
 from hardlabel.defenses.table import chosen
 from hardlabel.defenses.trainer import defended
-from hardlabel.experiments import exposed
-from hardlabel.experiments import scores as scores_of
-from hardlabel.experiments.asking import Asking
-from hardlabel.experiments.audit import audit
-from hardlabel.experiments.canaries import audit_canaries
-from hardlabel.experiments.case import Terms
-from hardlabel.experiments.environment import environment_of
-from hardlabel.experiments.progress import SILENT
-from hardlabel.experiments.recipe import case_of_recipe, seated, turns
-from hardlabel.experiments.references import accuracies
 from hardlabel.models.train import Recipe
 from hardlabel.models.trainers import RecipeTrainer
+from hardlabel.records.environment import environment_of
+from hardlabel.runs.progress import SILENT
+from hardlabel.runs.settings import Attacker, Focus
 from hardlabel.store import default_store
 
 SHARES = (0.01, 0.005, 0.05)  # The first is the one that verdicts are about.
 MARGIN = 0.05  # Precision that a label-only attack may lack and still count as matching one that sees scores.
-SMALL = LOCATION.model_copy(update={"shadows": 12})
+SMALL = LOCATION.model_copy(update={"references": 12})
 ATTACKS = {
     "location": (("gap", None), ("noise", None), ("path", None), ("loss", None), ("lira", None)),
     "cifar10": (("gap", None), ("path", 10), ("loss", None), ("lira", None)),
@@ -49,7 +51,7 @@ ATTACKS["cifar10-fc"] = ATTACKS["cifar10"]
 CONFIGS = {  # How models are trained, how many points are asked about, and how many models play target: all.
     "location": (SMALL, 2000, 14),
     "cifar10": (CIFAR, 1000, 14),
-    "cifar10-fc": (SETTINGS["cifar10-fc"].config, 500, 10),  # The study of defenses' own: it has trained these models.
+    "cifar10-fc": (SETTINGS["cifar10-fc"].recipe, 500, 10),  # The study of defenses' own: it has trained these models.
 }
 DEFENDED = {  # Strengths by defense, who plays target, and the share of the few.
     "location": ({"l2": (2e-2,), "dp-sgd": (10.0,), "dropout": (0.5,)}, 7, SHARES[0]),  # One model of each pair.
@@ -59,8 +61,8 @@ DEFENDED = {  # Strengths by defense, who plays target, and the share of the few
 
 def case(name: str, device: torch.device):
     config, attacked, targets = CONFIGS[name]
-    config = config.model_copy(update={"samples": attacked // 2})
-    return case_of_recipe(config, repeats=targets, device=device, store=default_store(), watch=SILENT)
+    config = config.model_copy(update={"samples": attacked // 2, "repeats": targets})
+    return case_of_recipe(config, device=device, store=default_store(), watch=SILENT)
 
 
 def played_on(
@@ -69,20 +71,20 @@ def played_on(
     """Every attack on every target, and the worst case at each share."""
     asking = Asking(seed=0, watch=SILENT, store=default_store())
     rows = [TABLE[attack] for attack, _ in ATTACKS[name]]
-    table = seated(there, rows, device=device, asking=asking)
-    numbers = turns(len(table.sides))[: targets or CONFIGS[name][2]]
+    models = paired(there, rows, device=device, asking=asking)
+    numbers = turns(len(models.sides))[: targets or CONFIGS[name][2]]
     found = {}
     for attack, budget in ATTACKS[name]:
         crafted = Need.GRADIENTS in TABLE[attack].uses
-        games = [table.game(one, budget=budget, asking=asking, crafted=crafted) for one in numbers]
-        found[attack] = [scores_of.played(game, TABLE[attack]) for game in games]
+        games = [models.game(one, budget=budget, asking=asking, crafted=crafted) for one in numbers]
+        found[attack] = [played_or_kept(game, TABLE[attack]) for game in games]
         print(f"  {attack}", flush=True)
-    told = accuracies([table.sides[one] for one in numbers])
+    told = accuracies([models.sides[one] for one in numbers])
     train, test = (sum(part) / len(part) for part in zip(*told, strict=True))
     parts = []
     for share in shares:
-        terms = Terms(worst_case=share, seed=0)
-        parts.append(exposed.of_recipe(there, table, terms, numbers, found, rows=rows, asking=asking))
+        terms = Terms(focus=Focus(worst_case=share))
+        parts.append(exposed.of_recipe(there, models, terms, numbers, found, rows=rows, asking=asking))
     return {"train": train, "test": test, "description": there.plan.trainer.description}, parts
 
 
@@ -146,11 +148,9 @@ def labels(device: torch.device) -> dict:
             trainer=trainer,
             train_size=1250,
             attacks=["gap", "noise", "path", "loss", "lira"],
-            budget=None,
-            labels=given,
-            wrong_labels=wrong,
             store=store,
             device=str(device),
+            attacker=Attacker(labels=given, wrong_labels=wrong),
         )
         for one in record.results.attacks:
             auc = one.auc
@@ -180,7 +180,7 @@ def canary_audits(device: torch.device) -> dict:
         (data.inputs, data.labels),
         Recipe(architecture="fc", max_epochs=30),
         train_size=300,
-        runs=200,
+        trainings=200,
         seed=0,
         device=str(device),
         store=default_store(),

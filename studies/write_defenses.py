@@ -7,9 +7,9 @@ from pathlib import Path
 from settings_defenses import CROSSED, MATCHED, SETTINGS, Setting
 
 from hardlabel.checks import InvalidInput
-from hardlabel.experiments.defend_record import DEFEND, DefendRecord, DefenseResult, load_defend
 from hardlabel.metrics import crossed
 from hardlabel.metrics.estimate import Estimate
+from hardlabel.records.defenses import DEFEND, DefendRecord, DefenseResult
 from hardlabel.signals.base import Access
 
 DEFEATED = 0.55  # An attack is defeated where the upper end of its AUC's interval lies below.
@@ -47,7 +47,7 @@ def write(runs: Path, path: Path) -> None:
 
 def _parts(folder: Path, setting: Setting) -> dict[str, DefendRecord]:
     """The steps that are done."""
-    return {step: load_defend(folder / step) for step in setting.steps if (folder / step / DEFEND).exists()}
+    return {step: DefendRecord.load(folder / step) for step in setting.steps if (folder / step / DEFEND).exists()}
 
 
 def _setting(name: str, setting: Setting, parts: dict[str, DefendRecord]) -> Iterable[str]:

@@ -9,18 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from hardlabel import randomness
+from hardlabel.audits.game.asking import Asking, Side
+from hardlabel.audits.game.game import Game, ReferenceSides
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples
-from hardlabel.experiments.asking import Asking, Side
-from hardlabel.experiments.case import Oracles
-from hardlabel.experiments.game import Game, ReferenceSides
-from hardlabel.experiments.progress import SILENT, Watch
 from hardlabel.models import shadows
-from hardlabel.models.kept import weights_hash
+from hardlabel.models.model_store import weights_hash
 from hardlabel.models.train import Recipe, train
-from hardlabel.oracles.pytorch import TorchScores
+from hardlabel.runs.progress import SILENT, Watch
 from hardlabel.signals.base import Knowledge, Shadows
 from hardlabel.store import Store
+from hardlabel.targets.askable import AskableModel
+from hardlabel.targets.torch import TorchScores
 
 SURROGATE = Recipe(architecture="logistic", learning_rate=0.05, max_epochs=40)
 POPULATION = 200  # Points enough to learn the linear part of a game from.
@@ -128,14 +128,14 @@ class Pool:
 
     samples: Samples
     inside: Tensor
-    models: tuple[Oracles, ...]
+    models: tuple[AskableModel, ...]
     networks: tuple[nn.Module, ...]
     attacked: int
-    elsewhere: Oracles
+    elsewhere: AskableModel
     knowledge: Knowledge
     shadow: Side
 
-    def side(self, model: Oracles, row: int, knowledge: Knowledge) -> Side:
+    def side(self, model: AskableModel, row: int, knowledge: Knowledge) -> Side:
         who = slice(0, self.attacked)
         return Side(model=model, samples=self._asked, inside=self.inside[row, who], knowledge=knowledge)
 
@@ -148,7 +148,7 @@ class Pool:
         left_out: bool = True,
         alike: bool = True,
         with_pool: bool = True,
-        model: Oracles | None = None,
+        model: AskableModel | None = None,
         seed: int = 0,
         store: Store | None = None,
         watch: Watch = SILENT,
@@ -250,10 +250,10 @@ class Counted(TorchScores):
         return super().ask_scores(inputs, ids)
 
 
-def oracle(model: nn.Module) -> Oracles:
+def oracle(model: nn.Module) -> AskableModel:
     """A network as the audit asks it; `labels` counts."""
     asked = Counted(model)
-    return Oracles(labels=asked, scores=asked, torch_model=asked, weights=weights_hash(model))
+    return AskableModel(labels=asked, scores=asked, torch_model=asked, weights=weights_hash(model))
 
 
 def distinct(draw: Callable[..., Samples], domain: Domain, count: int, *, seed: int, start: int = 0) -> Samples:

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from hardlabel.experiments.canary_record import CanaryBound, CanaryRecord, CanaryResults
-from hardlabel.experiments.defend_record import (
+from hardlabel.metrics.estimate import Estimate
+from hardlabel.records.canaries import CanaryBound, CanaryRecord, CanaryResults
+from hardlabel.records.defenses import (
     DefendRecord,
     DefendResults,
     DefenseResult,
@@ -18,9 +19,8 @@ from hardlabel.experiments.defend_record import (
     TestedGuarantee,
     column,
 )
-from hardlabel.experiments.recipe_record import RecipeAttack, RecipeRecord, RecipeResults, TargetModel
-from hardlabel.experiments.recommend import MARGIN, recommendation, with_front
-from hardlabel.experiments.record import (
+from hardlabel.records.exposure import Neighbour, Standout
+from hardlabel.records.model import (
     AttackResult,
     AuditRecord,
     Blind,
@@ -38,8 +38,8 @@ from hardlabel.experiments.record import (
     Shadow,
     Target,
 )
-from hardlabel.experiments.worst_record import Neighbour, Standout
-from hardlabel.metrics.estimate import Estimate
+from hardlabel.records.recipe import RecipeAttack, RecipeRecord, RecipeResults, TargetModel
+from hardlabel.records.recommendation import MARGIN, recommendation, with_front
 
 FPRS = (0.1, 0.01, 0.001)
 CLASSES = 5

@@ -9,18 +9,18 @@ import torch
 from games import Logistic, oracle, pool_of_memories, random_samples
 from hardlabel import randomness
 from hardlabel.attacks import TABLE, LabelAttack, chosen
+from hardlabel.audits.findings import figures
+from hardlabel.audits.game.asking import Asking, Side, questions
+from hardlabel.audits.game.game import Game
 from hardlabel.checks import InvalidInput
 from hardlabel.data.columns import Categorical, Numeric
 from hardlabel.data.domain import BinaryFeatures, Box, NoiseLevel
 from hardlabel.data.table import MixedTable
-from hardlabel.experiments import evaluate
-from hardlabel.experiments.asking import Asking, Side, questions
-from hardlabel.experiments.case import Oracles
-from hardlabel.experiments.game import Game
-from hardlabel.experiments.progress import SILENT
+from hardlabel.runs.progress import SILENT
 from hardlabel.signals.base import Knowledge
 from hardlabel.signals.features import ONE_PATH
 from hardlabel.signals.noise import Noise
+from hardlabel.targets.askable import AskableModel
 
 IMAGES = Box((1, 8, 8))
 TABLE_OF_TWO = MixedTable(
@@ -79,7 +79,7 @@ def side(domain, seed, start):
     samples = samples.relabelled(torch.where(wrong, 1 - labels, labels))
     parts = samples.take(slice(0, 30)), samples.take(slice(30, 60))
     knowledge = Knowledge(population=points(domain, 20, seed=9, start=10_000))
-    return Side.mixed(Oracles(labels=model, scores=model), *parts, seed=seed, knowledge=knowledge)
+    return Side.mixed(AskableModel(labels=model, scores=model), *parts, seed=seed, knowledge=knowledge)
 
 
 def game(domain, *, budget, seed=0):
@@ -204,7 +204,7 @@ def test_a_record_counts_each_class_by_group_and_who_is_right():
     played = playing.play(TABLE["gap"])
     member, labels = playing.target.inside.numpy(), playing.target.samples.labels.numpy()
     right = played.scores.numpy() == 1
-    result = evaluate.result(
+    result = figures.result(
         TABLE["gap"], played, member=member, labels=labels, right=right, prior=0.01, overhead={}, seed=0
     )
     assert sum(one.members for one in result.classes) == member.sum() == 30

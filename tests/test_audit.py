@@ -9,25 +9,25 @@ from torch import nn
 
 import hardlabel
 from games import Constant
-from hardlabel import randomness
+from hardlabel import Attacker, Focus, randomness
 from hardlabel.attacks import TABLE, LabelAttack
+from hardlabel.audits.cases.from_arrays import case_of
 from hardlabel.calibrations.network import AttackNetwork
 from hardlabel.checks import InvalidInput
 from hardlabel.data import sources
 from hardlabel.data.augment import flips
 from hardlabel.data.split import content, equal_sizes, split
-from hardlabel.experiments.case import Oracles
-from hardlabel.experiments.given import case_of
 from hardlabel.metrics import roc
 from hardlabel.models.train import Recipe, train
-from hardlabel.oracles.pytorch import TorchModel
 from hardlabel.signals.augmentation import Augmentation
+from hardlabel.targets.registry import askable
+from hardlabel.targets.torch import TorchModel
 
 EACH = 150  # Samples per group.
 SPARING = 125  # Queries per sample and attack: few, so that a whole audit takes seconds.
 # They suit discrete data; those whose networks take minutes to fit are left to the tests of attacks.
 FOR_ALL_DATA = ["gap", "noise", "gap-ratio", "noise-ratio", "path", "path-estimate", "loss", "shadow-network", "lira"]
-ALL = {"attacks": ["all"], "shadows": 4}
+ALL = {"attacks": ["all"], "attacker": Attacker(references=4)}
 RECIPE = Recipe(architecture="fc", max_epochs=60)
 MEMORISED = Recipe(architecture="fc", max_epochs=300, learning_rate=0.01, stop_at_accuracy=1.0)
 
@@ -122,7 +122,7 @@ def test_discrete_data_leak_only_from_the_model_that_saw_them(domain, tmp_path):
             name="memorise",  # Both audits have the same reference models, which are trained once.
             store=hardlabel.Store(tmp_path),
             attacks=FOR_ALL_DATA,
-            shadows=4,
+            attacker=Attacker(references=4),
         ).results.attacks
         for group in (groups[0], groups[2])
     )
@@ -223,19 +223,27 @@ def test_a_label_oracle_is_audited_without_the_score_attacks(digits):
 def test_the_target_may_label_the_shadow_data(digits):
     model = train(RECIPE, digits.members, classes=10, seed=1).model
     record = audited(
-        model, digits.members, digits.nonmembers, digits.population, shadow_labels="target", attacks=["gap", "noise"]
+        model,
+        digits.members,
+        digits.nonmembers,
+        digits.population,
+        attacker=Attacker(shadow_labels="target"),
+        attacks=["gap", "noise"],
     )
     shadow = record.results.shadow
     assert shadow.labels == "target"
     assert record.attack("noise").overhead == {"labelling the shadow data": shadow.train_size + shadow.nonmembers}
 
 
-@pytest.mark.parametrize("seen", [{"labels": "target"}, {"wrong_labels": 0.5}])
+@pytest.mark.parametrize("seen", [Attacker(labels="target"), Attacker(wrong_labels=0.5)], ids=["answers", "wrong"])
 def test_the_blind_baseline_looks_at_the_true_labels_whatever_the_attacker_has(digits, seen):
     """The target's answers say who was trained on, and wrong ones are nobody's: the groups themselves must not."""
     model = train(RECIPE, digits.members, classes=10, seed=1).model
     groups = pair(digits.members), pair(digits.nonmembers)
-    plain, other = (hardlabel.audit(model, *groups, attacks=["gap"], device="cpu", **more) for more in ({}, seen))
+    plain, other = (
+        hardlabel.audit(model, *groups, attacks=["gap"], device="cpu", attacker=attacker)
+        for attacker in (Attacker(), seen)
+    )
     assert other.results.blind == plain.results.blind
 
 
@@ -254,7 +262,7 @@ def test_population_that_repeats_itself_or_others_is_set_aside(digits):
         torch.cat([digits.population.labels, digits.population.labels, digits.members.labels[:7]]),
     )
     case = case_of(
-        Oracles.of(model, torch.device("cpu"), role="target"),
+        askable(model, torch.device("cpu"), role="target"),
         "net",
         pair(digits.members),
         pair(digits.nonmembers),
@@ -263,9 +271,8 @@ def test_population_that_repeats_itself_or_others_is_set_aside(digits):
         train_size=None,
         domain=None,
         samples=None,
-        shadow_labels="true",
-        shadow_count=4,
-        alike=True,
+        attacker=Attacker(references=4),
+        slices={},
         seed=0,
         device=torch.device("cpu"),
         store=None,
@@ -368,7 +375,12 @@ def test_a_store_tells_models_apart(digits, tmp_path):
 def test_networks_may_be_one_per_class(digits):
     model = train(RECIPE, digits.members, classes=10, seed=1).model
     record = audited(
-        model, digits.members, digits.nonmembers, digits.population, attacks=["shadow-network"], networks="class"
+        model,
+        digits.members,
+        digits.nonmembers,
+        digits.population,
+        attacks=["shadow-network"],
+        attacker=Attacker(networks="class"),
     )
     assert record.attack("shadow-network").calibration == "attack network, one per class"
 
@@ -408,9 +420,12 @@ W = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(2))
         ({"attacks": []}, "attacks must name at least one attack"),
         ({"attacks": ["boundary"], "budget": 2}, "budget must be at least .* for attack 'boundary', got 2"),
         ({"budget": 0}, "budget must be at least 1, got 0"),
-        ({"networks": "many"}, "networks 'many' is unknown"),
-        ({"prior": 0.0}, "prior must lie strictly between 0 and 1"),
-        ({"shadow_labels": "guessed"}, "shadow_labels 'guessed' is unknown"),
+        ({"attacker": {"networks": "many"}}, "networks: Input should be 'all' or 'class', got 'many'"),
+        ({"focus": {"prior": 0.0}}, "prior: Input should be greater than 0, got 0.0"),
+        (
+            {"attacker": {"shadow_labels": "guessed"}},
+            "shadow_labels: Input should be 'true' or 'target', got 'guessed'",
+        ),
         ({"train_size": 19}, "train_size must be at least 20, got 19"),
         ({"train_size": 10_000}, "population must hold at least 10020 usable samples"),
         ({"samples": 0}, "samples must be at least 1, got 0"),
@@ -418,7 +433,10 @@ W = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(2))
         ({"attacks": "noise"}, "attacks must be a list of names, got the string 'noise'"),
         ({"domain": "image"}, "domain must be a domain such as hardlabel.Box, got 'image'"),
         ({"trainer": lambda inputs, labels: None}, "trainer must take"),
-        ({"target": "model.pt"}, "target must be a torch module, a fitted scikit-learn classifier or an oracle"),
+        (
+            {"target": "model.pt"},
+            r"target must be a torch module, an oracle with ask\(inputs, ids\) or a fitted scikit-learn classifier",
+        ),
         ({"device": "abacus"}, "device 'abacus' cannot be used"),
     ],
 )
@@ -430,8 +448,16 @@ def test_bad_input_is_refused_before_any_training_or_query(settings, rule):
         "population": (W, W[:, 0, 0, 0].long()),
     } | settings
     target, members, nonmembers = given.pop("target"), given.pop("members"), given.pop("nonmembers")
+    attacker, focus = given.pop("attacker", {}), given.pop("focus", {})
     with pytest.raises(InvalidInput, match=rule) as raised:
-        hardlabel.audit(target, members, nonmembers, **({"trainer": no_trainer} | given))
+        hardlabel.audit(
+            target,
+            members,
+            nonmembers,
+            attacker=Attacker(**attacker),
+            focus=Focus(**focus),
+            **({"trainer": no_trainer} | given),
+        )
     assert "\n" not in str(raised.value)
 
 

@@ -12,16 +12,18 @@ from sklearn.svm import LinearSVC
 from sklearn.utils.validation import check_is_fitted
 
 import hardlabel
+from hardlabel import Attacker, Execution
 from hardlabel.attacks import TABLE, Need, ScoreAttack, ladder
+from hardlabel.audits.cases.terms import MOST_QUERIES, Terms
 from hardlabel.checks import InvalidInput
 from hardlabel.data import sources
 from hardlabel.data.domain import BinaryFeatures, Box
-from hardlabel.experiments.audit import audit_config
-from hardlabel.experiments.case import MOST_QUERIES, Oracles, Terms
-from hardlabel.experiments.config import AuditConfig
-from hardlabel.experiments.progress import Silent
+from hardlabel.kinds import run
 from hardlabel.models.train import Recipe
 from hardlabel.oracles.base import ScoreOracle
+from hardlabel.runs.progress import Silent
+from hardlabel.runs.settings import ModelSettings
+from hardlabel.targets.registry import askable
 
 IMAGES, BITS = Box((1, 8, 8)), BinaryFeatures(20)
 CPU = torch.device("cpu")
@@ -44,7 +46,8 @@ def test_under_a_budget_the_ladders_attack_runs_beside_the_gap_and_those_that_se
     chosen = Terms(budget=budget).chosen(domain, missing=missing, attacked=10)
     best = ladder.best(domain, budget, missing)
     assert chosen.rung == best
-    possible = {name for name in STANDARD if isinstance(TABLE[name], ScoreAttack) and not TABLE[name].lacks(missing)}
+    seeing_scores = {name for name in STANDARD if isinstance(TABLE[name], ScoreAttack)}
+    possible = {name for name in seeing_scores if TABLE[name].unplayable(missing=missing) is None}
     assert names(chosen) == {"gap", best.attack} | possible
     assert names(chosen) | set(chosen.left_out) == STANDARD
     if best.attack != "noise" and budget >= 2:
@@ -125,7 +128,7 @@ def test_a_fitted_classifier_is_a_target_and_a_fresh_one_its_trainer(estimator):
         population=population,
         trainer=estimator,
         attacks=["gap", "gap-ratio", "lira", "shadow-network"],
-        shadows=4,
+        attacker=Attacker(references=4),
     )
     shown = target.score(nonmembers[0].reshape(60, -1), nonmembers[1])
     assert record.results.target.test_accuracy.value == pytest.approx(shown)
@@ -169,7 +172,7 @@ def test_references_may_miss_a_class_that_the_target_knows():
         population=population,
         trainer=GaussianNB(),
         attacks=["lira", "shadow-network"],
-        shadows=4,
+        attacker=Attacker(references=4),
     )
     assert record.results.target.classes == 10
     assert np.isfinite(record.scores["score"]).all()
@@ -190,7 +193,7 @@ def test_a_recipe_trains_shadow_and_references(tmp_path):
         population=population,
         trainer=Recipe(architecture="logistic", max_epochs=5),
         attacks=["gap", "noise", "gap-ratio", "path"],
-        shadows=2,
+        attacker=Attacker(references=2),
         budget=3,
         store=hardlabel.Store(tmp_path),  # A classifier is told by its state: no name is needed.
     )
@@ -210,8 +213,7 @@ def test_references_unlike_the_target_are_told_and_standardized(budget):
         population=population,
         trainer=LogisticRegression(tol=0.1),
         attacks=["lira", "path"],
-        alike=False,
-        shadows=4,
+        attacker=Attacker(references=4, alike=False),
         budget=budget,
     )
     assert not record.results.references.alike
@@ -219,8 +221,8 @@ def test_references_unlike_the_target_are_told_and_standardized(budget):
     assert record.attack("path").queries_per_sample.max <= (budget or 10)
 
 
-@pytest.mark.parametrize("shadows", [2, 4])
-def test_few_references_are_enough_for_whatever_runs(shadows):
+@pytest.mark.parametrize("references", [2, 4])
+def test_few_references_are_enough_for_whatever_runs(references):
     """With one pair nothing can be learned from a second one: what needs it is left out, and the rest goes on."""
     members, nonmembers, population = digits(30)
     record = hardlabel.audit(
@@ -229,13 +231,13 @@ def test_few_references_are_enough_for_whatever_runs(shadows):
         nonmembers,
         population=population,
         trainer=GaussianNB(),
-        shadows=shadows,
+        attacker=Attacker(references=references),
         attacks=["all"],
         budget=9,
     )
     ran = {attack.name for attack in record.results.attacks}
     assert {"gap", "path", "gap-ratio", "lira"} <= ran
-    assert ("path-estimate" in ran) == (shadows == 4)
+    assert ("path-estimate" in ran) == (references == 4)
     assert ran | {one.name for one in record.results.left_out} == set(TABLE)
 
 
@@ -267,15 +269,17 @@ def test_nothing_is_trained_that_no_attack_needs(attack, trained):
         trainer=GaussianNB(),
         attacks=[attack],
         budget=25,
-        watch=watch,
+        execution=Execution(watch=watch),
     )
     assert [title for title in watch.stages if "training" in title] == trained
 
 
 def test_a_tiny_audit_by_configuration_says_what_it_could_not_train(tmp_path):
     """Twelve training samples are too few for a shadow model, references, crafters or a surrogate."""
-    config = AuditConfig(data="digits", size=12, max_epochs=2, budget=10, attacks=["all"], device="cpu", out=tmp_path)
-    record = audit_config(config, store=None)
+    settings = ModelSettings(
+        data="digits", train_size=12, max_epochs=2, budget=10, attacks=["all"], device="cpu", out=tmp_path
+    )
+    record = run(settings, store=None)
     ran = {attack.name for attack in record.results.attacks}
     assert "gap" in ran
     assert {"path", "transfer", "oslo", "yoqo", "lira"} <= {one.name for one in record.results.left_out}
@@ -287,7 +291,7 @@ def test_a_tiny_audit_by_configuration_says_what_it_could_not_train(tmp_path):
 def test_the_identity_of_a_classifier_is_its_state():
     members, nonmembers, _ = digits()
     one, same, other = (
-        Oracles.of(fitted(GaussianNB(), pair), CPU, role="target") for pair in (members, members, nonmembers)
+        askable(fitted(GaussianNB(), pair), CPU, role="target") for pair in (members, members, nonmembers)
     )
     assert one.identity == same.identity != other.identity
     assert one.identity["device"] is None
@@ -296,15 +300,15 @@ def test_the_identity_of_a_classifier_is_its_state():
 
 def test_a_classifier_shows_scores_only_where_it_has_probabilities():
     members, _, _ = digits()
-    shown = Oracles.of(fitted(GaussianNB(), members), CPU, role="target")
-    hidden = Oracles.of(fitted(LinearSVC(), members), CPU, role="target", classes=12)
+    shown = askable(fitted(GaussianNB(), members), CPU, role="target")
+    hidden = askable(fitted(LinearSVC(), members), CPU, role="target", classes=12)
     assert isinstance(shown.scores, ScoreOracle)
     assert hidden.scores is None
     inputs, ids = torch.from_numpy(members[0]), torch.arange(60)
     assert torch.equal(shown.labels.ask(inputs, ids), shown.scores.ask_scores(inputs, ids).argmax(1))
-    wide = Oracles.of(fitted(GaussianNB(), members), CPU, role="target", classes=12)
+    wide = askable(fitted(GaussianNB(), members), CPU, role="target", classes=12)
     assert wide.scores.ask_scores(inputs, ids).shape == (60, 12)
-    narrow = Oracles.of(fitted(GaussianNB(), members), CPU, role="target", classes=3)
+    narrow = askable(fitted(GaussianNB(), members), CPU, role="target", classes=3)
     assert narrow.scores.ask_scores(inputs, ids).shape == (60, 10)  # It knows more than it is told.
 
 
@@ -318,7 +322,7 @@ def test_an_object_that_answers_for_itself_is_taken_at_its_word():
     members, _, _ = digits()
     model = fitted(Both(), members)
     check_is_fitted(model)
-    assert Oracles.of(model, CPU, role="target").labels is model
+    assert askable(model, CPU, role="target").labels is model
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -18,7 +18,6 @@ from hardlabel.data.domain import LEGAL_SLACK, BinaryFeatures, Box, l2
 from hardlabel.data.samples import Samples
 from hardlabel.data.table import MixedTable
 from hardlabel.oracles.budget import Account, ChargedLabels
-from hardlabel.oracles.pytorch import TorchModel
 from hardlabel.signals import base, probes
 from hardlabel.signals.base import Knowledge
 from hardlabel.signals.boundary import MINIMUM_QUERIES, Boundary
@@ -26,6 +25,7 @@ from hardlabel.signals.geoda import ANGLES, _frequencies, _turn, geoda
 from hardlabel.signals.hopskipjump import hop_skip_jump
 from hardlabel.signals.starts import STARTS
 from hardlabel.signals.walk import COARSEST, Walk
+from hardlabel.targets.torch import TorchModel
 
 WIDE = Box(shape=(2,), lower=-4.0, upper=4.0)
 # Distances are float32 and so are the points; a few roundings of the box's width can hide at the boundary.

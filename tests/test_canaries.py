@@ -11,23 +11,17 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 import hardlabel
+from hardlabel import CanaryRecord
+from hardlabel.audits.canaries import audit_canaries
+from hardlabel.audits.cases.canaries import FEWEST_TRAININGS
+from hardlabel.audits.findings import canary_bounds
 from hardlabel.checks import InvalidInput
-from hardlabel.experiments import canaries
-from hardlabel.experiments.canaries import (
-    FEWEST_RUNS,
-    KINDS,
-    Planting,
-    audit_canaries,
-    audit_canaries_config,
-    plan_canaries_config,
-)
-from hardlabel.experiments.canary_record import load_canaries
-from hardlabel.experiments.config import AuditConfig
-from hardlabel.experiments.journal import JOURNAL, MADE, Journal
-from hardlabel.experiments.runs import BROKEN_OFF, FINISHED, held, listed
+from hardlabel.kinds import markdown, planned, render, run
 from hardlabel.models.train import Recipe
-from hardlabel.reports.html import render
-from hardlabel.reports.text import canary_markdown
+from hardlabel.records.canaries import CANARIES, KINDS
+from hardlabel.runs.journal import JOURNAL, MADE, Journal
+from hardlabel.runs.listing import BROKEN_OFF, FINISHED, held, listed
+from hardlabel.runs.settings import CanariesSettings
 from hardlabel.store import Store
 from test_cli import called
 
@@ -87,7 +81,9 @@ def test_a_model_that_learns_nothing_shows_nothing():
 
 
 def test_many_runs_find_one_canary():
-    record = audit_canaries(digits(), DecisionTreeClassifier(), kinds=["mislabelled"], runs=40, train_size=60, seed=0)
+    record = audit_canaries(
+        digits(), DecisionTreeClassifier(), kinds=["mislabelled"], trainings=40, train_size=60, seed=0
+    )
     bound = record.bound("label")
     assert bound.epsilon > 0.5
     assert (bound.guesses + bound.of_wrong) == pytest.approx(20, abs=1)
@@ -114,10 +110,10 @@ def test_bounds_stay_below_the_accountants_epsilon(tmp_path):
     assert record.results.guarantee.epsilon <= 2.0
     assert record.results.kept
     assert all(one.epsilon < record.results.guarantee.epsilon for one in record.results.bounds if one.kind == "all")
-    text = canary_markdown(record)
+    text = markdown(record)
     assert "privacy random variables" in text
     assert text.count("| all |") == 2
-    assert load_canaries(record.save(tmp_path / "run") and tmp_path / "run").results == record.results
+    assert CanaryRecord.load(record.save(tmp_path / "run") and tmp_path / "run").results == record.results
 
 
 @pytest.mark.parametrize(
@@ -126,8 +122,8 @@ def test_bounds_stay_below_the_accountants_epsilon(tmp_path):
         ({"kinds": ["dead"]}, "kinds 'dead' is unknown"),
         ({"kinds": []}, "kinds must name at least one"),
         ({"canaries": 2}, "canaries must be at least 3"),
-        ({"canaries": 5000}, "samples must hold train_size"),
-        ({"runs": 2}, f"runs must be at least {FEWEST_RUNS}"),
+        ({"canaries": 5000}, "data must hold train_size"),
+        ({"trainings": 2}, f"trainings must be at least {FEWEST_TRAININGS}"),
         ({"delta": 0.0}, "delta must lie strictly"),
         ({"epsilon": 1.0}, "epsilon needs trainer to be a hardlabel.Recipe"),
         ({"train_size": 3}, "train_size must be at least"),
@@ -142,15 +138,20 @@ def test_bad_arguments_are_refused_before_training(change, told):
         audit_canaries(digits(), Never(), **{"canaries": 30, "kinds": ["mislabelled", "rare", "crafted"]} | change)
 
 
-CONFIG = {"arch": "logistic", "max_epochs": 5, "size": 200, "device": "cpu"}
-PLANTED = {"canaries": 60, "kinds": ["rare"], "epsilon": None, "delta": None}
+MODEL = {"arch": "logistic", "max_epochs": 5, "train_size": 200, "device": "cpu"}
+PLANTED = MODEL | {"canaries": 60, "kinds": ["rare"]}
 
 
-@pytest.mark.parametrize("runs", [1, 20])
-def test_a_run_that_broke_off_goes_on_where_it_was(tmp_path, monkeypatch, capsys, runs):
-    store, wanted = Store(tmp_path / "store"), PLANTED | {"runs": runs}
-    whole = audit_canaries_config(AuditConfig(**CONFIG, out=tmp_path / "whole"), Planting(**wanted), store=None)
-    real, asked = canaries._scores, []
+def found_in(store, folder):
+    [found] = [one for one in listed(store, records=[CANARIES]) if one.folder == folder]
+    return found
+
+
+@pytest.mark.parametrize("trainings", [1, 20])
+def test_a_run_that_broke_off_goes_on_where_it_was(tmp_path, monkeypatch, capsys, trainings):
+    store, wanted = Store(tmp_path / "store"), PLANTED | {"trainings": trainings}
+    whole = run(CanariesSettings(**wanted, out=tmp_path / "whole"), store=None)
+    real, asked = canary_bounds._scores, []
 
     def dies(*args, **kwargs):
         if asked:
@@ -158,28 +159,25 @@ def test_a_run_that_broke_off_goes_on_where_it_was(tmp_path, monkeypatch, capsys
         asked.append(1)
         return real(*args, **kwargs)
 
-    config = AuditConfig(**CONFIG, out=tmp_path / "run")
-    monkeypatch.setattr(canaries, "_scores", dies)
-    if runs == 1:
+    monkeypatch.setattr(canary_bounds, "_scores", dies)
+    if trainings == 1:
         asked.append(1)
     with pytest.raises(KeyboardInterrupt):
-        audit_canaries_config(config, Planting(**wanted), store=store)
-    [run] = [one for one in listed(store) if one.folder == tmp_path / "run"]
-    assert run.state == BROKEN_OFF
-    monkeypatch.setattr(canaries, "_scores", real)
+        run(CanariesSettings(**wanted, out=tmp_path / "run"), store=store)
+    assert found_in(store, tmp_path / "run").state == BROKEN_OFF
+    monkeypatch.setattr(canary_bounds, "_scores", real)
 
     def refuse(*args, **kwargs):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("hardlabel.models.kept.train", refuse)
+    monkeypatch.setattr("hardlabel.models.model_store.train", refuse)
     monkeypatch.setenv("HARDLABEL_STORE", str(store.root))
     code, _, _ = called("resume", tmp_path / "run", monkeypatch=monkeypatch, capsys=capsys)
     assert code == 0
-    found = load_canaries(tmp_path / "run")
+    found = CanaryRecord.load(tmp_path / "run")
     assert found.results.bounds == whole.results.bounds
     assert (tmp_path / "run" / "report.html").read_text(encoding="utf-8") == render(found)
-    [run] = [one for one in listed(store) if one.folder == tmp_path / "run"]
-    assert run.state == FINISHED
+    assert found_in(store, tmp_path / "run").state == FINISHED
     made = [line["piece"] for line in Journal(tmp_path / "run" / JOURNAL).lines() if line["event"] == MADE]
     assert len(made) == len(set(made))
 
@@ -187,7 +185,7 @@ def test_a_run_that_broke_off_goes_on_where_it_was(tmp_path, monkeypatch, capsys
 def test_the_plan_of_canaries_bounds_what_is_then_done_and_leaves_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HARDLABEL_STORE", str(tmp_path / "store"))
     out = tmp_path / "run"
-    options = ["--arch", "logistic", "--max-epochs", "5", "--size", "200", "--canaries", "60", "--kinds", "rare"]
+    options = ["--arch", "logistic", "--max-epochs", "5", "--train-size", "200", "--canaries", "60", "--kinds", "rare"]
     code, stdout, _ = called("canaries", *options, "--out", out, "--dry-run", monkeypatch=monkeypatch, capsys=capsys)
     assert code == 0
     assert not out.exists()
@@ -195,14 +193,14 @@ def test_the_plan_of_canaries_bounds_what_is_then_done_and_leaves_nothing(tmp_pa
     assert called("canaries", *options, "--out", out, monkeypatch=monkeypatch, capsys=capsys)[0] == 0
     kinds = [line["kind"] for line in Journal(out / JOURNAL).lines() if line["event"] == MADE]
     assert (kinds.count("model"), kinds.count("measurement")) == (trainings, measurements)
-    asked = sum(2 * 60 * one.queries for one in load_canaries(out).results.bounds if one.kind == "all")
+    asked = sum(2 * 60 * one.queries for one in CanaryRecord.load(out).results.bounds if one.kind == "all")
     assert asked <= int(re.search(r"most ([\d,]+) queries", stdout)[1].replace(",", ""))
 
 
 def test_a_folder_that_another_process_holds_is_refused(tmp_path):
-    config = AuditConfig(**CONFIG, out=tmp_path / "run")
+    settings = CanariesSettings(**PLANTED, out=tmp_path / "run")
     with held(tmp_path / "run"), pytest.raises(InvalidInput, match="is held by process"):
-        audit_canaries_config(config, Planting(**PLANTED, runs=1), store=None)
+        run(settings, store=None)
 
 
 def test_models_of_ones_own_are_left_where_they_were():
@@ -228,11 +226,15 @@ def test_models_of_ones_own_are_left_where_they_were():
 
 @pytest.mark.parametrize(
     ("change", "told"),
-    [({"runs": 2}, "runs must be at least"), ({"canaries": 0}, "canaries must be"), ({"delta": 1.0}, "delta must lie")],
+    [
+        ({"trainings": 2}, "trainings must be at least"),
+        ({"canaries": 0}, "canaries must be"),
+        ({"delta": 1.0}, "delta must lie"),
+    ],
 )
 def test_a_refused_run_leaves_no_folder_that_the_right_one_would_be_refused_for(tmp_path, change, told):
-    config = AuditConfig(**CONFIG, out=tmp_path / "run")
-    for does in (audit_canaries_config, plan_canaries_config):
+    settings = CanariesSettings(**(PLANTED | change), out=tmp_path / "run")
+    for does in (run, planned):
         with pytest.raises(InvalidInput, match=told):
-            does(config, Planting(**(PLANTED | change)), store=None)
+            does(settings, store=None)
     assert not (tmp_path / "run").exists()

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from hardlabel.experiments.canary_record import load_canaries
+from hardlabel.kinds import render, write_report
+from hardlabel.records.canaries import CanaryRecord
 from hardlabel.reports.canaries import bounds_figure, odds, proved, verdict
-from hardlabel.reports.html import render, write_report
 from hardlabel.reports.severity import Severity
 from records import make_canary_record
 from test_report import Page, whole_page
@@ -30,7 +30,7 @@ def words(record):
 @pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
 def test_every_figure_is_that_of_the_record(record, tmp_path):
     record.save(tmp_path)
-    text = render(load_canaries(tmp_path))
+    text = render(CanaryRecord.load(tmp_path))
     assert text == render(record)
     page = Page(text)
     for one in record.results.bounds:

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from games import pool_of_memories
 from hardlabel.attacks import TABLE, LabelAttack
+from hardlabel.audits.game import chunks
 from hardlabel.calibrations.normals import NormalBeliefs
 from hardlabel.data.domain import Box
-from hardlabel.experiments import chunks
 from hardlabel.oracles.budget import Account, ChargedLabels
 from hardlabel.signals.base import Knowledge, Shadows
 from hardlabel.signals.features import Features

@@ -15,17 +15,18 @@ import yaml
 from rich.console import Console
 
 import hardlabel
-from hardlabel import cli
 from hardlabel.attacks import TABLE, ladder
 from hardlabel.checks import InvalidInput
-from hardlabel.experiments.recipe_record import load_recipe
+from hardlabel.cli import app as cli
+from hardlabel.kinds import markdown, render
+from hardlabel.records.recipe import RecipeRecord
 from hardlabel.reports import catalogue
-from hardlabel.reports.html import render
-from hardlabel.reports.summary import summary
-from hardlabel.reports.text import markdown
+from hardlabel.reports.summary import WIDE, summary
 from records import CALIBRATED, make_recipe_record, make_record
 
-SMALL = ["--size", "60", "--max-epochs", "20", "--attacks", "gap,noise,loss", "--device", "cpu"]
+SMALL = ["--train-size", "60", "--max-epochs", "20", "--attacks", "gap,noise,loss", "--device", "cpu"]
+CALIBRATED_BY_TWO = ["--train-size", "60", "--max-epochs", "10", "--device", "cpu"]
+CALIBRATED_BY_TWO += ["--references", "2", "--attacks", "gap,gap-ratio"]
 
 
 @pytest.fixture(autouse=True)
@@ -67,8 +68,8 @@ def test_an_audit_leaves_a_whole_run_folder_and_prints_only_the_reports_path(tmp
     scores = pd.read_parquet(out / "scores.parquet")
     assert {"id", "member", "attack", "score", "queries"} <= set(scores.columns)
     assert len(scores) == 3 * 120
-    assert results["environment"]["command"].startswith("hardlabel audit --size 60")
-    assert yaml.safe_load((out / "config.yaml").read_text())["size"] == 60
+    assert results["environment"]["command"].startswith("hardlabel audit --train-size 60")
+    assert yaml.safe_load((out / "config.yaml").read_text())["train_size"] == 60
     record = hardlabel.load(out)
     table = record.table()
     assert list(table["name"]) == ["gap", "noise", "loss"]
@@ -91,7 +92,7 @@ def test_the_same_command_trains_and_asks_nothing_again_and_finds_the_same(tmp_p
     def refuse(*args, **kwargs):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("hardlabel.models.kept.train", refuse)
+    monkeypatch.setattr("hardlabel.models.model_store.train", refuse)
     for name in ("Noise", "Gap"):
         module = f"hardlabel.signals.{name.lower()}.{name}Plan.measure"
         monkeypatch.setattr(module, refuse)
@@ -102,7 +103,7 @@ def test_the_same_command_trains_and_asks_nothing_again_and_finds_the_same(tmp_p
 
 def test_a_configuration_file_is_read_and_options_take_precedence(tmp_path, monkeypatch, capsys):
     path = tmp_path / "audit.yaml"
-    path.write_text("size: 50\nmax_epochs: 10\nattacks: [gap, loss]\nprior: 0.1\ndevice: cpu\n")
+    path.write_text("train_size: 50\nmax_epochs: 10\nattacks: [gap, loss]\nprior: 0.1\ndevice: cpu\n")
     out = tmp_path / "run"
     code, _, stderr = called(
         "audit", path, "--attacks", "gap", "--quiet", "--out", out, monkeypatch=monkeypatch, capsys=capsys
@@ -110,7 +111,7 @@ def test_a_configuration_file_is_read_and_options_take_precedence(tmp_path, monk
     assert code == 0, stderr
     record = hardlabel.load(out)
     assert [attack.name for attack in record.results.attacks] == ["gap"]
-    assert (record.results.prior, record.config["size"]) == (0.1, 50)
+    assert (record.results.prior, record.config["train_size"]) == (0.1, 50)
 
 
 @pytest.mark.parametrize(
@@ -124,19 +125,22 @@ def test_a_configuration_file_is_read_and_options_take_precedence(tmp_path, monk
         (["--attacks", "boundary", "--budget", "10"], "budget must be at least 25 for attack 'boundary', got 10"),
         (["--arch", "cnn"], "cnn"),
         (["--arch", "resnet19"], "did you mean 'resnet18'"),
-        (["--size", "2000"], "size must lie in [1, 449]"),
-        (["--size", "60", "--samples", "61"], "samples must be at most 60"),
+        (["--train-size", "2000"], "train_size must lie in [1, 449]"),
+        (["--train-size", "60", "--samples", "61"], "samples must be at most 60"),
         (["--shadow-samples", "5"], "shadow_samples must be at least 20, got 5"),
-        (["--size", "15", "--attacks", "augmentation"], "attack 'augmentation' cannot be run: it needs a shadow model"),
+        (
+            ["--train-size", "15", "--attacks", "augmentation"],
+            "attack 'augmentation' cannot be run: it needs a shadow model",
+        ),
         (["--networks", "many"], "networks: Input should be 'all' or 'class'"),
         (["--prior", "1"], "prior: Input should be less than 1, got 1"),
         (["--budget", "0"], "budget: Input should be greater than or equal to 1, got 0"),
-        (["--shadows", "3", "--size", "60"], "shadows must be an even number from 2 to 256, got 3"),
-        (["--shadows", "1"], "shadows: Input should be greater than or equal to 2, got 1"),
-        (["--shadows", "258"], "shadows: Input should be less than or equal to 256, got 258"),
-        (["--repeats", "1"], "repeats must lie in [2, shadows + 2 = 14], got 1"),
-        (["--shadows", "4", "--repeats", "7"], "repeats must lie in [2, shadows + 2 = 6], got 7"),
-        (["--shadows", "5", "--repeats", "2"], "shadows must be an even number from 2 to 256, got 5"),
+        (["--references", "3", "--train-size", "60"], "references must be an even number from 2 to 256, got 3"),
+        (["--references", "1"], "references: Input should be greater than or equal to 2, got 1"),
+        (["--references", "258"], "references: Input should be less than or equal to 256, got 258"),
+        (["--repeats", "1"], "repeats must lie in [2, references + 2 = 14], got 1"),
+        (["--references", "4", "--repeats", "7"], "repeats must lie in [2, references + 2 = 6], got 7"),
+        (["--references", "5", "--repeats", "2"], "references must be an even number from 2 to 256, got 5"),
         (["--repeats", "two"], "Invalid value for '--repeats'"),
         (["--attacks", "all,gap"], "attack 'all' is unknown"),
         (["--augment", "spin"], 'augment must be "mirror", "shift:PIXELS" or "rotate:DEGREES", got \'spin\''),
@@ -167,10 +171,10 @@ def test_bad_usage_is_one_line_and_exit_code_2_before_any_training(arguments, ru
 @pytest.mark.parametrize(
     ("content", "rule"),
     [
-        ("size: [", "is not YAML"),
-        ("- size", "must map settings to values, got list"),
-        ("sizes: 5", "sizes: Extra inputs are not permitted"),
-        ("size: much", "size: Input should be a valid integer"),
+        ("train_size: [", "is not YAML"),
+        ("- train_size", "must map settings to values, got list"),
+        ("train_sizes: 5", "train_sizes: Extra inputs are not permitted"),
+        ("train_size: much", "train_size: Input should be a valid integer"),
     ],
 )
 def test_a_bad_configuration_file_is_named(content, rule, tmp_path, monkeypatch, capsys):
@@ -194,7 +198,7 @@ def test_a_folder_with_another_audit_is_refused(tmp_path, monkeypatch, capsys):
 def test_a_damaged_run_is_named(name, tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
     assert called("audit", *SMALL, "--quiet", "--out", out, monkeypatch=monkeypatch, capsys=capsys)[0] == 0
-    (out / name).write_bytes((out / name).read_bytes()[:40])
+    (out / name).write_bytes((out / name).read_bytes()[:3])  # Whole lines alone are YAML, too.
     code, _, stderr = called("show", out, monkeypatch=monkeypatch, capsys=capsys)
     assert code == 2
     assert name in stderr
@@ -220,7 +224,7 @@ def test_a_failure_is_exit_code_1(tmp_path, monkeypatch, capsys):
     def fail(*args, **kwargs):
         raise RuntimeError("the model server is gone")
 
-    monkeypatch.setattr(cli, "audit_config", fail)
+    monkeypatch.setattr(cli, "run", fail)
     code, stdout, stderr = called("audit", "--quiet", monkeypatch=monkeypatch, capsys=capsys)
     assert (code, stdout) == (1, "")
     assert "hardlabel: RuntimeError: the model server is gone" in stderr
@@ -306,9 +310,8 @@ def test_every_kind_of_domain_is_what_it_is_called():
 
 
 def test_an_audit_trains_the_reference_models_asked_for_and_says_what_the_ladder_names(tmp_path, monkeypatch, capsys):
-    small = ["--size", "60", "--max-epochs", "10", "--device", "cpu", "--shadows", "2", "--attacks", "gap,gap-ratio"]
     out = tmp_path / "run"
-    code, _, stderr = called("audit", *small, "--out", out, monkeypatch=monkeypatch, capsys=capsys)
+    code, _, stderr = called("audit", *CALIBRATED_BY_TWO, "--out", out, monkeypatch=monkeypatch, capsys=capsys)
     assert code == 0, stderr
     results = hardlabel.load(out).results
     assert (results.references.count, results.attacks[1].references) == (2, 2)
@@ -319,22 +322,21 @@ def test_an_audit_trains_the_reference_models_asked_for_and_says_what_the_ladder
 
 
 def test_an_audit_of_a_recipe_leaves_its_record_and_report(tmp_path, monkeypatch, capsys):
-    small = ["--size", "60", "--max-epochs", "10", "--device", "cpu", "--shadows", "2", "--attacks", "gap,gap-ratio"]
     out = tmp_path / "run"
     code, stdout, stderr = called(
-        "audit", *small, "--repeats", "2", "--out", out, monkeypatch=monkeypatch, capsys=capsys
+        "audit", *CALIBRATED_BY_TWO, "--repeats", "2", "--out", out, monkeypatch=monkeypatch, capsys=capsys
     )
     assert code == 0, stderr
     assert stdout.strip() == str(out / "report.html")
     assert visible(out) == {"config.yaml", "journal.jsonl", "scores.parquet", "recipe.json", "report.html"}
-    record = load_recipe(out)
+    record = RecipeRecord.load(out)
     assert [len(attack.aucs) for attack in record.results.attacks] == [2, 2]
     assert str(record.attack("gap-ratio").auc) in stderr
     assert "strongest label-only attack by the ladder" in stderr
     assert (out / "report.html").read_text() == render(record)
     assert called("show", out, monkeypatch=monkeypatch, capsys=capsys)[:2] == (0, markdown(record) + "\n")
     # The same folder never holds both kinds.
-    code, _, stderr = called("audit", *small, "--out", out, monkeypatch=monkeypatch, capsys=capsys)
+    code, _, stderr = called("audit", *CALIBRATED_BY_TWO, "--out", out, monkeypatch=monkeypatch, capsys=capsys)
     assert code == 2
     assert "holds the audit of a recipe" in stderr
 
@@ -343,8 +345,8 @@ def test_a_worst_case_that_cannot_be_had_is_refused_before_the_training(tmp_path
     def refuse(*args, **kwargs):
         raise AssertionError("trained")
 
-    monkeypatch.setattr("hardlabel.models.kept.train", refuse)
-    few = ["--size", "15", "--attacks", "gap", "--worst-case", "10%", "--out", tmp_path / "run"]
+    monkeypatch.setattr("hardlabel.models.model_store.train", refuse)
+    few = ["--train-size", "15", "--attacks", "gap", "--worst-case", "10%", "--out", tmp_path / "run"]
     code, _, stderr = called("audit", *few, monkeypatch=monkeypatch, capsys=capsys)
     assert code == 2
     assert "worst_case needs reference models" in stderr
@@ -353,15 +355,14 @@ def test_a_worst_case_that_cannot_be_had_is_refused_before_the_training(tmp_path
 def test_options_reach_the_audit_as_given(tmp_path, monkeypatch, capsys):
     seen = []
 
-    def note(config, **others):
-        seen.append((config.shadows, config.attacks, config.budget, others.get("repeats")))
+    def note(settings, **others):
+        seen.append((settings.references, settings.attacks, settings.budget, getattr(settings, "repeats", None)))
         raise InvalidInput("enough")
 
-    monkeypatch.setattr(cli, "audit_config", note)
-    monkeypatch.setattr(cli, "audit_recipe_config", note)
+    monkeypatch.setattr(cli, "run", note)
     for arguments in (
         [],
-        ["--attacks", "all", "--shadows", "16", "--budget", "10"],
+        ["--attacks", "all", "--references", "16", "--budget", "10"],
         ["--repeats", "3", "--attacks", "gap, noise"],
     ):
         assert called("audit", "--quiet", *arguments, monkeypatch=monkeypatch, capsys=capsys)[0] == 2
@@ -372,16 +373,16 @@ def test_options_reach_the_audit_as_given(tmp_path, monkeypatch, capsys):
 def test_a_wide_terminal_also_shows_what_own_models_cost(record):
     def shown(width):
         console = Console(width=width, file=io.StringIO())
-        console.print(summary(record, wide=width >= cli.WIDE_SUMMARY))
+        console.print(summary(record, wide=width >= WIDE))
         return console.file.getvalue()
 
-    for width in (80, cli.WIDE_SUMMARY):
+    for width in (80, WIDE):
         lines = shown(width).splitlines()
         assert len(lines) == 1 + len(record.results.attacks)  # Nothing wrapped, nothing cut.
         assert "…" not in shown(width)
         for attack in record.results.attacks:
             assert any(attack.name in line and str(attack.auc) in line for line in lines)
-    assert "4,450 rows, 0.4 s" in shown(cli.WIDE_SUMMARY)
+    assert "4,450 rows, 0.4 s" in shown(WIDE)
     assert "rows" not in shown(80)
 
 

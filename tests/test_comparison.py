@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from hardlabel.checks import InvalidInput
-from hardlabel.experiments.defend_record import DEFEND, load_defend
+from hardlabel.kinds import render, write_report
+from hardlabel.records.defenses import DEFEND, DefendRecord
 from hardlabel.reports.comparison import by_kind, front_figure, numbered, verdict
-from hardlabel.reports.html import render, write_report
 from records import make_defend_record
 from test_report import Page, whole_page
 
@@ -20,7 +20,7 @@ def words(record):
 
 def test_every_figure_is_that_of_the_record(tmp_path):
     record = make_defend_record().save(tmp_path)
-    assert render(load_defend(tmp_path)) == render(record)
+    assert render(DefendRecord.load(tmp_path)) == render(record)
     page = Page(render(record))
     for one in record.results.defenses:
         assert page.cells[one.name, "accuracy"] == repr(one.test_accuracy.value)
@@ -94,13 +94,13 @@ def test_a_record_of_another_format_is_refused_with_that_reason_alone(tmp_path, 
     content = json.loads((tmp_path / DEFEND).read_text())
     (tmp_path / DEFEND).write_text(json.dumps(content | {"format": version}))
     with pytest.raises(InvalidInput) as refused:
-        load_defend(tmp_path)
+        DefendRecord.load(tmp_path)
     told = f"run {str(tmp_path)!r} has record format {version}, this version reads format 2{why}"
     assert str(refused.value) == told
 
 
 def test_scores_are_kept_and_found_by_defense_and_attack(tmp_path):
-    record = load_defend(make_defend_record().save(tmp_path).folder)
+    record = DefendRecord.load(make_defend_record().save(tmp_path).folder)
     assert record.scores_of("l2 0.02", "path").shape == record.inside.shape == (4, 120)
     assert (record.scores_of("top-k 1", "path") == record.scores_of("none", "path")).all()
     assert not (record.scores_of("top-k 1", "shadow-network") == record.scores_of("none", "shadow-network")).all()

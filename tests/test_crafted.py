@@ -12,12 +12,12 @@ from hardlabel.data.columns import Categorical, Numeric
 from hardlabel.data.domain import BinaryFeatures, Box
 from hardlabel.data.table import MixedTable
 from hardlabel.oracles.budget import Account, ChargedLabels
-from hardlabel.oracles.pytorch import TorchModel
 from hardlabel.randomness import generator
 from hardlabel.signals import crafting
 from hardlabel.signals.base import Knowledge, Shadows
 from hardlabel.signals.oslo import OVERSTEP, Oslo
 from hardlabel.signals.yoqo import OFFLINE, SPREAD, Yoqo
+from hardlabel.targets.torch import TorchModel
 
 UNIT = Box((2,))
 

@@ -10,22 +10,24 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 import hardlabel
-from hardlabel import cli
+from hardlabel import Attacker, DefendRecord
+from hardlabel.audits.defenses import DefensesAudit
+from hardlabel.audits.findings import defended as playing
 from hardlabel.checks import InvalidInput
+from hardlabel.cli.app import main
 from hardlabel.defenses import dp_sgd
 from hardlabel.defenses.table import TABLE
-from hardlabel.experiments import defend as comparing
-from hardlabel.experiments import recommend
-from hardlabel.experiments.defend_record import DefenseResult, PlayedAttack, load_defend
-from hardlabel.experiments.record import Queries
+from hardlabel.kinds import markdown
 from hardlabel.metrics.crossed_rates import accuracy, accuracy_difference
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.models.train import Recipe
 from hardlabel.models.trainers import RecipeTrainer
-from hardlabel.reports.defend import defend_markdown
+from hardlabel.records.defenses import DefenseResult, PlayedAttack
+from hardlabel.records.model import Queries
+from hardlabel.records.recommendation import recommendation, with_front
 from hardlabel.store import Store
 
-SMALL = {"train_size": 100, "repeats": 2, "shadows": 4, "attacked": 120, "device": "cpu", "seed": 1}
+SMALL = {"train_size": 100, "repeats": 2, "attacker": Attacker(references=4), "samples": 60, "device": "cpu", "seed": 1}
 RECIPE = Recipe(architecture="fc", max_epochs=30, learning_rate=5e-3)
 NAMES = ["l2", "top-k", "memguard", "label-only", "ldl", "dp-sgd"]
 LEVELS = {"l2": [0.05], "top-k": [1], "memguard": [1.0], "ldl": [0.05], "dp-sgd": [1.0]}
@@ -93,24 +95,22 @@ def test_the_table_the_front_and_the_words_come_from_the_same_figures(record, tm
             & ((table["test_accuracy"] != row["test_accuracy"]) | (table["auc"] != row["auc"]))
         )
         assert row["front"] == (not dominated.any())
-    told = defend_markdown(record)
+    told = markdown(record)
     assert all(one.name in told for one in record.results.defenses)
     assert all(line in told for line in record.results.recommendation)
-    kept = load_defend(record.save(tmp_path / "run").folder)
+    kept = DefendRecord.load(record.save(tmp_path / "run").folder)
     assert kept.results == record.results
     assert kept.config == record.config
     (tmp_path / "run" / "defend.json").write_text('{"format": 2}')
     with pytest.raises(InvalidInput, match="data: Field required"):
-        load_defend(tmp_path / "run")
+        DefendRecord.load(tmp_path / "run")
 
 
 def test_a_second_run_trains_nothing_and_finds_the_same(record, store, monkeypatch):
     def never(*_, **__):
         raise AssertionError("a model was trained again")
 
-    from hardlabel.models import kept
-
-    monkeypatch.setattr(kept, "train", never)
+    monkeypatch.setattr("hardlabel.models.model_store.train", never)
     again = hardlabel.defend(
         digits(),
         RECIPE,
@@ -125,7 +125,7 @@ def test_a_second_run_trains_nothing_and_finds_the_same(record, store, monkeypat
 
 
 def test_what_attacks_learned_once_serves_every_target_it_can_and_nothing_kept_is_needed(record, store, monkeypatch):
-    monkeypatch.setattr(comparing.scores_of, "played", lambda game, attack: replace(game, learned=None).play(attack))
+    monkeypatch.setattr(playing, "played_or_kept", lambda game, attack: replace(game, learned=None).play(attack))
     again = hardlabel.defend(
         digits(),
         RECIPE,
@@ -162,7 +162,7 @@ def untrained(monkeypatch, tmp_path):
         raise AssertionError("something was trained")
 
     monkeypatch.setattr(RecipeTrainer, "fit", never)
-    monkeypatch.setattr(comparing, "seated", never)
+    monkeypatch.setattr(playing, "paired", never)
     monkeypatch.setenv("HARDLABEL_STORE", str(tmp_path / "store"))
     return tmp_path
 
@@ -175,7 +175,7 @@ def untrained(monkeypatch, tmp_path):
         (["--defenses", "l2", "--levels", "l2=a"], "levels must be NAME=LEVEL,LEVEL with numbers"),
         (["--defenses", "dp-sgd", "--levels", "dp-sgd=0"], "level of defense 'dp-sgd': epsilon must lie in"),
         (["--defenses", "dropout", "--arch", "logistic"], "needs a network with a hidden layer, got 'logistic'"),
-        (["--defenses", "memguard", "--size", "449"], "needs at least 20 samples beyond those of targets"),
+        (["--defenses", "memguard", "--train-size", "449"], "needs at least 20 samples beyond those of targets"),
         (["--defenses", "l2", "--repeats", "1"], "repeats must lie in"),
         (["--defenses", "l2", "--attacks", "lria"], "attack 'lria' is unknown"),
         (
@@ -196,7 +196,7 @@ def test_bad_usage_is_one_line_and_exit_code_2(options, told, untrained, monkeyp
     out = untrained / "run"
     monkeypatch.setattr(sys, "argv", ["hardlabel", "defend", "--quiet", "--out", str(out), *options])
     with pytest.raises(SystemExit) as stop:
-        cli.main()
+        main()
     error = capsys.readouterr().err.strip()
     assert stop.value.code == 2
     assert told in error
@@ -205,8 +205,16 @@ def test_bad_usage_is_one_line_and_exit_code_2(options, told, untrained, monkeyp
 
 
 def test_a_defense_nobody_named_is_left_out_where_no_attack_can_be_played_on_it(untrained, store, monkeypatch):
-    monkeypatch.setattr(comparing, "_compared", lambda asked, **_: asked)
-    asked = hardlabel.defend(digits(), RECIPE, attacks=["lira"], store=store, **SMALL)
+    seen = []
+
+    def stop(self, asking, started):
+        seen.append(self.compared)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(DefensesAudit, "play", stop)
+    with pytest.raises(KeyboardInterrupt):
+        hardlabel.defend(digits(), RECIPE, attacks=["lira"], store=store, **SMALL)
+    [asked] = seen
     compared = {strength.row.name for strength, _ in asked.strengths}
     hidden = {row.name for row in TABLE.values() if not row.shows_scores}
     reasons = {one.name.split()[0]: one.reason for one in asked.left_out}
@@ -222,32 +230,32 @@ def test_without_opacus_exit_code_2_says_what_to_install(untrained, monkeypatch,
         sys, "argv", ["hardlabel", "defend", "--quiet", "--out", str(untrained / "run"), "--defenses", "dp-sgd"]
     )
     with pytest.raises(SystemExit) as stop:
-        cli.main()
+        main()
     assert stop.value.code == 2
     assert "pip install 'hardlabel[dp]'" in capsys.readouterr().err
 
 
 def test_the_command_writes_a_run_folder_and_show_reads_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HARDLABEL_STORE", str(tmp_path / "store"))
-    options = ["--size", "60", "--samples", "40", "--shadows", "2", "--repeats", "2", "--max-epochs", "5"]
+    options = ["--train-size", "60", "--samples", "40", "--references", "2", "--repeats", "2", "--max-epochs", "5"]
     options += ["--defenses", "label-only,l2", "--levels", "l2=0.01", "--attacks", "gap", "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", ["hardlabel", "defend", "--quiet", *options, "--out", str(tmp_path / "run")])
     with pytest.raises(SystemExit) as stop:
-        cli.main()
+        main()
     assert stop.value.code == 0
     printed = capsys.readouterr().out
     assert "| l2 0.01 |" in printed
     assert "l2 0.01" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     monkeypatch.setattr(sys, "argv", ["hardlabel", "show", str(tmp_path / "run")])
     with pytest.raises(SystemExit):
-        cli.main()
+        main()
     assert capsys.readouterr().out == printed
 
 
 def test_the_list_names_every_defense(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["hardlabel", "defend", "--list"])
     with pytest.raises(SystemExit):
-        cli.main()
+        main()
     printed = capsys.readouterr().out
     assert all(f"| {name} |" in printed for name in TABLE)
 
@@ -297,25 +305,25 @@ UNSURE = result("mixup", 0.8, 0.89, change=-0.005)
 
 
 def test_the_recommendation_takes_the_best_that_costs_nothing_and_names_the_strongest():
-    told = " ".join(recommend.recommendation([PLAIN, FREE, STRONG, UNSURE], confidence=0.95))
+    told = " ".join(recommendation([PLAIN, FREE, STRONG, UNSURE], confidence=0.95))
     assert "Take l2 1:" in told
     assert "The strongest protection is dp-sgd 1" in told
     assert "-30.0 points" in told
 
 
 def test_the_recommendation_says_so_where_nothing_helps_or_all_costs():
-    none = " ".join(recommend.recommendation([PLAIN, UNSURE], confidence=0.95))
+    none = " ".join(recommendation([PLAIN, UNSURE], confidence=0.95))
     assert "no defense lowers the AUC of the strongest attacks by 0.02 or more" in none
     # Measured, but too little to be called help: the whole interval of the change must lie below -0.02.
     small = [PLAIN, result("temperature", 0.8, 0.875, change=-0.025)]
-    assert "no defense lowers" in " ".join(recommend.recommendation(small, confidence=0.95))
-    dear = " ".join(recommend.recommendation([PLAIN, STRONG], confidence=0.95))
+    assert "no defense lowers" in " ".join(recommendation(small, confidence=0.95))
+    dear = " ".join(recommendation([PLAIN, STRONG], confidence=0.95))
     assert "No defense that helps surely costs less than 2 points" in dear
 
 
 def test_the_front_holds_what_nothing_beats_in_both():
     worse = result("l1", 0.7, 0.75, change=-0.15)
-    front = {one.defense: one.front for one in recommend.with_front([PLAIN, FREE, STRONG, UNSURE, worse])}
+    front = {one.defense: one.front for one in with_front([PLAIN, FREE, STRONG, UNSURE, worse])}
     assert front == {"none": False, "l2": True, "dp-sgd": True, "mixup": False, "l1": False}
 
 

@@ -5,24 +5,26 @@ import re
 
 import pytest
 
-from hardlabel.experiments import runs
-from hardlabel.experiments.config import AuditConfig
-from hardlabel.experiments.defend import defend_config
-from hardlabel.experiments.defend_record import load_defend
-from hardlabel.experiments.journal import MADE, Journal, JournaledStore
-from hardlabel.experiments.runs import BROKEN_OFF, FINISHED
+from hardlabel.audits.game.execution import Execution
+from hardlabel.kinds import KINDS, run
+from hardlabel.records.defenses import DefendRecord
+from hardlabel.runs import listing as runs
+from hardlabel.runs.journal import MADE, Journal, JournaledStore
+from hardlabel.runs.listing import BROKEN_OFF, FINISHED
+from hardlabel.runs.settings import DefensesSettings
 from hardlabel.store import Store
 from test_cli import called
 
-SMALL = {"size": 60, "samples": 40, "shadows": 2, "max_epochs": 5, "attacks": ["gap", "noise", "lira"], "device": "cpu"}
+SMALL = {"train_size": 60, "samples": 40, "references": 2, "max_epochs": 5, "device": "cpu"}
+SMALL["attacks"] = ["gap", "noise", "lira"]
 # A training that changes, a guard with a network of its own, and a training that starts from a kept network.
 WANTED = {
     "repeats": 2,
     "defenses": ["l2", "memguard", "transfer"],
     "levels": {"l2": [0.01], "memguard": [1.0], "transfer": [0.5]},
 }
-OPTIONS = ["--size", "60", "--samples", "40", "--shadows", "2", "--max-epochs", "5", "--attacks", "gap,noise,lira"]
-OPTIONS += ["--device", "cpu", "--repeats", "2", "--defenses", "l2,memguard,transfer"]
+OPTIONS = ["--train-size", "60", "--samples", "40", "--references", "2", "--max-epochs", "5", "--device", "cpu"]
+OPTIONS += ["--attacks", "gap,noise,lira", "--repeats", "2", "--defenses", "l2,memguard,transfer"]
 OPTIONS += ["--levels", "l2=0.01", "--levels", "memguard=1", "--levels", "transfer=0.5"]
 
 
@@ -33,7 +35,8 @@ def _own_store(tmp_path, monkeypatch):
 
 
 def compared(folder, **work):
-    return defend_config(AuditConfig(**SMALL, out=folder / "run"), **WANTED, store=Store(folder / "store"), **work)
+    settings = DefensesSettings(**SMALL, **WANTED, out=folder / "run")
+    return run(settings, store=Store(folder / "store"), execution=Execution(**work))
 
 
 def content(record):
@@ -66,17 +69,18 @@ def test_a_comparison_broken_off_again_and_again_is_resumed_to_the_same_results(
     monkeypatch.setattr(JournaledStore, "save", save)
     code, _, told = called("defend", *OPTIONS, "--quiet", "--out", "run", monkeypatch=monkeypatch, capsys=capsys)
     assert (code, "goes on from there" in told) == (1, True)
-    [listed] = runs.listed(Store(tmp_path / "store"))
+    records = [kind.file for kind in KINDS.rows.values()]
+    [listed] = runs.listed(Store(tmp_path / "store"), records=records)
     assert (listed.state, listed.data) == (BROKEN_OFF, "digits")
     breaks = 1
     while called("resume", "run", "--quiet", monkeypatch=monkeypatch, capsys=capsys)[0] == 1:
         breaks += 1
     assert breaks >= 3
-    assert content(load_defend(out)) == content(whole)
+    assert content(DefendRecord.load(out)) == content(whole)
     names = [line["piece"] for line in lines(out)]
     assert len(names) == len(set(names)) == len(list((tmp_path / "store").glob("*.piece")))
     assert {line["kind"] for line in lines(out)} >= {"model", "measurement", "score"}
-    [listed] = runs.listed(Store(tmp_path / "store"))
+    [listed] = runs.listed(Store(tmp_path / "store"), records=records)
     assert listed.state == FINISHED
 
 

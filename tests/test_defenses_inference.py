@@ -18,12 +18,12 @@ from hardlabel.defenses.table import TABLE, chosen
 from hardlabel.defenses.temperature import Temperature
 from hardlabel.defenses.top_k import TopK
 from hardlabel.defenses.trainer import GuardedTrainer, defended
-from hardlabel.oracles import pytorch
 from hardlabel.oracles.base import LabelOracle, ScoreOracle
-from hardlabel.oracles.pytorch import TorchScores
 from hardlabel.signals.base import Knowledge
 from hardlabel.signals.noise import Noise
 from hardlabel.store import Store
+from hardlabel.targets import torch as pytorch
+from hardlabel.targets.torch import TorchScores
 
 GUARDS = [one for one in chosen([row.name for row in TABLE.values() if row.guards and not row.trains])]
 MASKS = [one for one in GUARDS if one.row.keeps_labels]

@@ -29,8 +29,8 @@ from hardlabel.defenses.table import TABLE, chosen
 from hardlabel.defenses.trainer import defended
 from hardlabel.defenses.transfer_learning import TransferLearning
 from hardlabel.executors import sendable
-from hardlabel.models.kept import method_spec, weights_hash
 from hardlabel.models.method import Task
+from hardlabel.models.model_store import method_spec, weights_hash
 from hardlabel.models.trainers import EstimatorTrainer
 from hardlabel.oracles.base import LabelOracle
 from hardlabel.store import Store, digest
@@ -309,7 +309,7 @@ def test_selena_speaks_of_a_sample_only_through_models_that_never_saw_it(monkeyp
 
 
 def test_what_trainings_share_or_are_made_of_is_kept_and_found_again(tmp_path, monkeypatch):
-    from hardlabel.models import kept
+    from hardlabel.models import model_store as kept
 
     store, made = Store(tmp_path), []
     train = kept.train

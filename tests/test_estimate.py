@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from hardlabel import randomness
 from hardlabel.calibrations.base import References, held_out_scores
-from hardlabel.calibrations.estimate import EstimatedConfidence
+from hardlabel.calibrations.confidence_estimate import EstimatedConfidence
 from hardlabel.checks import InvalidInput
 
 

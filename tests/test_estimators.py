@@ -21,10 +21,10 @@ from sklearn.tree import DecisionTreeClassifier
 from torch import nn
 
 from hardlabel.checks import InvalidInput
-from hardlabel.oracles import estimators
 from hardlabel.oracles.base import LabelOracle, ScoreOracle
 from hardlabel.oracles.budget import Account, ChargedLabels, ChargedScores
-from hardlabel.oracles.estimators import LOWEST, Estimator, EstimatorScores, estimator_hash, is_estimator, of_estimator
+from hardlabel.targets import estimators
+from hardlabel.targets.estimators import LOWEST, Estimator, EstimatorScores, estimator_hash, is_estimator, of_estimator
 
 
 def table(count=90, features=4, seed=0):

@@ -16,16 +16,16 @@ import torch
 
 from games import random_samples
 from hardlabel import executors as executors_module
+from hardlabel.audits.game.execution import Execution
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Box
 from hardlabel.executors import Local, Lost, Ray, executor_of, versions
-from hardlabel.experiments.audit import audit_config
-from hardlabel.experiments.config import AuditConfig
-from hardlabel.experiments.progress import Silent
-from hardlabel.experiments.work import Work
+from hardlabel.kinds import run
 from hardlabel.models.shadows import jobs, pairs, train_all
 from hardlabel.models.train import Recipe
 from hardlabel.models.trainers import FunctionTrainer, RecipeTrainer
+from hardlabel.runs.progress import Silent
+from hardlabel.runs.settings import ModelSettings
 from hardlabel.store import Store
 from test_defend_runs import compared, content, lines
 from test_runs import same
@@ -246,10 +246,10 @@ def test_a_users_function_is_sent_to_a_cluster_and_kept(cluster, tmp_path):
 
 def test_a_comparison_of_defenses_is_the_same_by_processes_and_on_a_cluster(cluster, tmp_path, monkeypatch):
     """Defenses that train, one of them from a kept network, and one that guards what is trained elsewhere."""
-    here = compared(tmp_path / "here", work=Work(executor=Local(processes=1)))
+    here = compared(tmp_path / "here", executor=Local(processes=1))
     monkeypatch.setattr("hardlabel.executors.WORTH_STARTING", 0.0)
     for name, executor in (("processes", Local(processes=2)), ("ray", Ray(address=cluster.address))):
-        found = compared(tmp_path / name, work=Work(executor=executor, chunk=30), watch=Unsendable())
+        found = compared(tmp_path / name, executor=executor, chunk=30, watch=Unsendable())
         assert content(found) == content(here), name
         names = [line["piece"] for line in lines(found.folder)]
         assert len(names) == len(set(names)), name
@@ -264,8 +264,8 @@ class Unsendable(Silent):
 
 def test_an_audit_on_a_cluster_that_loses_a_node_finds_what_a_local_one_finds(cluster, tmp_path):
     """While models are trained and measured, a worker is killed and then a whole node is taken away."""
-    config = {"size": 60, "max_epochs": 40, "attacks": ["gap", "path", "lira"], "shadows": 8, "device": "cpu"}
-    local = audit_config(AuditConfig(**config, out=tmp_path / "local"), store=Store(tmp_path / "one"))
+    config = {"train_size": 60, "max_epochs": 40, "attacks": ["gap", "path", "lira"], "references": 8, "device": "cpu"}
+    local = run(ModelSettings(**config, out=tmp_path / "local"), store=Store(tmp_path / "one"))
     executor, lost = Ray(address=cluster.address), []
 
     class Losing(Ray):
@@ -279,8 +279,10 @@ def test_an_audit_on_a_cluster_that_loses_a_node_finds_what_a_local_one_finds(cl
                 yield result
 
     losing = Losing(address=executor.address)
-    spread = audit_config(
-        AuditConfig(**config, out=tmp_path / "ray"), store=Store(tmp_path / "two"), work=Work(executor=losing, chunk=50)
+    spread = run(
+        ModelSettings(**config, out=tmp_path / "ray"),
+        store=Store(tmp_path / "two"),
+        execution=Execution(executor=losing, chunk=50),
     )
     assert lost == ["worker", "node"]
     same(spread, local)

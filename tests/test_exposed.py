@@ -13,21 +13,21 @@ from sklearn.neighbors import KNeighborsClassifier
 from typer.testing import CliRunner
 
 import hardlabel
+from hardlabel import Attacker, Focus, RecipeRecord
+from hardlabel.audits.attacker import guessed_labels as guessed
+from hardlabel.audits.cases import slices
+from hardlabel.audits.findings.exposed import MOST_TOLD, _surest, group_risks
+from hardlabel.audits.recipe import audit_recipe
 from hardlabel.checks import InvalidInput
-from hardlabel.cli import app
-from hardlabel.experiments import guessed, slices
-from hardlabel.experiments.config import AuditConfig
-from hardlabel.experiments.exposed import MOST_TOLD, _surest, group_risks
-from hardlabel.experiments.recipe import audit_recipe
-from hardlabel.experiments.recipe_record import load_recipe
-from hardlabel.reports.html import render
+from hardlabel.cli.app import app
+from hardlabel.kinds import markdown, render
 from hardlabel.reports.tables import most_exposed
-from hardlabel.reports.text import markdown
+from hardlabel.runs.settings import ModelSettings
 from hardlabel.store import Store
 
 LOGISTIC = LogisticRegression(C=10.0, tol=0.01, max_iter=500)
 ATTACKS = ["gap", "loss", "lira"]
-SMALL = {"train_size": 120, "shadows": 6, "attacked": 120, "device": "cpu"}
+SMALL = {"train_size": 120, "attacker": Attacker(references=6), "samples": 60, "device": "cpu"}
 
 
 def digits(count=800):
@@ -40,21 +40,22 @@ def store(tmp_path_factory):
     return Store(tmp_path_factory.mktemp("store"))
 
 
-def audited(store, model=None, **settings):
+def audited(store, model=None, *, attacker=None, focus=None, attacks=ATTACKS):
     inputs, labels = digits()
     if model is None:
         model = LogisticRegression(C=10.0, tol=0.01, max_iter=500).fit(inputs[:120].reshape(120, -1), labels[:120])
-    given = {"worst_case": 0.05, "slices": {"odd": (labels[:120] % 2, labels[120:240] % 2)}, "attacks": ATTACKS}
+    looked_at = {"worst_case": 0.05, "slices": {"odd": (labels[:120] % 2, labels[120:240] % 2)}}
     return hardlabel.audit(
         model,
         (inputs[:120], labels[:120]),
         (inputs[120:240], labels[120:240]),
         population=(inputs[240:], labels[240:]),
         trainer=LOGISTIC,
-        shadows=6,
+        attacks=attacks,
+        attacker=Attacker(references=6, **(attacker or {})),
+        focus=Focus(**(looked_at | (focus or {}))),
         device="cpu",
         store=store,
-        **(given | settings),
     )
 
 
@@ -71,8 +72,7 @@ def recipe(store):
         LOGISTIC,
         attacks=ATTACKS,
         repeats=8,
-        worst_case=0.05,
-        slices={"odd": odd},
+        focus=Focus(worst_case=0.05, slices={"odd": odd}),
         store=store,
         **SMALL,
     )
@@ -116,7 +116,9 @@ def test_a_worst_case_needs_reference_models():
     inputs, labels = digits()
     model = LOGISTIC.fit(inputs[:120].reshape(120, -1), labels[:120])
     with pytest.raises(InvalidInput, match="worst_case needs reference models"):
-        hardlabel.audit(model, (inputs[:120], labels[:120]), (inputs[120:240], labels[120:240]), worst_case=0.05)
+        hardlabel.audit(
+            model, (inputs[:120], labels[:120]), (inputs[120:240], labels[120:240]), focus=Focus(worst_case=0.05)
+        )
 
 
 def test_near_duplicates_are_said(store):
@@ -130,9 +132,9 @@ def test_near_duplicates_are_said(store):
         (inputs[120:240], labels[120:240]),
         population=(inputs[240:], labels[240:]),
         trainer=LOGISTIC,
-        shadows=6,
         attacks=["loss"],
-        worst_case=0.99,
+        attacker=Attacker(references=6),
+        focus=Focus(worst_case=0.99),
         device="cpu",
         store=store,
     ).results
@@ -160,9 +162,9 @@ def test_a_null_data_set_finds_nobody_at_risk(store):
         (inputs[300:600], labels[300:600]),
         population=(inputs[600:1200], labels[600:1200]),
         trainer=LogisticRegression(C=0.001, max_iter=500),
-        shadows=6,
         attacks=ATTACKS,
-        worst_case=0.1,
+        attacker=Attacker(references=6),
+        focus=Focus(worst_case=0.1),
         device="cpu",
         store=store,
     ).results
@@ -182,7 +184,13 @@ def test_games_of_a_recipe_that_memorises_nothing_find_nobody(store):
     inputs, labels = digits()[0], rng.integers(0, 4, 800)
     constant = KNeighborsClassifier(n_neighbors=120)  # The training set's share of classes, whatever is asked.
     found = audit_recipe(
-        (inputs, labels), constant, attacks=["gap", "loss"], repeats=8, worst_case=0.05, store=store, **SMALL
+        (inputs, labels),
+        constant,
+        attacks=["gap", "loss"],
+        repeats=8,
+        focus=Focus(worst_case=0.05),
+        store=store,
+        **SMALL,
     ).results
     assert all(game.found == 0 for game in found.games)
     assert all(
@@ -262,7 +270,7 @@ def test_wrong_labels_are_wrong_at_their_rate_and_another_class():
 
 
 def test_without_true_labels_the_gap_attack_finds_nothing_and_accuracy_stays_true(record, store):
-    found = audited(store, labels="target")
+    found = audited(store, attacker={"labels": "target"})
     gap = found.attack("gap")
     assert gap.auc.value == 0.5
     assert gap.overhead == {guessed.GUESSING: 240}
@@ -277,7 +285,7 @@ def test_without_true_labels_the_gap_attack_finds_nothing_and_accuracy_stays_tru
 
 def test_with_wrong_labels_the_target_seems_wrong_so_often_but_is_not(record, store):
     """The gap attack's score is agreement with its label: .6 of what it was, within 4 errors of 240 coins."""
-    found = audited(store, wrong_labels=0.4)
+    found = audited(store, attacker={"wrong_labels": 0.4})
     assert found.results.target.test_accuracy == record.results.target.test_accuracy
     assert any("40 % of the labels" in note for note in found.results.notes)
     agrees, agreed = (one.scores.query("attack == 'gap'")["score"].mean() for one in (found, record))
@@ -285,7 +293,7 @@ def test_with_wrong_labels_the_target_seems_wrong_so_often_but_is_not(record, st
 
 
 def test_exposed_records_have_the_pseudonyms_of_the_scores_and_their_true_classes(store):
-    found = audited(store, wrong_labels=0.3)
+    found = audited(store, attacker={"wrong_labels": 0.3})
     labels = digits()[1]
     gap = found.scores.query("attack == 'gap'").set_index("id")
     assert gap["label"].tolist() == labels[np.where(gap["member"], gap["row"], gap["row"] + 120)].tolist()
@@ -304,10 +312,10 @@ def test_exposed_records_have_the_pseudonyms_of_the_scores_and_their_true_classe
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"labels": "wrong"}, "labels"),
-        ({"wrong_labels": 1.0}, "wrong_labels must lie in"),
-        ({"labels": "target", "wrong_labels": 0.1}, "wrong_labels must be 0"),
-        ({"worst_case": 1.0}, "worst_case must lie strictly"),
+        ({"attacker": {"labels": "wrong"}}, "labels: Input should be 'true' or 'target', got 'wrong'"),
+        ({"attacker": {"wrong_labels": 1.0}}, "wrong_labels: Input should be less than 1, got 1.0"),
+        ({"attacker": {"labels": "target", "wrong_labels": 0.1}}, "wrong_labels must be 0"),
+        ({"focus": {"worst_case": 1.0}}, "worst_case: Input should be less than 1, got 1.0"),
     ],
 )
 def test_bad_settings_are_refused_before_any_query(change, told):
@@ -316,7 +324,7 @@ def test_bad_settings_are_refused_before_any_query(change, told):
             raise AssertionError("was asked")
 
     with pytest.raises(InvalidInput, match=told):
-        audited(None, model=Nobody(), slices=None, **change)
+        audited(None, model=Nobody(), **change)
 
 
 # --- what a reader sees ---
@@ -338,7 +346,7 @@ def test_reports_hold_pseudonyms_and_no_records_by_default(record, recipe):
 
 
 def test_records_are_shown_where_the_user_allows_it(store):
-    shown = audited(store, show_records=True)
+    shown = audited(store, focus={"show_records": True})
     page = render(shown)
     assert "img-src data:" in page
     assert '<img src="data:image/png;base64,' in page
@@ -347,7 +355,7 @@ def test_records_are_shown_where_the_user_allows_it(store):
 
 
 def test_every_row_of_the_report_says_why_however_many_scores_are_tied(store):
-    found = audited(store, attacks=["gap"], worst_case=None, show_records=True)
+    found = audited(store, attacks=["gap"], focus={"worst_case": None, "show_records": True})
     rows = most_exposed(found, "gap")
     assert rows[-1].tied > 100
     assert all(row.why and row.shown for row in rows)
@@ -380,7 +388,7 @@ def test_markdown_has_the_worst_case_and_the_columns(record, recipe):
 def test_records_are_read_back(record, recipe, tmp_path):
     kept = hardlabel.load(record.save(tmp_path / "one").folder)
     assert kept.results == record.results
-    assert load_recipe(recipe.save(tmp_path / "many").folder).results == recipe.results
+    assert RecipeRecord.load(recipe.save(tmp_path / "many").folder).results == recipe.results
 
 
 # --- the command line ---
@@ -388,24 +396,16 @@ def test_records_are_read_back(record, recipe, tmp_path):
 
 @pytest.mark.parametrize("given", ["0.5%", " 0.5% ", "0.005", 0.005])
 def test_a_share_may_be_a_percentage(given):
-    assert AuditConfig(worst_case=given).worst_case == 0.005
+    assert ModelSettings(worst_case=given).worst_case == 0.005
 
 
 def test_the_command_line_audits_the_worst_case(tmp_path, monkeypatch):
     monkeypatch.setenv("HARDLABEL_STORE", str(tmp_path / "store"))
     beside = tmp_path / "slices.csv"
     pd.DataFrame({"hand": ["left", "right", "left"] * 599}).to_csv(beside, index=False)
-    command = ["audit", "--arch", "logistic", "--size", "100", "--shadows", "4", "--attacks", "gap,lira", "--quiet"]
-    command += [
-        "--max-epochs",
-        "20",
-        "--worst-case",
-        "5%",
-        "--slices-file",
-        str(beside),
-        "--out",
-        str(tmp_path / "run"),
-    ]
+    command = ["audit", "--arch", "logistic", "--train-size", "100", "--references", "4", "--attacks", "gap,lira"]
+    command += ["--quiet", "--max-epochs", "20", "--worst-case", "5%", "--slices-file", str(beside)]
+    command += ["--out", str(tmp_path / "run")]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
     found = json.loads((tmp_path / "run" / "results.json").read_text())

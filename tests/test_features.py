@@ -19,7 +19,7 @@ from hardlabel.signals.augmentation import Augmentation
 from hardlabel.signals.base import Access, Knowledge, Measurement, keeps_label
 from hardlabel.signals.features import Features, copies_beside, parts_for
 from hardlabel.signals.gap import Gap
-from hardlabel.signals.kept import Kept
+from hardlabel.signals.label_survival import Kept
 from hardlabel.signals.noise import Noise
 from hardlabel.signals.path import Path
 from hardlabel.signals.shares import Shares

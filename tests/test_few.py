@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hardlabel.checks import InvalidInput
-from hardlabel.metrics import few
+from hardlabel.metrics import selected_rates as few
 from hardlabel.metrics.exact import precision_and_recall
 from hardlabel.randomness import numpy_generator
 

@@ -9,6 +9,8 @@ import torch
 
 from games import Memory, oracle, pool_of_memories
 from hardlabel.attacks import TABLE, Need
+from hardlabel.audits.game.asking import Asking
+from hardlabel.audits.game.game import LOGITS, RANDOM_INPUTS
 from hardlabel.calibrations.base import References, held_out_scores
 from hardlabel.calibrations.ratio import LikelihoodRatio
 from hardlabel.calibrations.rmia import RMIA
@@ -16,15 +18,14 @@ from hardlabel.calibrations.shrunken import ShrunkenRatio
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Box, NoiseLevel
 from hardlabel.executors import Local
-from hardlabel.experiments.asking import Asking
-from hardlabel.experiments.case import Oracles
-from hardlabel.experiments.game import LOGITS, RANDOM_INPUTS
-from hardlabel.experiments.progress import SILENT
 from hardlabel.metrics import roc
 from hardlabel.oracles.budget import Account, ChargedLabels
+from hardlabel.runs.progress import SILENT
 from hardlabel.signals.noise import Noise
 from hardlabel.signals.path import Path
 from hardlabel.store import Store
+from hardlabel.targets.askable import AskableModel
+from hardlabel.targets.registry import askable
 
 DOMAIN, REACH = Box((12,)), 0.25
 
@@ -131,7 +132,7 @@ def test_the_candidate_chosen_on_some_samples_is_then_asked_about_the_others_onl
         for one in (USEFUL, USELESS)
     }
     whole = design().game(budget=6).play(attack)
-    monkeypatch.setattr("hardlabel.experiments.game.SCREENED", screened)
+    monkeypatch.setattr("hardlabel.audits.game.game.SCREENED", screened)
     played = design().game(budget=6).play(attack)
     assert played.signal == str(USEFUL)
     assert torch.equal(played.scores, whole.scores)
@@ -154,7 +155,7 @@ class Together(Noise):
 @pytest.mark.parametrize(("screened", "asked"), [(20, [20, 20, 30, 40]), (30, [30, 30, 40])])
 def test_a_candidate_that_measures_all_samples_together_is_measured_on_all_once_chosen(monkeypatch, screened, asked):
     """Both on some of the shadow's samples, one on all where those were not all, then the target."""
-    monkeypatch.setattr("hardlabel.experiments.game.SCREENED", screened)
+    monkeypatch.setattr("hardlabel.audits.game.game.SCREENED", screened)
     Together.asked.clear()
     candidates = tuple(Together(level=one.level, draws=5) for one in (USEFUL, USELESS))
     design().game(budget=6).play(replace(TABLE["noise"], signals=lambda domain, queries: candidates))
@@ -164,11 +165,11 @@ def test_a_candidate_that_measures_all_samples_together_is_measured_on_all_once_
 @pytest.mark.parametrize("processes", [1, 2])
 def test_candidates_are_measured_side_by_side_and_find_what_they_find_alone(monkeypatch, processes):
     monkeypatch.setattr("hardlabel.executors.WORTH_STARTING", 0.0)
-    monkeypatch.setattr("hardlabel.experiments.game.SCREENED", 10)
+    monkeypatch.setattr("hardlabel.audits.game.game.SCREENED", 10)
     attack = replace(TABLE["noise"], signals=lambda domain, queries: (USELESS, USEFUL))
     shadow = design().shadow
     network = Memory(shadow.samples.take(shadow.inside), reach=REACH)
-    shadow = replace(shadow, model=Oracles.of(network, torch.device("cpu"), role="own"))
+    shadow = replace(shadow, model=askable(network, torch.device("cpu"), role="own"))
     sent, run = [], Local.run
 
     def noted(self, work, common, items, **how):
@@ -372,8 +373,8 @@ def test_an_attack_that_only_lacks_a_threshold_is_played_without(name):
 def test_scores_of_own_models_are_asked_only_by_an_attack_that_uses_them():
     """References that answer with labels serve the path, and not the estimate of confidences."""
     pool = fresh()
-    silent = tuple(Oracles(labels=model.labels, scores=None, weights=model.weights) for model in pool.models)
+    silent = tuple(AskableModel(labels=model.labels, scores=None, weights=model.weights) for model in pool.models)
     pool = replace(pool, models=silent)
     assert pool.game(budget=9).play(TABLE["path"]).references == 4
-    with pytest.raises(InvalidInput, match="references must have logits"):
+    with pytest.raises(InvalidInput, match="it needs reference models that show confidences: they answer"):
         pool.game(budget=9).play(TABLE["path-estimate"])

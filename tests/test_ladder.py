@@ -35,7 +35,7 @@ def test_the_attack_named_can_be_run_for_every_budget_and_lack(domain):
         row = TABLE[rung.attack]
         assert isinstance(row, LabelAttack)
         assert row.unsuited(domain) is None
-        assert row.lacks(missing) is None
+        assert row.unplayable(missing=missing) is None
         assert row.fewest <= rung.queries <= budget
         assert rung.queries == row.allowed(budget)
         assert row.signals(domain, rung.queries), "a rung must have a candidate within its queries"

@@ -14,10 +14,10 @@ from torch import nn
 from games import Constant, HalfSpace
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Box
-from hardlabel.oracles import pytorch
 from hardlabel.oracles.base import LabelOracle, LabelsOfScores, ScoreOracle, values_in_memory
 from hardlabel.oracles.budget import Account, BudgetExceeded, ChargedLabels, ChargedScores
-from hardlabel.oracles.pytorch import (
+from hardlabel.targets import torch as pytorch
+from hardlabel.targets.torch import (
     PROBED_SIZES,
     SHAPES,
     TorchModel,

@@ -20,7 +20,7 @@ from hardlabel.oracles.budget import Account, ChargedLabels
 from hardlabel.signals import base
 from hardlabel.signals.base import Knowledge, SequentialPlan
 from hardlabel.signals.features import Features
-from hardlabel.signals.kept import Kept
+from hardlabel.signals.label_survival import Kept
 from hardlabel.signals.path import LEAST_INFORMATION, STRAY, Path
 from hardlabel.signals.routes import lengths_of
 

@@ -3,22 +3,27 @@
 import pytest
 
 from hardlabel.data import sources
-from hardlabel.experiments.audit import audit_config
-from hardlabel.experiments.config import AuditConfig
+from hardlabel.kinds import run
 from hardlabel.models.train import Recipe, train
-from hardlabel.oracles.pytorch import TorchModel
+from hardlabel.runs.settings import ModelSettings
 from hardlabel.signals.base import Knowledge
 from hardlabel.signals.boundary import Boundary
 from hardlabel.store import Store
+from hardlabel.targets.torch import TorchModel
 
 
 @pytest.mark.slow
 def test_noise_beats_the_gap_attack_on_location(shared_data, tmp_path):
     """The README's configuration: 1,250 rows, the paper's fully connected network, overfit."""
-    config = AuditConfig(
-        data="location", folder=shared_data, size=1250, attacks=["gap", "noise", "loss"], device="cpu", out=tmp_path
+    settings = ModelSettings(
+        data="location",
+        folder=shared_data,
+        train_size=1250,
+        attacks=["gap", "noise", "loss"],
+        device="cpu",
+        out=tmp_path,
     )
-    record = audit_config(config, store=Store(tmp_path / "store"))
+    record = run(settings, store=Store(tmp_path / "store"))
     assert record.results.target.train_accuracy.value == 1.0
     [pair] = [pair for pair in record.results.differences if (pair.first, pair.second) == ("noise", "gap")]
     assert pair.auc.low > 0
@@ -36,36 +41,36 @@ def test_adult_is_audited_as_a_mixed_table_with_legal_queries_only(shared_data, 
         return ask(self, inputs, ids)
 
     monkeypatch.setattr(TorchModel, "ask", checked)
-    config = AuditConfig(
+    settings = ModelSettings(
         data="adult",
         folder=shared_data,
-        size=600,
+        train_size=600,
         max_epochs=100,
         attacks=["gap", "noise", "loss", "shadow-network"],
         budget=20,
         device="cpu",
         out=tmp_path,
     )
-    record = audit_config(config, store=None)
+    record = run(settings, store=None)
     assert record.results.domain == "mixed table"
-    assert [attack.name for attack in record.results.attacks] == config.attacks
+    assert [attack.name for attack in record.results.attacks] == settings.attacks
     assert max(attack.queries_per_sample.max for attack in record.results.attacks) <= 20
     assert sum(seen) > 600 * 20  # Noisy copies were among what was checked.
 
 
 @pytest.mark.slow
 def test_mnist_is_audited_with_the_papers_cnn(shared_data, tmp_path):
-    config = AuditConfig(
+    settings = ModelSettings(
         data="mnist",
         folder=shared_data,
-        size=100,
+        train_size=100,
         max_epochs=5,
         attacks=["gap", "augmentation", "boundary"],
         budget=50,
         device="cpu",
         out=tmp_path,
     )
-    record = audit_config(config, store=None)
+    record = run(settings, store=None)
     assert record.results.target.description.startswith("cnn")
     assert record.attack("boundary").queries_per_sample.max <= 50
 

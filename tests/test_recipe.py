@@ -11,18 +11,19 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 
+from hardlabel import Attacker, RecipeRecord
+from hardlabel.audits.attacker.paired import PairedModels, turns
+from hardlabel.audits.recipe import audit_recipe
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Box
-from hardlabel.experiments import recipe as recipes
-from hardlabel.experiments.config import AuditConfig
-from hardlabel.experiments.recipe import audit_recipe, audit_recipe_config, turns
-from hardlabel.experiments.recipe_record import load_recipe
+from hardlabel.kinds import run
 from hardlabel.models.trainers import EstimatorTrainer
-from hardlabel.oracles.estimators import EstimatorScores
+from hardlabel.runs.settings import RecipeSettings
 from hardlabel.store import Store
+from hardlabel.targets.estimators import EstimatorScores
 
 LOGISTIC = LogisticRegression(C=10.0, tol=0.01, max_iter=500)
-SMALL = {"train_size": 120, "repeats": 3, "shadows": 4, "attacked": 120, "device": "cpu"}
+SMALL = {"train_size": 120, "repeats": 3, "attacker": Attacker(references=4), "samples": 60, "device": "cpu"}
 ONE_NEIGHBOUR = KNeighborsClassifier(n_neighbors=1)
 
 
@@ -111,7 +112,7 @@ def test_figures_are_those_of_the_scores(record):
 
 def test_a_record_is_kept_and_read_back(record, tmp_path):
     kept = record.save(tmp_path / "run")
-    again = load_recipe(tmp_path / "run")
+    again = RecipeRecord.load(tmp_path / "run")
     assert again.folder == kept.folder == tmp_path / "run"
     assert again.results == record.results
     assert again.scores.equals(record.scores)
@@ -122,16 +123,16 @@ def test_a_record_is_kept_and_read_back(record, tmp_path):
         again.attack("oslo")
     (tmp_path / "run" / "recipe.json").write_text('{"format": 1}')
     with pytest.raises(InvalidInput, match="Field required"):
-        load_recipe(tmp_path / "run")
+        RecipeRecord.load(tmp_path / "run")
     with pytest.raises(InvalidInput, match=r"must hold a whole recipe\.json"):
-        load_recipe(tmp_path / "nowhere")
+        RecipeRecord.load(tmp_path / "nowhere")
 
 
 def test_a_second_run_trains_and_asks_nothing_again(record, store, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("a finished model was trained, or asked for scores, again")
 
-    monkeypatch.setattr("hardlabel.models.kept.train", refuse)
+    monkeypatch.setattr("hardlabel.models.model_store.train", refuse)
     monkeypatch.setattr(EstimatorTrainer, "_fitted", refuse)
     monkeypatch.setattr(EstimatorScores, "ask_scores", refuse)
     again = audit_recipe(digits(), LOGISTIC, attacks=["gap", "noise", "path", "lira"], store=store, seed=1, **SMALL)
@@ -142,7 +143,7 @@ def test_a_second_run_trains_and_asks_nothing_again(record, store, monkeypatch):
 def test_the_partner_of_a_target_is_never_among_its_references(monkeypatch):
     """Seen in the games themselves: who is referenced has K/2 - 1 models inside and outside for every sample."""
     seen = []
-    game = recipes.Table.game
+    game = PairedModels.game
 
     def watched(self, target, **settings):
         made = game(self, target, **settings)
@@ -153,7 +154,7 @@ def test_the_partner_of_a_target_is_never_among_its_references(monkeypatch):
         assert made.references.partner.tolist() == [1, 0, 3, 2]
         return made
 
-    monkeypatch.setattr(recipes.Table, "game", watched)
+    monkeypatch.setattr(PairedModels, "game", watched)
     audit_recipe(digits(), GaussianNB(), attacks=["lira"], **(SMALL | {"repeats": 6}))
     assert seen == [(number, [2]) for number in (0, 2, 4, 1, 3, 5)]
 
@@ -213,7 +214,7 @@ def test_a_scikit_learn_classifier_is_audited(trainer, shown, tmp_path):
 def test_by_default_what_the_models_do_not_show_is_left_out():
     found = audit_recipe(digits(), LinearSVC(), budget=2, **SMALL)
     left_out = {one.name: one.reason for one in found.results.left_out}
-    assert left_out["lira"] == "the models answer with labels only"
+    assert left_out["lira"] == "the target answers with labels only"
     assert "gap" in {attack.name for attack in found.results.attacks}
 
 
@@ -223,11 +224,11 @@ def test_by_default_what_the_models_do_not_show_is_left_out():
 @pytest.mark.parametrize(
     ("settings", "rule"),
     [
-        ({"repeats": 1}, r"repeats must lie in \[2, shadows \+ 2 = 6\], got 1"),
-        ({"repeats": 7}, r"repeats must lie in \[2, shadows \+ 2 = 6\], got 7"),
-        ({"shadows": 5}, "shadows must be an even number from 2 to 256, got 5"),
-        ({"attacked": 39}, "attacked must be at least 40, got 39"),
-        ({"train_size": 401}, r"samples must hold at least 2 \* train_size = 802 inputs, got 800"),
+        ({"repeats": 1}, r"repeats must lie in \[2, references \+ 2 = 6\], got 1"),
+        ({"repeats": 7}, r"repeats must lie in \[2, references \+ 2 = 6\], got 7"),
+        ({"attacker": Attacker(references=5)}, "references must be an even number from 2 to 256, got 5"),
+        ({"samples": 19}, "samples must be at least 20, got 19"),
+        ({"train_size": 401}, r"data must hold at least 2 \* train_size = 802 inputs, got 800"),
         ({"train_size": 19}, "train_size must be at least 20, got 19"),
         ({"attacks": ["lyra"]}, "attack 'lyra' is unknown: did you mean 'lira'"),
         ({"attacks": ["augmentation"], "budget": 1}, "budget must be at least 2 for attack 'augmentation', got 1"),
@@ -252,24 +253,25 @@ def test_without_samples_for_a_shadow_model_there_are_no_thresholds_of_it():
 
 
 def test_a_configuration_is_audited_in_its_folder(tmp_path):
-    config = AuditConfig(
+    settings = RecipeSettings(
         data="digits",
-        size=100,
+        train_size=100,
         max_epochs=20,
         samples=40,
-        shadows=4,
+        references=4,
+        repeats=2,
         attacks=["gap", "path"],
         budget=3,
         device="cpu",
         out=tmp_path / "run",
     )
-    found = audit_recipe_config(config, repeats=2, store=Store(tmp_path / "store"))
-    again = load_recipe(tmp_path / "run")
+    found = run(settings, store=Store(tmp_path / "store"))
+    again = RecipeRecord.load(tmp_path / "run")
     assert again.results == found.results
     assert found.results.samples == 80
     assert found.attack("path").queries_per_sample.max <= 3
     assert found.config["repeats"] == 2
-    with pytest.raises(InvalidInput, match="run"):
-        audit_recipe_config(config, repeats=3, store=None)
+    with pytest.raises(InvalidInput, match=r"holds another audit \(it differs in repeats\)"):
+        run(settings.model_copy(update={"repeats": 3}), store=None)
     with pytest.raises(InvalidInput, match="out must name the run folder"):
-        audit_recipe_config(config.model_copy(update={"out": None}), repeats=2, store=None)
+        run(settings.model_copy(update={"out": None}), store=None)

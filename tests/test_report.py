@@ -11,16 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardlabel.checks import InvalidInput
-from hardlabel.experiments.recipe_record import load_recipe
-from hardlabel.experiments.record import AuditRecord, Curve, Difference, LeftOut
+from hardlabel.kinds import markdown, render, write_report
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.metrics.roc import tpr_at
+from hardlabel.records.model import AuditRecord, Curve, Difference, LeftOut
+from hardlabel.records.recipe import RecipeRecord
 from hardlabel.reports.figures import auc_range, histogram_figure, queries_figure, roc_figure, styles
-from hardlabel.reports.html import render, write_report
 from hardlabel.reports.strips import STRIP_WIDTH, auc_figure, strip
 from hardlabel.reports.svg import Scale, element
 from hardlabel.reports.tables import comparisons, featured, in_order, lowest_rate, most_exposed
-from hardlabel.reports.text import canary_markdown, markdown
 from hardlabel.reports.verdict import verdict
 from records import (
     CALIBRATED,
@@ -391,7 +390,7 @@ def test_other_reports_speak_of_true_classes(make):
 
 def test_canaries_over_many_runs_say_how_many_calls_were_wrong():
     for runs, told in ((1, "| 40 of 50 |"), (200, "| 40 of 50, wrong 3 of 60 |")):
-        rows = canary_markdown(make_canary_record(runs=runs)).splitlines()
+        rows = markdown(make_canary_record(runs=runs)).splitlines()
         assert told in next(row for row in rows if row.startswith("| all |"))
 
 
@@ -491,8 +490,8 @@ def test_attacks_that_see_confidences_are_one_line_beside_the_queries():
 def test_every_figure_of_a_recipes_report_is_that_of_recipe_json(tmp_path):
     record = make_recipe_record().save(tmp_path)
     kept = json.loads((tmp_path / "recipe.json").read_text())
-    cells = Page(render(load_recipe(tmp_path))).cells
-    assert render(load_recipe(tmp_path)) == render(record)
+    cells = Page(render(RecipeRecord.load(tmp_path))).cells
+    assert render(RecipeRecord.load(tmp_path)) == render(record)
     for attack in kept["attacks"]:
         for name, estimate in {
             "auc": attack["auc"],

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hardlabel.reports.html import write_report
+from hardlabel.kinds import write_report
 from records import (
     CALIBRATED,
     SIX,

@@ -16,22 +16,23 @@ import pytest
 
 import hardlabel
 from hardlabel import store as stores
+from hardlabel.audits.game.execution import Execution
 from hardlabel.checks import InvalidInput
-from hardlabel.experiments import runs, tidy
-from hardlabel.experiments.audit import audit_config
-from hardlabel.experiments.config import AuditConfig
-from hardlabel.experiments.defend_record import load_defend
-from hardlabel.experiments.journal import BROKEN, FOUND, MADE, Journal
-from hardlabel.experiments.recipe import audit_recipe_config
-from hardlabel.experiments.recipe_record import load_recipe
-from hardlabel.experiments.record import READABLE, load
-from hardlabel.experiments.runs import BROKEN_OFF, FINISHED, GONE, RUNNING
-from hardlabel.experiments.work import Work
+from hardlabel.kinds import KINDS, run
+from hardlabel.records.defenses import DefendRecord
+from hardlabel.records.model import READABLE, AuditRecord
+from hardlabel.records.recipe import RecipeRecord
+from hardlabel.runs import listing as runs
+from hardlabel.runs import tidy
+from hardlabel.runs.journal import BROKEN, FOUND, MADE, Journal
+from hardlabel.runs.listing import BROKEN_OFF, FINISHED, GONE, RUNNING
+from hardlabel.runs.settings import ModelSettings, RecipeSettings
 from hardlabel.store import DAMAGED, Store
 from test_cli import called
 
-SMALL = {"size": 60, "max_epochs": 20, "attacks": ["gap", "noise", "lira"], "shadows": 4, "device": "cpu"}
-OPTIONS = ["--size", "60", "--max-epochs", "20", "--attacks", "gap,noise,lira", "--shadows", "4", "--device", "cpu"]
+SMALL = {"train_size": 60, "max_epochs": 20, "attacks": ["gap", "noise", "lira"], "references": 4, "device": "cpu"}
+OPTIONS = ["--train-size", "60", "--max-epochs", "20", "--attacks", "gap,noise,lira", "--references", "4"]
+OPTIONS += ["--device", "cpu"]
 FORK = multiprocessing.get_context("fork")
 
 
@@ -63,7 +64,7 @@ def _own_store(tmp_path, monkeypatch):
 
 
 def small(out, **others):
-    return AuditConfig(**{**SMALL, **others}, out=out)
+    return ModelSettings(**{**SMALL, **others}, out=out)
 
 
 def content(record):
@@ -90,7 +91,7 @@ def events(folder, event):
 def whole(tmp_path_factory):
     """The record of a run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("whole")
-    return audit_config(small(folder / "run"), store=Store(folder / "store"))
+    return run(small(folder / "run"), store=Store(folder / "store"))
 
 
 # --- what ends a run ---
@@ -116,7 +117,7 @@ def test_a_run_killed_again_and_again_ends_with_the_record_of_one_that_was_not(t
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    same(load(out), whole)
+    same(AuditRecord.load(out), whole)
     made = events(out, MADE)
     assert len(made) == len(set(made))
     assert len(list((tmp_path / "store").glob("*.piece"))) == len(made)
@@ -142,7 +143,7 @@ def test_a_full_disk_ends_a_run_that_goes_on_when_there_is_room(tmp_path, monkey
     before = set(events(out, MADE))
     assert before
     assert called("resume", out, "--quiet", monkeypatch=monkeypatch, capsys=capsys)[0] == 0
-    same(load(out), whole)
+    same(AuditRecord.load(out), whole)
     assert len(events(out, MADE)) == len(set(events(out, MADE)))
     assert before < set(events(out, MADE))
 
@@ -156,34 +157,34 @@ def test_a_machine_that_dies_leaves_a_run_that_goes_on_on_another(tmp_path, stor
                 for name in ("run", "store"):
                     shutil.copytree(tmp_path / name, tmp_path / "dead" / name)
 
-    audit_config(small(tmp_path / "run"), store=store, watch=Copying())
-    run, left = tmp_path / "dead" / "run", Store(tmp_path / "dead" / "store")
-    assert (run / ".lock").exists()
-    assert (run / ".holder.json").exists()
-    assert not (run / "results.json").exists()
-    assert runs.holder_of(run) is None
-    with (run / "journal.jsonl").open("ab") as journal:
+    run(small(tmp_path / "run"), store=store, execution=Execution(watch=Copying()))
+    out, left = tmp_path / "dead" / "run", Store(tmp_path / "dead" / "store")
+    assert (out / ".lock").exists()
+    assert (out / ".holder.json").exists()
+    assert not (out / "results.json").exists()
+    assert runs.holder_of(out) is None
+    with (out / "journal.jsonl").open("ab") as journal:
         journal.write(b'{"at": "20' + bytes(60))  # Blocks that were never written read as zeros.
     (left.root / ".0123.piece.4567").write_bytes(b"half")
-    before, made = {path.name: path.stat().st_mtime_ns for path in left.root.glob("*.piece")}, events(run, MADE)
-    same(audit_config(small(run), store=left), whole)
+    before, made = {path.name: path.stat().st_mtime_ns for path in left.root.glob("*.piece")}, events(out, MADE)
+    same(run(small(out), store=left), whole)
     assert {path.name: path.stat().st_mtime_ns for path in left.root.glob("*.piece") if path.name in before} == before
-    again = events(run, MADE)
+    again = events(out, MADE)
     assert again[: len(made)] == made
     assert len(again) == len(set(again)) > len(made) > 0
 
 
 def test_a_finished_run_makes_nothing_when_resumed(tmp_path, store, whole):
-    record = audit_config(small(tmp_path / "run"), store=store)
+    record = run(small(tmp_path / "run"), store=store)
     same(record, whole)
     made = events(tmp_path / "run", MADE)
-    same(audit_config(small(tmp_path / "run"), store=store), whole)
+    same(run(small(tmp_path / "run"), store=store), whole)
     assert events(tmp_path / "run", MADE) == made
 
 
 def test_another_run_finds_what_the_first_has_made(tmp_path, store):
-    audit_config(small(tmp_path / "one"), store=store)
-    audit_config(small(tmp_path / "two"), store=store)
+    run(small(tmp_path / "one"), store=store)
+    run(small(tmp_path / "two"), store=store)
     assert events(tmp_path / "two", MADE) == []
     # The score is found whole: the measurements it was made of are not even looked for.
     assert set(events(tmp_path / "two", FOUND)) <= set(events(tmp_path / "one", MADE))
@@ -192,14 +193,14 @@ def test_another_run_finds_what_the_first_has_made(tmp_path, store):
 @pytest.mark.parametrize("damage", ["flipped", "cut"])
 def test_a_damaged_piece_is_said_and_made_again_and_never_used(tmp_path, store, whole, damage):
     """Every piece of a run is damaged: the run that goes on must make all it needs anew, and find the same."""
-    audit_config(small(tmp_path / "run"), store=store)
+    run(small(tmp_path / "run"), store=store)
     pieces = sorted(store.root.glob("*.piece"))
     for place, path in enumerate(pieces):
         sound = path.read_bytes()
         at = (place * 7919) % len(sound)
         path.write_bytes(sound[:at] if damage == "cut" else sound[:at] + bytes([sound[at] ^ 4]) + sound[at + 1 :])
     watch = Said()
-    same(audit_config(small(tmp_path / "run"), store=store, watch=watch), whole)
+    same(run(small(tmp_path / "run"), store=store, execution=Execution(watch=watch)), whole)
     said = {line.split(" ")[0] for line in watch.lines if DAMAGED in line}
     assert said == {str(path) for path in pieces}
     assert set(events(tmp_path / "run", BROKEN)) == {path.stem for path in pieces}
@@ -208,7 +209,7 @@ def test_a_damaged_piece_is_said_and_made_again_and_never_used(tmp_path, store, 
 
 
 def test_no_result_depends_on_the_size_of_pieces(tmp_path, store, whole):
-    record = audit_config(small(tmp_path / "run"), store=store, work=Work(chunk=17))
+    record = run(small(tmp_path / "run"), store=store, execution=Execution(chunk=17))
     same(record, whole)
     kinds = [line["kind"] for line in Journal(tmp_path / "run" / "journal.jsonl").lines() if line["event"] == MADE]
     # The target is asked by two label signals and one of scores, the shadow model by candidates, references by one.
@@ -216,12 +217,11 @@ def test_no_result_depends_on_the_size_of_pieces(tmp_path, store, whole):
 
 
 def test_the_audit_of_a_recipe_goes_on_as_well(tmp_path, store, monkeypatch, capsys):
-    config = AuditConfig(**{**SMALL, "attacks": ["gap", "lira"]}, out=tmp_path / "run")
-    audit_recipe_config(config, repeats=2, store=store)
-    before, made = load_recipe(tmp_path / "run"), events(tmp_path / "run", MADE)
+    run(RecipeSettings(**{**SMALL, "attacks": ["gap", "lira"]}, repeats=2, out=tmp_path / "run"), store=store)
+    before, made = RecipeRecord.load(tmp_path / "run"), events(tmp_path / "run", MADE)
     (tmp_path / "run" / "recipe.json").unlink()
     assert called("resume", "run", "--quiet", monkeypatch=monkeypatch, capsys=capsys)[0] == 0
-    assert load_recipe(tmp_path / "run").scores.equals(before.scores)
+    assert RecipeRecord.load(tmp_path / "run").scores.equals(before.scores)
     assert events(tmp_path / "run", MADE) == made
 
 
@@ -282,7 +282,7 @@ def test_a_line_cut_short_is_passed_over_and_swallows_no_other(tmp_path):
 
 
 def test_runs_are_listed_with_their_state(tmp_path, store, monkeypatch, capsys):
-    audit_config(small(tmp_path / "runs" / "whole"), store=store)
+    run(small(tmp_path / "runs" / "whole"), store=store)
     with pytest.raises(KeyboardInterrupt), runs.begun(tmp_path / "elsewhere", {"data": "mnist"}, store=store):
         raise KeyboardInterrupt
     with runs.begun(tmp_path / "gone", {"data": "mnist"}, store=store):
@@ -290,7 +290,8 @@ def test_runs_are_listed_with_their_state(tmp_path, store, monkeypatch, capsys):
     shutil.rmtree(tmp_path / "gone")
     told = FORK.Event()
     process = FORK.Process(target=_hold, args=(tmp_path / "elsewhere", told))
-    states = {run.folder.name: run.state for run in runs.listed(store, tmp_path / "runs")}
+    records = [kind.file for kind in KINDS.rows.values()]
+    states = {one.folder.name: one.state for one in runs.listed(store, tmp_path / "runs", records=records)}
     assert states == {"whole": FINISHED, "elsewhere": BROKEN_OFF, "gone": GONE}
     process.start()
     try:
@@ -309,8 +310,8 @@ def test_runs_are_listed_with_their_state(tmp_path, store, monkeypatch, capsys):
 
 
 def test_clean_frees_what_no_run_needs_and_nothing_else(tmp_path, store, monkeypatch, capsys):
-    audit_config(small(tmp_path / "one"), store=store)
-    audit_config(small(tmp_path / "two", seed=1), store=store)
+    run(small(tmp_path / "one"), store=store)
+    run(small(tmp_path / "two", seed=1), store=store)
     store.save({"kind": "a library's answers"}, b"paid for")
     two = set(events(tmp_path / "two", MADE)) | set(events(tmp_path / "two", FOUND))  # One batch size serves both.
     alone = set(events(tmp_path / "one", MADE)) - two
@@ -328,11 +329,11 @@ def test_clean_frees_what_no_run_needs_and_nothing_else(tmp_path, store, monkeyp
     assert two < left
     assert len(left) == len(two) + 1
     assert not draft.exists()
-    assert {run.folder.name for run in runs.listed(store)} == {"two"}
+    assert {one.folder.name for one in runs.listed(store)} == {"two"}
     assert store.load({"kind": "a library's answers"}) == b"paid for"
     tidy.free(tidy.spare(store, unclaimed=True))
     assert store.load({"kind": "a library's answers"}) is None
-    assert audit_config(small(tmp_path / "two", seed=1), store=store) is not None
+    assert run(small(tmp_path / "two", seed=1), store=store) is not None
     assert set(events(tmp_path / "two", MADE)) | set(events(tmp_path / "two", FOUND)) == two
 
 
@@ -364,7 +365,7 @@ def test_a_dry_run_tells_the_plan_and_leaves_nothing(tmp_path, monkeypatch, caps
 )
 def test_the_plan_bounds_what_is_then_done(tmp_path, store, more):
     watch = Said()
-    audit_config(small(tmp_path / "run", **more), store=store, watch=watch)
+    run(small(tmp_path / "run", **more), store=store, execution=Execution(watch=watch))
     [told] = [line for line in watch.lines if line.startswith("plan: ")]
     trainings, measurements, scores = (
         int(re.search(rf"(\d+) {word}", told)[1]) for word in ("trainings", "measurements", "scores")
@@ -373,7 +374,7 @@ def test_the_plan_bounds_what_is_then_done(tmp_path, store, more):
     assert kinds.count("model") == trainings
     assert kinds.count("score") == scores
     assert 0 < kinds.count("measurement") <= measurements
-    record = load(tmp_path / "run")
+    record = AuditRecord.load(tmp_path / "run")
     asked = sum(one.queries_per_sample.mean for one in record.results.attacks) * 120 + 120
     asked += max(sum(one.overhead.values()) for one in record.results.attacks)
     assert asked <= int(re.search(r"most ([\d,]+) queries", told)[1].replace(",", ""))
@@ -383,7 +384,8 @@ def test_the_plan_bounds_what_is_then_done(tmp_path, store, more):
 def test_the_plan_of_a_recipe_bounds_what_is_then_done(tmp_path, store, names):
     """Repeated games ask all models, not the targets alone; crafters are trained whoever asks."""
     watch = Said()
-    audit_recipe_config(small(tmp_path / "run", attacks=names), repeats=2, store=store, watch=watch)
+    settings = RecipeSettings(**{**SMALL, "attacks": names}, repeats=2, out=tmp_path / "run")
+    run(settings, store=store, execution=Execution(watch=watch))
     [told] = [line for line in watch.lines if line.startswith("plan: ")]
     lines = [line for line in Journal(tmp_path / "run" / "journal.jsonl").lines() if line["event"] == MADE]
     for kind, word in (("model", "trainings"), ("measurement", "measurements"), ("score", "scores")):
@@ -402,7 +404,7 @@ def test_a_record_of_an_older_version_is_read(tmp_path, whole, version):
         for attack in results["attacks"]:
             del attack["references"]
     (tmp_path / "run" / "results.json").write_text(json.dumps(results))
-    found = load(tmp_path / "run")
+    found = AuditRecord.load(tmp_path / "run")
     assert found.results.format == version
     np.testing.assert_array_equal(found.table(), record.table())
     assert (tmp_path / "report.html") is not None
@@ -410,13 +412,14 @@ def test_a_record_of_an_older_version_is_read(tmp_path, whole, version):
 
 
 @pytest.mark.parametrize(
-    ("name", "reader"), [("results.json", load), ("recipe.json", load_recipe), ("defend.json", load_defend)]
+    ("name", "reader"),
+    [("results.json", AuditRecord), ("recipe.json", RecipeRecord), ("defend.json", DefendRecord)],
 )
 def test_a_record_of_a_later_version_is_refused_with_the_reason(tmp_path, whole, name, reader):
     whole.save(tmp_path / "run")
     (tmp_path / "run" / name).write_text('{"format": 99}')
     with pytest.raises(InvalidInput, match=r"has record format 99, .* a later version of hardlabel wrote it"):
-        reader(tmp_path / "run")
+        reader.load(tmp_path / "run")
 
 
 def test_resuming_what_is_no_run_is_one_line(monkeypatch, capsys):

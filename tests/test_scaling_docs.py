@@ -10,7 +10,7 @@ import pytest
 import typer
 import yaml
 
-from hardlabel import cli
+from hardlabel.cli import app as cli
 
 PAGE = (Path(__file__).parents[1] / "docs" / "scaling.md").read_text()
 

@@ -4,19 +4,23 @@ import pytest
 import yaml
 
 from hardlabel.checks import InvalidInput
-from hardlabel.experiments.config import AuditConfig
-from hardlabel.experiments.folder import CONFIG
-from hardlabel.experiments.settings import OWN, UNUSED, Kind, kind_of, refuse_other_run, settings_of
+from hardlabel.kinds import KINDS
+from hardlabel.runs.folder import CONFIG
+from hardlabel.runs.settings import ModelSettings
 
-COMPARED = {"repeats": 4, "defenses": ["l2"], "levels": None, "pretrain": None}
-PLANTED = {"canaries": 50, "kinds": ["rare"], "runs": 1, "epsilon": None, "delta": None}
-KEPT = {Kind.MODEL: {}, Kind.RECIPE: {"repeats": 4}, Kind.DEFENSES: COMPARED, Kind.CANARIES: PLANTED}
+MODEL = KINDS.rows["model"]
+OWN = {
+    "model": {},
+    "recipe": {"repeats": 4},
+    "defenses": {"repeats": 4, "defenses": ["l2"], "levels": None, "pretrain": None},
+    "canaries": {"canaries": 50, "kinds": ["rare"], "trainings": 1, "epsilon": None, "delta": None},
+}
 OTHER = {
     "samples": 7,
     "precision": "bfloat16",
     "shadow_samples": 30,
     "shadow_labels": "target",
-    "shadows": 4,
+    "references": 4,
     "attacks": ["gap"],
     "networks": "class",
     "budget": 3,
@@ -27,38 +31,75 @@ OTHER = {
     "labels": "target",
     "wrong_labels": 0.1,
     "show_records": True,
+    "repeats": 4,
+    "defenses": ["l2"],
+    "levels": {"l2": [0.1]},
+    "pretrain": "mnist",
+    "canaries": 50,
+    "kinds": ["rare"],
+    "trainings": 200,
+    "epsilon": 8.0,
+    "delta": 1e-6,
 }
+ALL = {name for kind in KINDS.rows.values() for name in kind.settings.model_fields}
+BEFORE = {"train_size": "size", "references": "shadows", "trainings": "runs"}  # What earlier versions called them.
+every_kind = pytest.mark.parametrize("kind", KINDS.rows.values(), ids=KINDS.rows)
 
 
 def kept(folder, kind, **others):
     """A folder that a run of this kind was begun in."""
-    settings = settings_of(AuditConfig(out=folder, **others), kind, **KEPT[kind])
-    folder.mkdir(exist_ok=True)
-    (folder / CONFIG).write_text(yaml.safe_dump(settings))
+    settings = KINDS.check_folder(kind, KINDS.made(kind, {**OWN[kind.name], **others, "out": folder}))
+    written(folder, settings)
     return settings
 
 
-@pytest.mark.parametrize("kind", Kind)
+def written(folder, settings):
+    folder.mkdir(exist_ok=True)
+    (folder / CONFIG).write_text(yaml.safe_dump(settings))
+
+
+@every_kind
 def test_settings_tell_their_kind(tmp_path, kind):
-    assert kind_of(kept(tmp_path / "run", kind)) == kind
-    assert set(KEPT[kind]) == set(OWN.get(kind, ()))
+    settings = kept(tmp_path / "run", kind)
+    assert KINDS.of(settings) == kind
+    assert settings.keys() - {"kind"} == kind.settings.model_fields.keys() - {"out"}
+    assert KINDS.begun(tmp_path / "run") == (kind, KINDS.made(kind, {**OWN[kind.name], "out": tmp_path / "run"}))
 
 
-@pytest.mark.parametrize("there", Kind)
-@pytest.mark.parametrize("kind", Kind)
+@every_kind
+def test_a_folder_from_before_kinds_were_written_down_tells_its_kind_and_goes_on(tmp_path, kind):
+    """Settings then had other names, and a folder had those of the audit of a model too."""
+    usual = KINDS.made(MODEL, {}).model_dump(mode="json", exclude={"out"})
+    settings = {**usual, **kept(tmp_path / "run", kind)}
+    del settings["kind"]
+    older = {BEFORE.get(name, name): value for name, value in settings.items()}
+    assert KINDS.of(older) == kind
+    written(tmp_path / "run", older)
+    assert KINDS.begun(tmp_path / "run") == (kind, KINDS.made(kind, {**OWN[kind.name], "out": tmp_path / "run"}))
+    kept(tmp_path / "run", kind)
+
+
+def test_a_kind_that_there_is_not_is_refused():
+    with pytest.raises(InvalidInput, match="kind must be one of model, recipe, defenses, canaries, got 'modle'"):
+        KINDS.of({"kind": "modle", "data": "digits"})
+
+
+@pytest.mark.parametrize("there", KINDS.rows.values(), ids=KINDS.rows)
+@every_kind
 def test_a_folder_never_holds_two_kinds(tmp_path, there, kind):
     kept(tmp_path / "run", there)
     if there == kind:
         kept(tmp_path / "run", kind)
         return
-    with pytest.raises(InvalidInput, match=f"holds {there}; name a new folder"):
+    with pytest.raises(InvalidInput, match=f"holds {there.title}; name a new folder"):
         kept(tmp_path / "run", kind)
 
 
-def test_a_record_made_in_python_is_not_overwritten(tmp_path):
-    (tmp_path / CONFIG).write_text(yaml.safe_dump({"seed": 0, "budget": None}))
+@pytest.mark.parametrize("kind", [{}, {"kind": "model"}], ids=["of an earlier version", "of this version"])
+def test_a_record_made_in_python_is_not_overwritten(tmp_path, kind):
+    written(tmp_path, {**kind, "seed": 0, "budget": None})
     with pytest.raises(InvalidInput, match="holds the audit of a model"):
-        refuse_other_run(tmp_path, settings_of(AuditConfig(out=tmp_path / "new"), Kind.MODEL))
+        KINDS.check_folder(MODEL, ModelSettings(out=tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -67,31 +108,40 @@ def test_a_record_made_in_python_is_not_overwritten(tmp_path):
         ({}, {"seed": 1}, "seed"),
         ({"budget": 10}, {}, "budget"),  # None is a value here: no budget.
         ({"attacks": ["gap"]}, {}, "attacks"),
-        ({"size": None}, {"size": 50}, "size"),
+        ({"train_size": None}, {"train_size": 50}, "train_size"),
     ],
 )
 def test_other_settings_are_refused(tmp_path, first, then, differs):
-    kept(tmp_path / "run", Kind.MODEL, **first)
+    kept(tmp_path / "run", MODEL, **first)
     with pytest.raises(InvalidInput, match=rf"holds another audit \(it differs in {differs}\)"):
-        kept(tmp_path / "run", Kind.MODEL, **then)
+        kept(tmp_path / "run", MODEL, **then)
 
 
 def test_what_was_left_open_agrees_with_what_was_taken(tmp_path):
-    settings = kept(tmp_path / "run", Kind.MODEL)
-    (tmp_path / "run" / CONFIG).write_text(yaml.safe_dump({**settings, "size": 449, "arch": "fc"}))
-    kept(tmp_path / "run", Kind.MODEL)
+    settings = kept(tmp_path / "run", MODEL)
+    written(tmp_path / "run", {**settings, "train_size": 449, "arch": "fc"})
+    kept(tmp_path / "run", MODEL)
 
 
 def test_a_folder_from_before_a_setting_was_known_counts_as_its_default(tmp_path):
-    settings = kept(tmp_path / "run", Kind.MODEL)
+    settings = kept(tmp_path / "run", MODEL)
     del settings["worst_case"], settings["labels"]
-    (tmp_path / "run" / CONFIG).write_text(yaml.safe_dump(settings))
-    refuse_other_run(tmp_path / "run", {**settings, "worst_case": None, "labels": "true"})
+    written(tmp_path / "run", settings)
+    KINDS.check_folder(MODEL, ModelSettings(worst_case=None, labels="true", out=tmp_path / "run"))
     with pytest.raises(InvalidInput, match="differs in labels"):
-        refuse_other_run(tmp_path / "run", {**settings, "worst_case": None, "labels": "target"})
+        KINDS.check_folder(MODEL, ModelSettings(worst_case=None, labels="target", out=tmp_path / "run"))
 
 
-@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in UNUSED.items() for name in names])
+def test_a_run_folder_must_be_named():
+    with pytest.raises(InvalidInput, match="out must name the run folder, got None"):
+        KINDS.check_folder(MODEL, ModelSettings())
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, name) for kind in KINDS.rows.values() for name in sorted(ALL - kind.settings.model_fields.keys())],
+    ids=lambda one: one if isinstance(one, str) else one.name,
+)
 def test_a_setting_that_a_run_would_not_look_at_is_refused(tmp_path, kind, name):
-    with pytest.raises(InvalidInput, match=rf"^{name} must be left at .*, since {kind} does not use it, got"):
+    with pytest.raises(InvalidInput, match=rf"^{name} must be left at .*, since {kind.title} does not use it, got"):
         kept(tmp_path / "run", kind, **{name: OTHER[name]})

@@ -78,7 +78,7 @@ def test_a_sample_is_inside_the_first_of_a_pair_by_a_fair_coin_that_its_neighbou
 
 @pytest.mark.parametrize("count", [-2, 0, 1, 3, 257, 258])
 def test_an_odd_number_or_one_out_of_range_is_refused(count):
-    with pytest.raises(InvalidInput, match=f"shadows must be an even number from 2 to 256, got {count}"):
+    with pytest.raises(InvalidInput, match=f"references must be an even number from 2 to 256, got {count}"):
         pairs(count, 10, seed=0)
 
 

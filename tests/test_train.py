@@ -13,8 +13,8 @@ from hardlabel.data.domain import BinaryFeatures, Box
 from hardlabel.data.samples import Samples
 from hardlabel.models import train as training
 from hardlabel.models.architectures import build
-from hardlabel.models.kept import content_hash, method_spec, packed, spec_of, trained, unpacked, weights_hash
 from hardlabel.models.method import Method
+from hardlabel.models.model_store import content_hash, method_spec, packed, spec_of, trained, unpacked, weights_hash
 from hardlabel.models.train import Plateau, Recipe, train, usual_precision
 from hardlabel.store import DamagedPiece, Store
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardlabel.experiments.recipe_record import RecipeRecord
-from hardlabel.experiments.record import AuditRecord, Difference, Queries
 from hardlabel.metrics.estimate import Estimate
+from hardlabel.records.model import AuditRecord, Difference, Queries
+from hardlabel.records.recipe import RecipeRecord
 from hardlabel.reports.recipe import recipe_verdict
 from hardlabel.reports.severity import Severity, grade
 from hardlabel.reports.verdict import verdict

@@ -9,10 +9,10 @@ from torch import nn
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import BinaryFeatures, Box, l2
 from hardlabel.data.samples import Samples
-from hardlabel.oracles.pytorch import TorchModel
 from hardlabel.signals import crafting
 from hardlabel.signals.hopskipjump import hop_skip_jump
 from hardlabel.signals.whitebox import HALVINGS, ROUNDING, carlini_wagner, deepfool
+from hardlabel.targets.torch import TorchModel
 
 BOTH = pytest.mark.parametrize("nearest", [deepfool, carlini_wagner])
 # A point ends within 2^-HALVINGS of the way and ROUNDING of the largest logit beyond the boundary; logits here are a

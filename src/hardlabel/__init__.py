@@ -5,38 +5,50 @@
 `audit` runs the line from the oracle to the record for a model you have, `audit_recipe` audits a way of training on
 several models; `hardlabel audit` on the command line runs all of it. An attack is a signal and a calibration:
 `hardlabel.attacks.TABLE` lists them, `hardlabel.attacks.ladder.best` names the strongest for a budget.
+
+Names are imported when they are first used: `import hardlabel` loads neither PyTorch nor scikit-learn.
 """
 
-from hardlabel.allocator import keep_memory
-from hardlabel.checks import InvalidInput
-from hardlabel.data.columns import Categorical, Numeric
-from hardlabel.data.domain import BinaryFeatures, Box
-from hardlabel.data.samples import Samples
-from hardlabel.data.table import MixedTable
-from hardlabel.executors import Local, Ray
-from hardlabel.experiments.audit import audit
-from hardlabel.experiments.canaries import Planted, audit_canaries, audit_planted, plant
-from hardlabel.experiments.canary_record import CanaryRecord
-from hardlabel.experiments.defend import defend
-from hardlabel.experiments.defend_record import DefendRecord
-from hardlabel.experiments.recipe import audit_recipe
-from hardlabel.experiments.recipe_record import RecipeRecord
-from hardlabel.experiments.record import AuditRecord, load
-from hardlabel.experiments.work import Work
-from hardlabel.models.train import Recipe
-from hardlabel.oracles.base import LabelOracle, ScoreOracle
-from hardlabel.reports.html import write_report
-from hardlabel.store import Store
+import importlib
+import warnings
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hardlabel.allocator import keep_memory
+    from hardlabel.audits.canaries import audit_canaries, audit_planted
+    from hardlabel.audits.cases.canaries import Planted, plant
+    from hardlabel.audits.defenses import defend
+    from hardlabel.audits.game.execution import Execution
+    from hardlabel.audits.model import audit
+    from hardlabel.audits.recipe import audit_recipe
+    from hardlabel.checks import InvalidInput
+    from hardlabel.data.columns import Categorical, Numeric
+    from hardlabel.data.domain import BinaryFeatures, Box
+    from hardlabel.data.samples import Samples
+    from hardlabel.data.table import MixedTable
+    from hardlabel.executors import Local, Ray
+    from hardlabel.kinds import load, write_report
+    from hardlabel.models.train import Recipe
+    from hardlabel.oracles.base import LabelOracle, ScoreOracle
+    from hardlabel.records.canaries import CanaryRecord
+    from hardlabel.records.defenses import DefendRecord
+    from hardlabel.records.model import AuditRecord
+    from hardlabel.records.recipe import RecipeRecord
+    from hardlabel.runs.settings import Attacker, Focus
+    from hardlabel.store import Store
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Attacker",
     "AuditRecord",
     "BinaryFeatures",
     "Box",
     "CanaryRecord",
     "Categorical",
     "DefendRecord",
+    "Execution",
+    "Focus",
     "InvalidInput",
     "LabelOracle",
     "Local",
@@ -49,7 +61,6 @@ __all__ = [
     "Samples",
     "ScoreOracle",
     "Store",
-    "Work",
     "audit",
     "audit_canaries",
     "audit_planted",
@@ -60,3 +71,46 @@ __all__ = [
     "plant",
     "write_report",
 ]
+
+_HOMES = {
+    "hardlabel.allocator": ("keep_memory",),
+    "hardlabel.audits.canaries": ("audit_canaries", "audit_planted"),
+    "hardlabel.audits.cases.canaries": ("Planted", "plant"),
+    "hardlabel.audits.defenses": ("defend",),
+    "hardlabel.audits.game.execution": ("Execution",),
+    "hardlabel.audits.model": ("audit",),
+    "hardlabel.audits.recipe": ("audit_recipe",),
+    "hardlabel.checks": ("InvalidInput",),
+    "hardlabel.data.columns": ("Categorical", "Numeric"),
+    "hardlabel.data.domain": ("BinaryFeatures", "Box"),
+    "hardlabel.data.samples": ("Samples",),
+    "hardlabel.data.table": ("MixedTable",),
+    "hardlabel.executors": ("Local", "Ray"),
+    "hardlabel.kinds": ("load", "write_report"),
+    "hardlabel.models.train": ("Recipe",),
+    "hardlabel.oracles.base": ("LabelOracle", "ScoreOracle"),
+    "hardlabel.records.canaries": ("CanaryRecord",),
+    "hardlabel.records.defenses": ("DefendRecord",),
+    "hardlabel.records.model": ("AuditRecord",),
+    "hardlabel.records.recipe": ("RecipeRecord",),
+    "hardlabel.runs.settings": ("Attacker", "Focus"),
+    "hardlabel.store": ("Store",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+_OLD = {"Work": "Execution"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OLD:
+        told = f"hardlabel.{name} is now hardlabel.{_OLD[name]}; the old name goes in 0.3"
+        warnings.warn(told, DeprecationWarning, stacklevel=2)
+        return getattr(importlib.import_module(_HOME[_OLD[name]]), _OLD[name])
+    if name not in _HOME:
+        raise AttributeError(f"module 'hardlabel' has no attribute {name!r}")
+    found = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,6 +1,6 @@
 """`python -m hardlabel` is the command line."""
 
-from hardlabel.cli import main
+from hardlabel.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
+from typing import ClassVar
 
 from hardlabel.calibrations.base import Calibration
 from hardlabel.calibrations.threshold import RandomThreshold
@@ -21,6 +23,11 @@ class Need(StrEnum):
     GRADIENTS = "reference models with gradients"
     CRAFTERS = "crafter networks"
     SURROGATE = "data of its own to train a surrogate on"
+    SHOWING_REFERENCES = "reference models that show confidences"
+    SHOWING_SHADOW = "a shadow model that shows confidences"
+
+
+NOTHING: Mapping[Need, str] = MappingProxyType({})  # Nothing is missing.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +49,8 @@ class _Attack:
         uses: What it needs besides labels, and models to be fitted on. One that crafts its queries never learns from
             the shadow model, which may be one of the crafters, but from the reference models.
     """
+
+    access: ClassVar[Access]
 
     name: str
     summary: str
@@ -82,12 +91,35 @@ class _Attack:
         alone = isinstance(self.calibration, RandomThreshold)
         return not (alone or self.crafted or self.calibration.per_sample)
 
-    def lacks(self, missing: Mapping[Need, str]) -> str | None:
-        """Why it cannot be run where something is missing (and for which reason), or None where it can."""
-        for need in self.required:
-            if need in missing:
-                return missing[need] if need is Need.SCORES else f"it needs {need}: {missing[need]}"
-        return None
+    @property
+    def must_show(self) -> tuple[Need, ...]:
+        """Which of the attacker's own models, where it has them, must show confidences."""
+        on_references = self.calibration.per_sample or self.crafted
+        if Need.REFERENCE_SCORES in self.uses or (on_references and self.access == Access.SCORES):
+            return (Need.SHOWING_REFERENCES,)
+        return (Need.SHOWING_SHADOW,) if self.access == Access.SCORES else ()
+
+    def unplayable(
+        self, *, domain: Domain | None = None, budget: int | None = None, missing: Mapping[Need, str] = NOTHING
+    ) -> str | None:
+        """Why the attack cannot be played, or None: the one place that says so.
+
+        Args:
+            domain: Of the samples attacked; None where that is not yet known.
+            budget: Most queries per sample; None for no limit.
+            missing: What is not there, with the reason.
+        """
+        reason = None if domain is None else self.unsuited(domain)
+        if reason is None and budget is not None and budget < self.fewest:
+            reason = f"needs at least {self.fewest} queries per sample, the budget is {budget}"
+        need = self.first_missing(missing)
+        if reason is not None or need is None:
+            return reason
+        return missing[need] if need is Need.SCORES else f"it needs {need}: {missing[need]}"
+
+    def first_missing(self, missing: Mapping[Need, str]) -> Need | None:
+        """The first thing that it cannot do without and that is missing, or None."""
+        return next((need for need in (*self.required, *self.must_show) if need in missing), None)
 
     def unsuited(self, domain: Domain) -> str | None:
         """Why the attack does not suit a domain, or None where it does."""

@@ -60,7 +60,7 @@ def best(domain: Domain, budget: int, missing: Mapping[Need, str]) -> Rung:
     passed: list[str] = []
     for name, on_images, elsewhere, why in _ORDER:
         row, fewest = TABLE[name], on_images if domain.kind == "image" else elsewhere
-        reason = row.unsuited(domain) or row.lacks(missing)
+        reason = row.unplayable(domain=domain, missing=missing)
         if reason is None and budget < max(fewest, row.fewest):
             reason = f"needs {max(fewest, row.fewest)} queries"
         if reason is None:

@@ -11,7 +11,7 @@ from hardlabel import checks
 from hardlabel.attacks.base import Attack, LabelAttack, Need, ScoreAttack
 from hardlabel.calibrations.base import Calibration
 from hardlabel.calibrations.best import Best
-from hardlabel.calibrations.estimate import EstimatedConfidence
+from hardlabel.calibrations.confidence_estimate import EstimatedConfidence
 from hardlabel.calibrations.learned import LearnedRatio
 from hardlabel.calibrations.network import AttackNetwork
 from hardlabel.calibrations.ratio import LikelihoodRatio
@@ -22,6 +22,7 @@ from hardlabel.calibrations.threshold import RandomThreshold, Threshold
 from hardlabel.checks import InvalidInput
 from hardlabel.data import augment
 from hardlabel.data.domain import Domain
+from hardlabel.plugins import Registry
 from hardlabel.signals.augmentation import Augmentation
 from hardlabel.signals.base import LabelSignal
 from hardlabel.signals.boundary import MINIMUM_QUERIES, Boundary
@@ -382,7 +383,9 @@ _ROWS: tuple[Attack, ...] = (
     ),
 )
 
-TABLE: dict[str, Attack] = {row.name: row for row in _ROWS}
+TABLE: Registry[Attack] = Registry(
+    "hardlabel.attacks", {row.name: row for row in _ROWS}, type=(LabelAttack, ScoreAttack)
+)
 
 
 def with_networks_per_class(attack: Attack) -> Attack:
@@ -413,9 +416,7 @@ def chosen(
     taken: list[Attack] = []
     left_out: dict[str, str] = {}
     for row in TABLE.values():
-        reason = row.unsuited(domain)
-        if reason is None and budget is not None and budget < row.fewest:
-            reason = f"needs at least {row.fewest} queries per sample, the budget is {budget}"
+        reason = row.unplayable(domain=domain, budget=budget)
         if reason is None:
             taken.append(row)
         else:
@@ -431,7 +432,7 @@ def _row(attack: str | Attack) -> Attack:
 
 
 def _possible(row: Attack, domain: Domain, budget: int | None) -> Attack:
-    if reason := row.unsuited(domain):
-        raise InvalidInput(f"attack {row.name!r} {reason}")
     row.allowed(budget)
+    if reason := row.unplayable(domain=domain):
+        raise InvalidInput(f"attack {row.name!r} {reason}")
     return row

@@ -69,7 +69,9 @@ def equal_sizes(total: int, size: int | None = None) -> Sizes:
         raise InvalidInput(f"samples must be at least {len(GROUPS)} for four groups, got {total}")
     size = min(largest, DEFAULT_SIZE) if size is None else size
     if not 1 <= size <= largest:
-        raise InvalidInput(f"size must lie in [1, {largest}] for four equal groups of {total} samples, got {size}")
+        raise InvalidInput(
+            f"train_size must lie in [1, {largest}] for four equal groups of {total} samples, got {size}"
+        )
     return Sizes(members=size, nonmembers=size, shadow_members=size, shadow_nonmembers=size)
 
 

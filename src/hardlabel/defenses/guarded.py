@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hardlabel.checks import InvalidInput
 from hardlabel.oracles.base import LabelOracle, ScoreOracle
-from hardlabel.oracles.estimators import LOWEST
+from hardlabel.targets.estimators import LOWEST
 
 Masking = Callable[[Tensor, Tensor], Tensor]  # Inputs (q, ...) and confidences (q, classes) to confidences.
 

@@ -13,8 +13,8 @@ from hardlabel.data.samples import Samples
 from hardlabel.defenses import keyed
 from hardlabel.defenses.base import Defender
 from hardlabel.defenses.guarded import GuardedScores, with_scores
-from hardlabel.models.kept import trained
 from hardlabel.models.method import Method
+from hardlabel.models.model_store import trained
 from hardlabel.models.train import Recipe
 from hardlabel.oracles.base import LabelOracle, ScoreOracle
 

@@ -11,8 +11,8 @@ from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples
 from hardlabel.defenses.base import Defender, Training
-from hardlabel.models.kept import UNTOLD, trained
 from hardlabel.models.method import Course, Method, Task
+from hardlabel.models.model_store import UNTOLD, trained
 from hardlabel.models.train import Recipe
 from hardlabel.store import Store
 

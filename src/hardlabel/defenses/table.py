@@ -28,6 +28,7 @@ from hardlabel.defenses.selena import SELENA
 from hardlabel.defenses.temperature import Temperature
 from hardlabel.defenses.top_k import TopK
 from hardlabel.defenses.transfer_learning import TransferLearning
+from hardlabel.plugins import Registry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -331,7 +332,7 @@ _ROWS: tuple[Row, ...] = (
     ),
 )
 
-TABLE: dict[str, Row] = {row.name: row for row in _ROWS}
+TABLE: Registry[Row] = Registry("hardlabel.defenses", {row.name: row for row in _ROWS}, type=Row)
 
 
 def chosen(names: Sequence[str] | None, levels: Mapping[str, Sequence[float]] | None = None) -> list[Strength]:

@@ -13,12 +13,12 @@ from hardlabel.checks import InvalidInput
 from hardlabel.data.samples import Samples
 from hardlabel.defenses.base import Defender, InferenceDefense, Training
 from hardlabel.defenses.table import Strength
-from hardlabel.models.kept import content_hash, weights_hash
+from hardlabel.models.model_store import content_hash, weights_hash
 from hardlabel.models.train import EpochReport, check_float32
 from hardlabel.models.trainers import Made, RecipeTrainer, Trainer
 from hardlabel.oracles.base import LabelOracle, LabelsOfScores, ScoreOracle
-from hardlabel.oracles.batches import Found, settled_network
-from hardlabel.oracles.estimators import estimator_hash, is_estimator, of_estimator
+from hardlabel.targets.batch_sizes import Found, settled_network
+from hardlabel.targets.estimators import estimator_hash, is_estimator, of_estimator
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

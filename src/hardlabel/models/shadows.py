@@ -15,7 +15,7 @@ from hardlabel import randomness
 from hardlabel.checks import InvalidInput
 from hardlabel.data.samples import Samples
 from hardlabel.executors import Executor, Local, sendable
-from hardlabel.models.kept import packed
+from hardlabel.models.model_store import packed
 from hardlabel.models.together import Job as TrainJob
 from hardlabel.models.together import can_train_together, faster_together, train_together
 from hardlabel.models.train import EpochReport, Trained
@@ -53,7 +53,7 @@ def check_count(count: int) -> None:
         InvalidInput: It is.
     """
     if not (FEWEST <= count <= MOST) or count % 2:
-        raise InvalidInput(f"shadows must be an even number from {FEWEST} to {MOST}, got {count}")
+        raise InvalidInput(f"references must be an even number from {FEWEST} to {MOST}, got {count}")
 
 
 def pairs(count: int, size: int, *, seed: int) -> Tensor:

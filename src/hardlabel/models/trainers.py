@@ -20,8 +20,8 @@ from sklearn.base import BaseEstimator, clone
 from hardlabel.checks import InvalidInput
 from hardlabel.data.samples import Samples
 from hardlabel.executors import UNSENDABLE
-from hardlabel.models.kept import content_hash, packed, spec_of, trained, unpacked
 from hardlabel.models.method import Method
+from hardlabel.models.model_store import content_hash, packed, spec_of, trained, unpacked
 from hardlabel.models.train import EpochReport, Recipe, Trained, train
 from hardlabel.store import Spec, Store
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from hardlabel.attacks.ladder import USUAL
-from hardlabel.experiments.record import Choice, Compute, ReferenceModels
+from hardlabel.records.model import Choice, Compute, ReferenceModels
 from hardlabel.reports.severity import Graded
 from hardlabel.reports.wording import counted, duration, figure, number, percent, times
 

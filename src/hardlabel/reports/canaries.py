@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from hardlabel.experiments.canary_record import ALL, CanaryBound, CanaryResults
+from hardlabel.records.canaries import ALL, CanaryBound, CanaryResults
 from hardlabel.reports.figures import Figure
 from hardlabel.reports.severity import TITLES, Severity
 from hardlabel.reports.svg import WIDTH, Scale, Style, line, picture, text

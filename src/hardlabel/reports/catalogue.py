@@ -87,7 +87,7 @@ def rows(means: Means | None) -> list[tuple[str, ...]]:
 
 def standing(row: Attack, means: Means) -> str:
     """Whether an attack can be had: "within" or "beyond" the budget, or "not possible" for another reason."""
-    unsuited = None if means.kind is None else row.unsuited(KINDS[means.kind])
-    if reason := unsuited or row.lacks(means.missing):
+    domain = None if means.kind is None else KINDS[means.kind]
+    if reason := row.unplayable(domain=domain, missing=means.missing):
         return f"not possible: {reason}"
     return "within" if means.budget >= row.fewest else f"beyond: needs {row.fewest} queries"

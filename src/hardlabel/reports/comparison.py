@@ -5,9 +5,9 @@ import math
 from collections.abc import Sequence
 
 from hardlabel.defenses.table import TABLE
-from hardlabel.experiments.defend_record import NONE, DefendResults, DefenseResult
-from hardlabel.experiments.recommend import picked
 from hardlabel.metrics.estimate import Estimate
+from hardlabel.records.defenses import NONE, DefendResults, DefenseResult
+from hardlabel.records.recommendation import picked
 from hardlabel.reports.figures import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, Figure, frame, names
 from hardlabel.reports.severity import Severity
 from hardlabel.reports.svg import Point, Scale, Style, line, path, picture, text

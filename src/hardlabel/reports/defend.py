@@ -1,6 +1,6 @@
 """A comparison of defenses as a Markdown table, with what was changed and the recommendation."""
 
-from hardlabel.experiments.defend_record import DefendRecord, DefenseResult, TestedGuarantee
+from hardlabel.records.defenses import DefendRecord, DefenseResult, TestedGuarantee
 from hardlabel.reports.text import table_of
 
 HEAD = (
@@ -17,7 +17,7 @@ HEAD = (
 )
 
 
-def defend_markdown(record: DefendRecord) -> str:
+def defenses_markdown(record: DefendRecord) -> str:
     """One row per defense and level, the guarantees and changes, what was left out, the recommendation."""
     results = record.results
     lines = [

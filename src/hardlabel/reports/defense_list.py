@@ -1,6 +1,7 @@
 """The table of defenses as users read it."""
 
 from hardlabel.defenses.table import TABLE
+from hardlabel.reports.text import table_of
 
 HEADS = ("name", "changes", "what it does", "level", "usual levels", "costs besides accuracy", "source")
 
@@ -19,3 +20,8 @@ def rows() -> list[list[str]]:
         ]
         for row in TABLE.values()
     ]
+
+
+def markdown() -> str:
+    """The table in Markdown."""
+    return table_of(HEADS, rows())

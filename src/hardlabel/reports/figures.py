@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from hardlabel.experiments.record import AttackResult, Results
 from hardlabel.metrics.intervals import FALSE_ALARMS
+from hardlabel.records.model import AttackResult, Results
 from hardlabel.reports.attacker import OWN, own_models
 from hardlabel.reports.severity import Graded
 from hardlabel.reports.svg import WIDTH, Point, Scale, Style, element, line, path, picture, text

@@ -2,54 +2,27 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from hardlabel.checks import InvalidInput
-from hardlabel.experiments.canaries import KINDS
-from hardlabel.experiments.canary_record import CanaryRecord
-from hardlabel.experiments.defend_record import NONE, DefendRecord
-from hardlabel.experiments.exposed import CLASS
-from hardlabel.experiments.recipe_record import RecipeAttack, RecipeRecord
-from hardlabel.experiments.recommend import LEAST, picked
-from hardlabel.experiments.record import AttackResult, AuditRecord
-from hardlabel.experiments.worst_record import Standout
 from hardlabel.metrics.estimate import Estimate
+from hardlabel.records.base import Record
+from hardlabel.records.canaries import KINDS, CanaryRecord
+from hardlabel.records.defenses import NONE, DefendRecord
+from hardlabel.records.exposure import CLASS, Standout
+from hardlabel.records.model import AttackResult, AuditRecord
+from hardlabel.records.recipe import RecipeAttack, RecipeRecord
+from hardlabel.records.recommendation import LEAST, picked
 from hardlabel.reports import attacker, canaries, comparison, figures, strips, tables, wording
 from hardlabel.reports.recipe import recipe_verdict, right
 from hardlabel.reports.severity import RULE
 from hardlabel.reports.verdict import verdict
 
-Record = AuditRecord | RecipeRecord | DefendRecord | CanaryRecord
 
-
-def write_report(record: Record, path: str | Path) -> None:
-    """Writes the report of an audit (of a model, of a recipe, by canaries) or of a comparison to `path`, UTF-8.
-
-    Folders on the way are made.
-
-    Raises:
-        InvalidInput: The file cannot be written.
-    """
-    text, path = render(record), Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        reason = error.strerror or error
-        raise InvalidInput(f"path {str(path)!r} must be a file that can be written: {reason}") from error
-
-
-def render(record: Record) -> str:
-    """The report as HTML; the same record gives the same text."""
-    if isinstance(record, DefendRecord):
-        return _comparison(record)
-    if isinstance(record, CanaryRecord):
-        return _canaries(record)
-    if isinstance(record, RecipeRecord):
-        return _recipe(record)
+def model_page(record: AuditRecord) -> str:
+    """The report of the audit of a model."""
     results = record.results
     found = verdict(record)
     attacks = tables.in_order(results)
@@ -84,7 +57,8 @@ def render(record: Record) -> str:
     )
 
 
-def _recipe(record: RecipeRecord) -> str:
+def recipe_page(record: RecipeRecord) -> str:
+    """The report of the audit of a recipe."""
     results = record.results
     attacks = tables.in_order(results)
     aucs = {attack.name: attack.aucs for attack in attacks}
@@ -112,7 +86,8 @@ def _recipe(record: RecipeRecord) -> str:
     )
 
 
-def _comparison(record: DefendRecord) -> str:
+def defenses_page(record: DefendRecord) -> str:
+    """The report of a comparison of defenses."""
     results = record.results
     severity, title = comparison.verdict(results)
     return _page(
@@ -131,7 +106,8 @@ def _comparison(record: DefendRecord) -> str:
     )
 
 
-def _canaries(record: CanaryRecord) -> str:
+def canaries_page(record: CanaryRecord) -> str:
+    """The report of an audit by canaries."""
     results = record.results
     return _page(
         "canaries.html.jinja",
@@ -147,7 +123,7 @@ def _canaries(record: CanaryRecord) -> str:
     )
 
 
-def _page(template: str, record: Record, **values: object) -> str:
+def _page(template: str, record: Record[Any], **values: object) -> str:
     """A template filled with the record's results and settings, and `values`."""
     page = _environment().get_template(template)
     held = attacker.classes_held(record.config)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hardlabel.experiments.recipe_record import RecipeAttack, RecipeRecord, RecipeResults, TargetModel
+from hardlabel.records.recipe import RecipeAttack, RecipeRecord, RecipeResults, TargetModel
 from hardlabel.reports import attacker, picking, sentences
 from hardlabel.reports.severity import MEASURED, TITLES, Severity, below_guessing, grade
 from hardlabel.reports.wording import counted, decimal, figure, number, percent

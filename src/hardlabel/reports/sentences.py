@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from hardlabel.experiments.record import AttackResult, Results
 from hardlabel.metrics.estimate import Estimate
+from hardlabel.records.model import AttackResult, Results
 from hardlabel.reports.attacker import queries, who
 from hardlabel.reports.picking import resolved
 from hardlabel.reports.severity import (

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
-from hardlabel.experiments.record import Queries
 from hardlabel.metrics.estimate import Estimate
+from hardlabel.records.model import Queries
 from hardlabel.reports.wording import percent
 
 SEVERE_AUC, SEVERE_GAIN, SEVERE_FPR = 0.75, 10, 0.01

@@ -1,13 +1,24 @@
-"""An audit's main figures as a table for a terminal."""
+"""What a terminal shows of a finished audit: what was left out, the main figures, the attack that the ranking names."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
-from hardlabel.experiments.recipe_record import RecipeRecord
-from hardlabel.experiments.record import AuditRecord
-from hardlabel.reports.attacker import Costed, rows_and_time
+from hardlabel.records.model import AuditRecord
+from hardlabel.records.recipe import RecipeRecord
+from hardlabel.reports.attacker import Costed, choice_line, rows_and_time
 from hardlabel.reports.wording import SPACE, number
+
+WIDE = 112  # Columns of a terminal that has room for what attacks cost on the attacker's own models.
+
+
+def parts(record: AuditRecord | RecipeRecord, width: int) -> Iterator[str | Table]:
+    """Lines and tables, in the order in which a terminal of `width` columns shows them."""
+    results = record.results
+    for absent in results.left_out:
+        yield f"left out: {absent.name}: {absent.reason}"
+    yield summary(record, wide=width >= WIDE)
+    yield choice_line(results.choice, [attack.name for attack in results.attacks])
 
 
 def summary(record: AuditRecord | RecipeRecord, *, wide: bool) -> Table:

@@ -8,10 +8,10 @@ from typing import Protocol, TypeVar
 import numpy as np
 import pandas as pd
 
-from hardlabel.experiments.record import AttackResult, AuditRecord, Difference
-from hardlabel.experiments.worst_record import GroupRisk, Standout
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.metrics.rates import rate_interval
+from hardlabel.records.exposure import GroupRisk, Standout
+from hardlabel.records.model import AttackResult, AuditRecord, Difference
 from hardlabel.reports.severity import A, Graded
 from hardlabel.reports.wording import counted, listed
 from hardlabel.signals.base import Access

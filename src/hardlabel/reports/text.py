@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-from hardlabel.experiments.canary_record import CanaryBound, CanaryRecord
-from hardlabel.experiments.exposed import CLASS
-from hardlabel.experiments.recipe_record import RecipeAttack, RecipeRecord
-from hardlabel.experiments.record import AttackResult, AuditRecord, ReferenceModels
-from hardlabel.experiments.worst import AVERAGE
-from hardlabel.experiments.worst_record import Games, GroupRisk, WorstCase
 from hardlabel.metrics.estimate import Estimate
+from hardlabel.records.canaries import CanaryBound, CanaryRecord
+from hardlabel.records.exposure import AVERAGE, CLASS, Games, GroupRisk, WorstCase
+from hardlabel.records.model import AttackResult, AuditRecord, ReferenceModels
+from hardlabel.records.recipe import RecipeAttack, RecipeRecord
 from hardlabel.reports import attacker
 from hardlabel.reports.attacker import Costed
 from hardlabel.reports.recipe import accuracies
@@ -16,10 +14,8 @@ from hardlabel.reports.tables import lowest_rate
 from hardlabel.reports.wording import SPACE
 
 
-def markdown(record: AuditRecord | RecipeRecord) -> str:
+def model_markdown(record: AuditRecord) -> str:
     """One row per attack, and what was left out; an undefined figure shows its reason."""
-    if isinstance(record, RecipeRecord):
-        return _recipe(record)
     results = record.results
     against_gap = {pair.first: pair.auc for pair in results.differences if pair.second == "gap"}
     head = ("attack", "sees", "queries (max)", attacker.OWN.lower(), "AUC", "AUC over gap", "balanced accuracy")
@@ -63,7 +59,8 @@ def table_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(_table(head, rows))
 
 
-def _recipe(record: RecipeRecord) -> str:
+def recipe_markdown(record: RecipeRecord) -> str:
+    """One row per attack, over all targets, and what was left out."""
     results = record.results
     rates = sorted({fpr for attack in results.attacks for fpr in attack.tpr_at_fpr}, key=float, reverse=True)
     head = ["attack", "sees", "queries (max)", attacker.OWN.lower(), "mean AUC", "spread over models"]
@@ -161,7 +158,7 @@ def _games(games: Sequence[Games]) -> list[str]:
     return ["", told, "", *_table(("attack", "sees", "records", "tested", "found"), rows)]
 
 
-def canary_markdown(record: CanaryRecord) -> str:
+def canaries_markdown(record: CanaryRecord) -> str:
     """Lower bounds on epsilon beside the accountant's upper one."""
     results = record.results
     above = "none" if results.guarantee is None else f"{results.guarantee.epsilon:.4g} ({results.guarantee.accountant})"

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hardlabel.experiments.record import AttackResult, AuditRecord, Results, Target
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.metrics.intervals import operating_point
 from hardlabel.randomness import derive
+from hardlabel.records.model import AttackResult, AuditRecord, Results, Target
 from hardlabel.reports import attacker, picking, sentences
 from hardlabel.reports.severity import MEASURED, TITLES, Severity, grade
 from hardlabel.signals.base import Access

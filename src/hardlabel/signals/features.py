@@ -25,7 +25,7 @@ from hardlabel.signals.base import (
     SequentialPlan,
 )
 from hardlabel.signals.gap import Gap
-from hardlabel.signals.kept import Kept
+from hardlabel.signals.label_survival import Kept
 from hardlabel.signals.noise import Noise
 from hardlabel.signals.path import Path
 from hardlabel.signals.shares import Shares

@@ -1,0 +1,1 @@
+"""The audits: one file per kind of run, and the rooms they share (cases, the attacker's models, the game, findings)."""

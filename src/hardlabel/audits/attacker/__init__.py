@@ -1,0 +1,1 @@
+"""The attacker's own models: shadow, references and crafters, and the labels it guesses."""

@@ -1,0 +1,1 @@
+"""What is audited: data, samples and plans, checked before anything is trained or asked."""

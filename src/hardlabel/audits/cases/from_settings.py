@@ -1,0 +1,245 @@
+"""The case of a model that hardlabel trains itself, as settings say."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from hardlabel import checks, randomness
+from hardlabel.attacks import Need
+from hardlabel.audits.cases.case import Case
+from hardlabel.audits.cases.plans import (
+    FEWEST_SHADOW,
+    MOST_ATTACKED,
+    MOST_SHADOW,
+    CraftingPlan,
+    ReferencePlan,
+    ShadowPlan,
+    lacking_pairs,
+)
+from hardlabel.audits.cases.slices import read_slices
+from hardlabel.audits.cases.terms import Chosen, Terms
+from hardlabel.checks import InvalidInput
+from hardlabel.data import augment, mapped
+from hardlabel.data.augment import Move
+from hardlabel.data.dataset import Dataset
+from hardlabel.data.domain import Domain
+from hardlabel.data.samples import concatenate
+from hardlabel.data.split import Split, equal_sizes, split
+from hardlabel.executors import Executor
+from hardlabel.models import shadows
+from hardlabel.models.architectures import build, usual_architecture
+from hardlabel.models.train import Recipe, usual_precision
+from hardlabel.models.trainers import RecipeTrainer, Trainer
+from hardlabel.runs.progress import Watch, told
+from hardlabel.runs.settings import ModelSettings, RunSettings, moves_of
+from hardlabel.store import Store
+from hardlabel.targets.registry import askable
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Loaded:
+    """What the settings come to before anything is trained.
+
+    Attributes:
+        settings: The settings.
+        data: The loaded data.
+        parts: The data, split into groups.
+        trainer: Trains the target, the shadow model and the reference models.
+        attacked: Number of members attacked; the same number of non-members.
+        shadow_attacked: The same, on the shadow model.
+        missing: What the attacker cannot have, with the reason.
+        picked: The attacks to run.
+    """
+
+    settings: ModelSettings
+    data: Dataset
+    parts: Split
+    trainer: RecipeTrainer
+    attacked: int
+    shadow_attacked: int
+    missing: dict[Need, str]
+    picked: Chosen
+
+    @property
+    def target_seed(self) -> int:
+        """The seed of the target's training."""
+        return randomness.derive(self.settings.seed, "target")
+
+
+def load(settings: ModelSettings, terms: Terms, *, device: torch.device, store: Store | None, watch: Watch) -> Loaded:
+    """Loads and splits the data, and checks the settings. Trains nothing.
+
+    Raises:
+        InvalidInput: A setting breaks a rule.
+    """
+    data = dataset_of(settings, watch, store)
+    read_slices(settings.slices, settings.slices_file, data)  # Refuses unknown columns before any training.
+    trainer = checked_trainer(settings, data, device=device, store=store)
+    parts = split(data.samples, equal_sizes(len(data.samples), settings.train_size), seed=settings.seed)
+    attacked = at_most("samples", settings.samples, len(parts.members), MOST_ATTACKED)
+    if settings.shadow_samples is not None:
+        checks.at_least(FEWEST_SHADOW, shadow_samples=settings.shadow_samples)
+    shadows.check_count(settings.references)
+    missing = lacking_pairs(settings.references)
+    if len(parts.shadow_members) < FEWEST_SHADOW:
+        reason = f"its training set would have fewer than {FEWEST_SHADOW} samples"
+        needs = (Need.SHADOW, Need.REFERENCES, Need.CRAFTERS, Need.GRADIENTS, Need.SURROGATE)
+        missing |= dict.fromkeys(needs, reason)
+    return Loaded(
+        settings=settings,
+        data=data,
+        parts=parts,
+        trainer=trainer,
+        attacked=attacked,
+        # Refuses attacks that cannot be run.
+        picked=terms.chosen(data.samples.domain, missing=missing, attacked=2 * attacked),
+        shadow_attacked=at_most("shadow_samples", settings.shadow_samples, len(parts.shadow_members), MOST_SHADOW),
+        missing=missing,
+    )
+
+
+def case_of_settings(ready: Loaded, *, device: torch.device, watch: Watch, executor: Executor) -> Case:
+    """Trains the target, or finds it in the store, and plans the attacker's models."""
+    settings, data, parts, trainer = ready.settings, ready.data, ready.parts, ready.trainer
+    watch.stage("training the target", trainer.epochs, "epochs")
+    target = shadows.train_alone(trainer, parts.members, ready.target_seed, on_epoch=told(watch), executor=executor)
+    shadow = references = crafting = own = None
+    if Need.SHADOW not in ready.missing:
+        shadow = shadow_of_parts(parts, trainer, ready.shadow_attacked, settings.shadow_labels)
+        pool = concatenate(parts.members, parts.nonmembers)
+        references = ReferencePlan.of(pool, settings.references, trainer, seed=settings.seed)
+        crafting = crafting_of(parts, trainer, seed=settings.seed)
+        own = concatenate(parts.shadow_members, parts.shadow_nonmembers)
+    return Case(
+        data=data.name,
+        target=askable(target.model, device, role="target"),
+        target_description=f"{trainer.description}, {len(parts.members)} training samples, {target.told}",
+        classes=data.classes,
+        members=parts.members.take(slice(0, ready.attacked)),
+        nonmembers=parts.nonmembers.take(slice(0, ready.attacked)),
+        population=parts.population if len(parts.population) else None,
+        shadow=shadow,
+        references=references,
+        crafting=crafting,
+        own=own,
+        missing=ready.missing,
+        slices=read_slices(settings.slices, settings.slices_file, data),
+        settings={
+            "arch": trainer.recipe.architecture,
+            "train_size": len(parts.members),
+            "samples": ready.attacked,
+            "shadow_samples": ready.shadow_attacked,
+        },
+        notes=(f"Data: {data.name}, {len(data.samples)} rows, {data.origin}.",),
+    )
+
+
+def dataset_of(settings: RunSettings, watch: Watch, store: Store | None) -> Dataset:
+    """The data that the settings name; large data are mapped from a file in the store."""
+    watch.stage(f"loading {settings.data}", 1, "files")
+    return mapped.load(
+        settings.data,
+        folder=settings.folder,
+        label=settings.label,
+        missing=settings.missing,
+        categorical=settings.categorical or None,
+        store=store,
+    )
+
+
+def recipe_of(settings: RunSettings, domain: Domain, device: torch.device | None = None) -> Recipe:
+    """How the settings train on `device`. None trains in float32, as defenses need."""
+    architecture = settings.arch or usual_architecture(domain)
+    precision = (
+        "float32" if device is None else getattr(settings, "precision", None) or usual_precision(architecture, device)
+    )
+    return Recipe(
+        architecture=architecture,
+        precision=precision,
+        optimizer=settings.optimizer,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        batch_size=settings.batch_size,
+        max_epochs=settings.max_epochs,
+        stop_at_accuracy=settings.stop_at_accuracy,
+        augment=moves(settings.augment),
+    )
+
+
+def checked_trainer(
+    settings: RunSettings, data: Dataset, *, device: torch.device, store: Store | None, float32: bool = False
+) -> RecipeTrainer:
+    """Trains as the settings say; `float32` allows no other precision.
+
+    Raises:
+        InvalidInput: The network does not fit the shape of the data, or a setting breaks a rule.
+    """
+    domain = data.samples.domain
+    recipe = recipe_of(settings, domain, None if float32 else device)
+    build(recipe.architecture, shape=domain.shape, classes=data.classes, seed=0)  # Refuses a wrong shape.
+    return RecipeTrainer(recipe=recipe, classes=data.classes, device=device, store=store)
+
+
+def moves(names: Sequence[str]) -> tuple[Move, ...]:
+    """The augmentations with these names.
+
+    Raises:
+        InvalidInput: A name is unknown, or its number is missing.
+    """
+    augmentations = []
+    for name, distance in moves_of(names):
+        if name == "mirror":
+            augmentations.append(augment.flips())
+        elif name == "rotate":
+            augmentations.append(augment.rotations(distance, every_degree=True))
+        else:
+            augmentations += [augment.translations(pixels) for pixels in range(distance + 1)]
+    return augment.union(*augmentations)
+
+
+def shadow_of_parts(parts: Split, trainer: Trainer, attacked: int, labels: str = "true") -> ShadowPlan:
+    """A shadow model of the shadow groups; it is asked about `attacked` members and as many non-members."""
+    return ShadowPlan(
+        members=parts.shadow_members,
+        nonmembers=parts.shadow_nonmembers.take(slice(0, attacked)),
+        attacked=attacked,
+        trainer=trainer,
+        labels=labels,
+    )
+
+
+def crafting_of(parts: Split, trainer: RecipeTrainer, *, seed: int) -> CraftingPlan:
+    """One smooth crafter for each shadow group; the shadow model gives the second opinion."""
+    return CraftingPlan(
+        trainer=replace(trainer, recipe=smooth(trainer.recipe, parts.members.domain)),
+        sets=(
+            (parts.shadow_members, randomness.derive(seed, "crafter", 0)),
+            (parts.shadow_nonmembers, randomness.derive(seed, "crafter", 1)),
+        ),
+        second=trainer,
+        second_sets=((parts.shadow_members, randomness.derive(seed, "shadow model")),),
+    )
+
+
+def smooth(recipe: Recipe, domain: Domain) -> Recipe:
+    """How crafters are trained for targets of `recipe`: the same network, kept from learning its data by heart.
+
+    Along the gradient of a smooth network, a record crosses the boundaries of other models too: the sooner, the less
+    confident these are.
+    """
+    if usual_architecture(domain) == "cnn":
+        moves = augment.union(augment.flips(), *(augment.translations(pixels) for pixels in range(3)))
+        return replace(recipe, augment=moves, weight_decay=5e-4, max_epochs=25, stop_at_accuracy=None)
+    return replace(recipe, weight_decay=3e-3, max_epochs=50, stop_at_accuracy=None)
+
+
+def at_most(name: str, asked: int | None, there: int, usual: int) -> int:
+    """The number `asked` for, or the `usual` number if it is None; never more than there are.
+
+    Raises:
+        InvalidInput: More are asked for than there are.
+    """
+    if asked is not None and asked > there:
+        raise InvalidInput(f"{name} must be at most {there}, the size of the group, got {asked}")
+    return min(there, usual) if asked is None else asked

@@ -1,0 +1,286 @@
+"""The comparison of defenses: models trained with each face an attacker who knows about it and one who does not.
+
+Models of every defense are trained on the same complementary pairs from the same seeds. They play target in turn and
+are asked about the same samples, so that differences are paired. The attacker who knows about the defense trains and
+guards its reference models and its shadow model with it. The other attacker's models are plain.
+"""
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from sklearn.base import BaseEstimator
+
+from hardlabel.attacks import Attack, LabelAttack
+from hardlabel.audits.attacker.models import Wanted
+from hardlabel.audits.cases.defenses import DefensesCase, case_of_defenses
+from hardlabel.audits.cases.from_arrays import Pair, trainer_of, whole
+from hardlabel.audits.cases.from_settings import checked_trainer, dataset_of, smooth
+from hardlabel.audits.cases.plans import MOST_ATTACKED
+from hardlabel.audits.cases.terms import Terms
+from hardlabel.audits.findings.defended import Stage
+from hardlabel.audits.game.asking import Asking
+from hardlabel.audits.game.execution import USUAL, Execution
+from hardlabel.audits.kind import asked, refuse
+from hardlabel.audits.plan import Plan, Questions, Seats, Trainings, plan_of, questions_of
+from hardlabel.checks import InvalidInput
+from hardlabel.data import sources
+from hardlabel.data.domain import Domain
+from hardlabel.data.samples import concatenate
+from hardlabel.defenses.table import chosen
+from hardlabel.metrics.rates import CONFIDENCE
+from hardlabel.models import shadows
+from hardlabel.models.train import Recipe
+from hardlabel.models.trainers import RecipeTrainer
+from hardlabel.randomness import derive
+from hardlabel.records.defenses import DefendRecord, DefendResults
+from hardlabel.records.environment import environment_of
+from hardlabel.records.recommendation import MARGIN, recommendation, with_front
+from hardlabel.renamed import renamed
+from hardlabel.runs.settings import Attacker, DefensesSettings, Focus
+from hardlabel.store import Store
+from hardlabel.targets.torch import resolve_device
+
+
+@renamed(
+    samples="data",
+    attacked="samples / 2",
+    shadows="attacker.references",
+    pretraining="pretrain",
+    watch="execution.watch",
+    work="execution",
+)
+def defend(
+    data: Pair,
+    trainer: Recipe | BaseEstimator,
+    *,
+    defenses: Sequence[str] | None = None,
+    levels: Mapping[str, Sequence[float]] | None = None,
+    pretrain: Pair | None = None,
+    train_size: int | None = None,
+    repeats: int = 8,
+    domain: Domain | None = None,
+    attacks: Sequence[str | Attack] | None = None,
+    budget: int | None = None,
+    samples: int = MOST_ATTACKED,
+    seed: int = 0,
+    device: str = "auto",
+    store: Store | None = None,
+    attacker: Attacker = Attacker(),  # noqa: B008  # Frozen.
+    execution: Execution = USUAL,
+) -> DefendRecord:
+    """Says which defense helps a way of training, and what the defense costs.
+
+    Trains `attacker.references` + 2 models without any defense, and as many with each defense, on random halves of a
+    pool of 2 * train_size samples. Of these, `repeats` models play target. Two more groups of samples train and test a
+    shadow model. The rest is the defender's reserve.
+
+    Args:
+        data: (inputs, labels), arrays or tensors (n, *shape) and (n,); repeated inputs are dropped.
+        trainer: A recipe, or a scikit-learn classifier, for which only defenses of answers can be compared.
+        defenses: Names from `hardlabel.defenses.table.TABLE`; None for all that suit.
+        levels: Strengths by name, in place of the usual strengths.
+        pretrain: Other labelled data of the same shape for transfer learning; None for the reserve.
+        train_size: Number of training samples of a model; None for a fifth of the data, 2,500 at most.
+        repeats: Number of models that play target, 2 to attacker.references + 2.
+        domain: Legal inputs; None to infer the domain.
+        attacks: As for `hardlabel.audit`; None for gap, the strongest label-only attack within the budget,
+            shadow-network and lira.
+        budget: Most queries per sample, for each attack separately.
+        samples: At most twice as many samples of the pool are attacked.
+        seed: Fixes every random draw.
+        device: Where models run.
+        store: Keeps models and measurements, so that an interrupted comparison resumes where it stopped. None for a
+            temporary store.
+        attacker: What the attacker has. It always has the true labels.
+        execution: Where and in which pieces the work is done, and who is told of progress.
+
+    Raises:
+        InvalidInput: An argument breaks a rule, or a defense asked for cannot be compared; raised before any training.
+
+    Example:
+        >>> import hardlabel
+        >>> from sklearn.datasets import load_digits
+        >>> from sklearn.tree import DecisionTreeClassifier
+        >>> digits = load_digits()
+        >>> data = digits.images[:, None] / 16, digits.target
+        >>> few = hardlabel.Attacker(references=2)
+        >>> record = hardlabel.defend(
+        ...     data, DecisionTreeClassifier(), defenses=["label-only"], attacks=["gap"], train_size=50, repeats=2,
+        ...     attacker=few,
+        ... )
+        >>> record.defense("label-only").keeps_labels
+        True
+    """
+    given, started = locals(), time.perf_counter()
+    where = resolve_device(device)
+    refuse(attacker, Focus(), "a comparison of defenses", ("shadow_labels", "labels", "wrong_labels", "alike"))
+    everyone, _ = whole(data, domain, seed=seed)
+    if not isinstance(trainer, Recipe | BaseEstimator):
+        raise InvalidInput(f"trainer must be a hardlabel.Recipe or a classifier, got {type(trainer).__name__}")
+    terms = Terms.given(attacks, budget, seed, attacker, Focus())
+    with ExitStack() as stack:
+        # Plain models serve many defenses. If the caller has no store, a temporary store keeps them.
+        kept = store or Store(stack.enter_context(tempfile.TemporaryDirectory()))
+        classes = max(2, int(everyone.labels.max()) + 1)
+        fitter = trainer_of(trainer, classes, arrays=True, name=None, device=where, store=kept)
+        assert fitter is not None
+        compared = case_of_defenses(
+            everyone,
+            fitter,
+            terms,
+            data="samples given",
+            classes=classes,
+            train_size=train_size,
+            samples=samples,
+            repeats=repeats,
+            defenses=defenses,
+            levels=levels,
+            pretraining=None if pretrain is None else whole(pretrain, None, seed=seed)[0],
+            device=where,
+            store=kept,
+        )
+        config = asked(
+            "defenses",
+            given,
+            attacks=terms.names,
+            train_size=compared.defender.train_size,
+            pretrain=None if pretrain is None else "samples given",
+            domain=repr(everyone.domain),
+            trainer=fitter.description,
+        )
+        asking = Asking.by(execution, seed=seed, store=kept)
+        return replace(DefensesAudit(compared=compared, device=where).play(asking, started), config=config)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DefensesAudit:
+    """A comparison of defenses, loaded and checked; see `audits.kind.Prepared`.
+
+    Attributes:
+        compared: What is compared.
+        device: Where models run.
+    """
+
+    compared: DefensesCase
+    device: torch.device
+
+    @property
+    def settled(self) -> dict[str, object]:
+        return {}
+
+    @property
+    def _with_shadow(self) -> bool:
+        """Whether a shadow model is trained, to learn on it or for a second opinion when queries are chosen."""
+        case, attacks = self.compared.case, self.compared.attacks
+        return case.crafting is not None or Wanted.by(attacks, worst_case=False).shadow
+
+    def plan(self, execution: Execution, folder: Path | None) -> Plan:
+        """Further work of a defense is not counted: per-sample gradients, models to distil from."""
+        compared, case, attacks = self.compared, self.compared.case, self.compared.attacks
+        trainer = case.plan.trainer
+        assert isinstance(trainer, RecipeTrainer), "settings train by recipes"
+        seats = Seats.of_recipe(case, compared.terms.budget)
+        # One attacker asks the undefended models. Two ask the models of each defense: one learns on models with the
+        # defense, the other has learned on plain models before. Labels that a defense keeps are not asked for again.
+        games: list[tuple[Sequence[Attack], Seats]] = [(attacks, seats)]
+        for strength, _ in compared.strengths:
+            keeps_labels = strength.row.keeps_labels
+            played = [attack for attack in attacks if not (keeps_labels and isinstance(attack, LabelAttack))]
+            games += [(played, seats), (played, replace(seats, taught=True))]
+        trainings = 1 + sum(made.training is not None for _, made in compared.strengths)
+        models = seats.references + (1 if self._with_shadow else 0)
+        crafters = 0 if case.crafting is None else len(case.crafting.sets)
+        return plan_of(
+            [
+                Trainings(models=trainings * models, recipe=trainer.recipe, together=True),
+                Trainings(models=crafters, recipe=smooth(trainer.recipe, seats.domain)),
+            ],
+            sum((questions_of(played, own, chunk=execution.chunk) for played, own in games), Questions()),
+            scores=sum(len(played) for played, _ in games) * case.targets,
+            trainer=trainer,
+            samples=case.plan.pool.take(case.plan.inside[0]),
+            own_as_targets=True,
+            own_at_once=seats.references,
+            execution=execution,
+            folder=folder,
+        )
+
+    def play(self, asking: Asking, started: float) -> DefendRecord:
+        compared, case = self.compared, self.compared.case
+        self._train_ahead(asking)
+        stage = Stage(case, compared.attacks, compared.terms, device=self.device, asking=asking)
+        results = [stage.undefended(), *(stage.defended(strength, made) for strength, made in compared.strengths)]
+        results, reserve = with_front(results), compared.defender.reserve
+        return DefendRecord(
+            results=DefendResults(
+                data=case.data,
+                domain=case.attacked.domain.kind,
+                samples=len(case.attacked),
+                train_size=compared.defender.train_size,
+                reserve=0 if reserve is None else len(reserve),
+                targets=case.targets,
+                references=compared.terms.attacker.references,
+                budget=compared.terms.budget,
+                margin=MARGIN,
+                defenses=results,
+                left_out=list(compared.left_out),
+                recommendation=recommendation(results, confidence=CONFIDENCE),
+                notes=list(case.notes),
+                environment=environment_of(compared.terms.seed, time.perf_counter() - started, self.device),
+            ),
+            scores=stage.frame(),
+        )
+
+    def _train_ahead(self, asking: Asking) -> None:
+        """Trains the models of all defenses side by side, plain models first. The store keeps them."""
+        case, watch = self.compared.case, asking.watch
+        pool, jobs = case.plan.pool, shadows.jobs(case.plan.inside, seed=case.plan.seed)
+        if case.shadow is not None and self._with_shadow:
+            rows = torch.arange(len(pool), len(pool) + len(case.shadow.members))
+            pool = concatenate(pool, case.shadow.members)
+            jobs.append(shadows.Job(rows=rows, seed=derive(case.plan.seed, "shadow model")))
+        shadows.train_ahead(
+            [case.plan.trainer, *(made.bare for _, made in self.compared.strengths)],
+            pool,
+            jobs,
+            on_start=lambda count: watch.stage("training the models of all defenses", count, "models"),
+            on_done=lambda progress: watch.advance(1),
+            executor=asking.executor,
+        )
+
+
+def prepare(
+    settings: DefensesSettings, *, device: torch.device, store: Store | None, execution: Execution
+) -> DefensesAudit:
+    """Loads the data and checks the settings. Trains nothing.
+
+    Raises:
+        InvalidInput: A setting breaks a rule, or there is no store, which plain models need to serve many defenses.
+    """
+    if store is None:
+        raise InvalidInput("store must be given for a comparison of defenses, got None")
+    chosen(settings.defenses, settings.levels)  # Refuses wrong names before the data are loaded.
+    data = dataset_of(settings, execution.watch, store)
+    trainer = checked_trainer(settings, data, device=device, store=store, float32=True)
+    pretraining = None if settings.pretrain is None else sources.load(settings.pretrain, folder=settings.folder).samples
+    compared = case_of_defenses(
+        data.samples,
+        trainer,
+        Terms.of(settings),
+        data=data.name,
+        classes=data.classes,
+        train_size=settings.train_size,
+        samples=settings.samples or MOST_ATTACKED,
+        repeats=settings.repeats,
+        defenses=settings.defenses,
+        levels=settings.levels,
+        pretraining=pretraining,
+        device=device,
+        store=store,
+    )
+    return DefensesAudit(compared=compared, device=device)

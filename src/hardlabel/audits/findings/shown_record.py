@@ -1,0 +1,35 @@
+"""A record as a text or an image, for reports that may show records."""
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+from hardlabel.data.domain import Box
+from hardlabel.data.samples import Samples
+from hardlabel.data.table import MixedTable
+
+MOST_VALUES = 24  # Most values listed of a long row.
+SIDE = 96  # Fewest pixels of the shorter side of a shown image.
+
+
+def text_or_image(samples: Samples, place: int) -> str:
+    """An image as a data URI (PNG), a table's row as "column value, ...", another input as its nonzero values."""
+    domain, record = samples.domain, samples.inputs[place].cpu()
+    if isinstance(domain, Box) and domain.kind == "image" and len(record) in (1, 3):
+        scaled = ((record - domain.lower) / (domain.upper - domain.lower) * 255).round().clamp(0, 255)
+        pixels = scaled.byte().permute(1, 2, 0).numpy()
+        image = Image.fromarray(pixels[..., 0] if len(record) == 1 else pixels)
+        times = max(1, -(-SIDE // min(image.size)))
+        file = io.BytesIO()
+        image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST).save(file, "PNG")
+        return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    if isinstance(domain, MixedTable):
+        row = domain.decode(record[None]).iloc[0]
+        return ", ".join(f"{name} {value}" for name, value in row.items())
+    values = record.flatten().numpy()
+    places = np.flatnonzero(values)
+    listed = [f"{at}" if values[at] == 1 else f"{at}: {values[at]:.4g}" for at in places[:MOST_VALUES]]
+    more = f" and {len(places) - MOST_VALUES} more" if len(places) > MOST_VALUES else ""
+    return f"not 0: {', '.join(listed)}{more} of {len(values)} values"

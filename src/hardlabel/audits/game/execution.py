@@ -1,0 +1,37 @@
+"""How an audit runs: where, in pieces of which size, and who sees the progress. No result depends on it."""
+
+from dataclasses import dataclass, field
+
+from hardlabel import checks
+from hardlabel.executors import Executor, Local
+from hardlabel.runs.progress import SILENT, Watch
+from hardlabel.runs.settings import CHUNK
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """Where pieces of work run, how large they are, and who sees the progress.
+
+    Attributes:
+        executor: Trains and asks the attacker's own models: `hardlabel.Local()` or `hardlabel.Ray(...)`.
+        chunk: Most samples per piece of work; a run that breaks off may have to ask about these again.
+        watch: Receives the progress.
+
+    Raises:
+        InvalidInput: `chunk` is below 1.
+
+    Example:
+        >>> from hardlabel import Execution, Local
+        >>> Execution(executor=Local(processes=1), chunk=500).chunk
+        500
+    """
+
+    executor: Executor = field(default_factory=Local)
+    chunk: int = CHUNK
+    watch: Watch = SILENT
+
+    def __post_init__(self) -> None:
+        checks.at_least(1, chunk=self.chunk)
+
+
+USUAL = Execution()

@@ -1,0 +1,141 @@
+"""How a run of any kind is done: it is checked, prepared, planned, played and saved."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from hardlabel.audits.game.asking import Asking
+from hardlabel.audits.game.execution import USUAL, Execution
+from hardlabel.audits.plan import Plan
+from hardlabel.checks import InvalidInput
+from hardlabel.records.base import Record
+from hardlabel.runs import listing
+from hardlabel.runs.kinds import Kinds, with_precision
+from hardlabel.runs.part import Part
+from hardlabel.runs.progress import SILENT
+from hardlabel.runs.settings import Attacker, Focus, RunSettings
+from hardlabel.store import Store
+from hardlabel.targets.torch import resolve_device
+
+
+class Prepared(Protocol):
+    """A run whose data are loaded and checked; nothing is trained yet. Each kind of run has its own class."""
+
+    @property
+    def settled(self) -> Mapping[str, object]:
+        """Settings that were left open and are fixed before any training, so that a resumed run does the same."""
+        ...
+
+    def plan(self, execution: Execution, folder: Path | None) -> Plan:
+        """What `play` will do."""
+        ...
+
+    def play(self, asking: Asking, started: float) -> Record[Any]:
+        """Trains, attacks and returns the record; `started` is when the clock began.
+
+        The record's `config` holds the values chosen for settings that were left open.
+        """
+        ...
+
+
+def run(kinds: Kinds, settings: RunSettings, *, store: Store | None, execution: Execution = USUAL) -> Record[Any]:
+    """Does what the settings say, and saves the record in their run folder. Finished pieces are not made again.
+
+    Before any training, the folder is checked. It is refused if it holds another run or another process holds it.
+
+    Args:
+        kinds: All kinds of runs.
+        settings: Settings of one kind; `out` must be set.
+        store: Keeps models and measurements; None keeps nothing.
+        execution: Where and in which pieces the work is done, and who is told of progress.
+
+    Raises:
+        InvalidInput: A setting breaks a rule; raised before any training or query.
+    """
+    started, watch = time.perf_counter(), execution.watch
+    config, prepared, folder, journaled = _prepared(kinds, settings, store, execution)
+    config |= prepared.settled
+    if watch is not SILENT:  # To plan, the speed of models is measured, which takes a second.
+        watch.say(str(prepared.plan(execution, folder)))
+    with listing.begun(folder, config, store=journaled):
+        record = prepared.play(Asking.by(execution, seed=settings.seed, store=journaled), started)
+        return replace(record, config={**config, **record.config}).save(folder)
+
+
+def planned(kinds: Kinds, settings: RunSettings, *, store: Store | None, execution: Execution = USUAL) -> Plan:
+    """What `run` would do. Loads the data, trains nothing and writes nothing.
+
+    Raises:
+        InvalidInput: See `run`.
+    """
+    return _prepared(kinds, settings, store, execution)[1].plan(execution, settings.out)
+
+
+def _prepared(
+    kinds: Kinds, settings: RunSettings, store: Store | None, execution: Execution
+) -> tuple[dict[str, object], Prepared, Path, Store | None]:
+    """The content of config.yaml, the run, its folder, and a store that also writes the run's journal."""
+    kind = kinds.of_settings(settings)
+    config = kinds.check_folder(kind, settings)
+    folder = settings.out
+    assert folder is not None, "the folder has been checked"
+    journaled = listing.journaled(folder, store, execution.watch)
+    settings = with_precision(settings, elsewhere=execution.executor.elsewhere)
+    device = resolve_device(settings.device)
+    prepared = kind.load("prepare")(settings, device=device, store=journaled, execution=execution)
+    return config, prepared, folder, journaled
+
+
+# Arguments that no record can hold: data, models, and where the work is done.
+_MODELS_AND_DATA = {"target", "members", "nonmembers", "population", "data", "model", "planted", "reference"}
+_NOT_RECORDED = {*_MODELS_AND_DATA, "store", "execution"}
+
+
+def asked(kind: str, given: Mapping[str, Any], **resolved: object) -> dict[str, object]:
+    """The arguments of a call from Python by name, as its record holds them.
+
+    Args:
+        kind: Kind of the record.
+        given: All arguments by name: `locals()` in the first line of the called function.
+        resolved: The values chosen for arguments that were left open.
+    """
+    config: dict[str, object] = {"kind": kind}
+    for name, value in given.items():
+        if name in _NOT_RECORDED:
+            continue
+        if isinstance(value, Part):
+            config |= {field: _as_yaml(content) for field, content in value}
+        else:
+            config[name] = _as_yaml(value)
+    return config | resolved
+
+
+def _as_yaml(value: object) -> object:
+    """The value in a form that YAML can hold; slices become their names, other objects their description."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [_as_yaml(item) for item in value]
+    if isinstance(value, Mapping):
+        # The levels of defenses are lists of numbers.
+        numbers = all(isinstance(item, int | float) for items in value.values() for item in items)
+        return {name: list(items) for name, items in value.items()} if numbers and value else sorted(value)
+    return str(value)
+
+
+def refuse(attacker: Attacker, focus: Focus, title: str, unused: Sequence[str]) -> None:
+    """Refuses a setting of `unused`, which this kind of run does not use, unless it has its default.
+
+    Raises:
+        InvalidInput: A setting has another value.
+    """
+    for part in (attacker, focus):
+        for name in unused:
+            field = type(part).model_fields.get(name)
+            if field is not None and getattr(part, name) != field.get_default(call_default_factory=True):
+                raise InvalidInput(
+                    f"{name} must be left at {field.default!r}, since {title} does not use it, "
+                    f"got {getattr(part, name)!r}"
+                )

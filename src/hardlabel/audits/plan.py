@@ -1,0 +1,263 @@
+"""The plan of a run, shown before it starts: pieces of work, queries to the target, time and disk space.
+
+The numbers come from the objects that will play: the attacks, the models that an attack learns on, the samples.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hardlabel.attacks import Attack, LabelAttack
+from hardlabel.audits.cases.plans import MOST_POOL
+from hardlabel.audits.cases.recipe import RecipeCase
+from hardlabel.audits.game.chunks import cuts, is_whole
+from hardlabel.audits.game.execution import Execution
+from hardlabel.audits.game.lessons import POOLED, SCREENED, Lesson, lesson_of
+from hardlabel.audits.game.speed import measured_speed
+from hardlabel.calibrations.base import wants_pool
+from hardlabel.data.domain import Domain
+from hardlabel.data.samples import Samples
+from hardlabel.models.train import Recipe
+from hardlabel.models.trainers import RecipeTrainer
+from hardlabel.runs.journal import JOURNAL, MADE, Journal
+from hardlabel.signals.base import LabelSignal
+
+GUESSED_EPOCHS = 100  # A guess of when a training ends, unless the recipe allows fewer epochs.
+BYTES_PER_VALUE = 8  # Of a stored measurement: the value, and its share of queries and flags.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run will do at most. Pieces that the store has are not made again.
+
+    Attributes:
+        trainings: Models to train: target, shadow model, reference models, crafters.
+        measurements: Measurements, each of one model on one chunk of samples.
+        scores: Attacks to play, counted once for each target.
+        done: Pieces that this run made before it was interrupted.
+        queries: Queries to the target, of all attacks together.
+        rows: Rows through the attacker's own models.
+        seconds: Estimate at the speed just measured, with all workers busy, without calibrations and figures.
+        epochs: Epochs that a training is assumed to take.
+        bytes: Bytes on disk.
+        workers: Number of pieces that run at once.
+    """
+
+    trainings: int
+    measurements: int
+    scores: int
+    done: int
+    queries: int
+    rows: int
+    seconds: float
+    epochs: int
+    bytes: int
+    workers: int
+
+    @property
+    def pieces(self) -> int:
+        """Number of all pieces."""
+        return self.trainings + self.measurements + self.scores
+
+    def __str__(self) -> str:
+        done = f", {self.done} of them made before" if self.done else ""
+        return (
+            f"plan: {self.pieces} pieces at most{done}: {self.trainings} trainings, {self.measurements} measurements, "
+            f"{self.scores} scores; at most {self.queries:,} queries to the target and {self.rows:,} rows through own "
+            f"models; models alone take about {_duration(self.seconds)}, {self.workers} at once, if a training has "
+            f"{self.epochs} epochs; about {math.ceil(self.bytes / 1e6):,} MB on disk"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainings:
+    """Models that are trained alike.
+
+    Attributes:
+        models: Number of models.
+        recipe: How they are trained.
+        together: Whether each worker trains one at the same time.
+    """
+
+    models: int
+    recipe: Recipe
+    together: bool = False
+
+    def epochs_in_turn(self, workers: int) -> int:
+        """Epochs that one worker takes after another."""
+        return epochs_of(self.recipe) * (math.ceil(self.models / workers) if self.together else self.models)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Questions:
+    """Most measurements, queries to targets, rows through the attacker's own models, and values to store."""
+
+    measurements: int = 0
+    queries: int = 0
+    rows: int = 0
+    values: int = 0
+
+    def __add__(self, other: "Questions") -> "Questions":
+        return Questions(**{name: number + getattr(other, name) for name, number in vars(self).items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seats:
+    """How many models and samples take part in a game.
+
+    Attributes:
+        domain: Domain of the samples.
+        budget: Most queries per sample and attack, or None.
+        attacked: Number of attacked samples.
+        targets: Number of targets.
+        references: Number of reference models of each target.
+        rest: Number of samples of the references' pool that are not attacked.
+        shadow_samples: Number of samples that the shadow model is asked about; 0 without a shadow model.
+        repeated: Whether repeated games are played on all references; see `findings.exposed.repeated_games`.
+        taught: Whether the attacks have learned before, so that only targets are asked.
+    """
+
+    domain: Domain
+    budget: int | None
+    attacked: int
+    targets: int
+    references: int
+    rest: int
+    shadow_samples: int
+    repeated: bool = False
+    taught: bool = False
+
+    @classmethod
+    def of_recipe(cls, case: RecipeCase, budget: int | None, *, repeated: bool = False) -> "Seats":
+        """The models and samples of a recipe's case. All models count as references of each target."""
+        return cls(
+            domain=case.plan.pool.domain,
+            budget=budget,
+            attacked=len(case.attacked),
+            targets=case.targets,
+            references=len(case.plan.inside),
+            rest=len(case.plan.pool) - len(case.attacked),
+            shadow_samples=0 if case.shadow is None else case.shadow.asked,
+            repeated=repeated,
+        )
+
+
+def questions_of(attacks: Sequence[Attack], seats: Seats, *, chunk: int) -> Questions:
+    """The most that the attacks ask, and the audit's own question about each sample."""
+    values = seats.attacked * seats.targets
+    own = Questions(measurements=len(cuts(seats.attacked, chunk)) * seats.targets, queries=values, values=values)
+    return sum((_questions(attack, seats, chunk) for attack in attacks), own)
+
+
+def _questions(attack: Attack, seats: Seats, chunk: int) -> Questions:
+    attacked, pieces, most = seats.attacked, len(cuts(seats.attacked, chunk)), attack.allowed(seats.budget)
+    on_target = Questions(
+        measurements=pieces * seats.targets,
+        queries=most * attacked * seats.targets,
+        values=attacked * seats.targets * 2,
+    )
+    if seats.taught:
+        return on_target
+    signals = attack.signals(seats.domain, most) if isinstance(attack, LabelAttack) else ()
+    # The attacker's own models are asked a signal's exact form, if it has one.
+    exact = [getattr(signal, "exact", None) for signal in signals]
+    rows = max([most, *(getattr(signal, "queries", most) for signal in exact if signal is not None)])
+    learning = _learning(attack, seats, chunk, signals=signals, rows_per_search=rows)
+    replayable = isinstance(attack, LabelAttack) and not (attack.made_for_one or attack.calibration.per_sample)
+    if not (seats.repeated and replayable):
+        return on_target + learning
+    # Repeated games ask all models what the attack otherwise asks targets and the shadow model only.
+    samples = seats.references * attacked
+    replay = Questions(measurements=seats.references * pieces, rows=samples * rows, values=samples * 2)
+    return on_target + learning + replay
+
+
+def _learning(
+    attack: Attack, seats: Seats, chunk: int, *, signals: Sequence[LabelSignal], rows_per_search: int
+) -> Questions:
+    """The most that an attack asks the attacker's own models before it is played."""
+    candidates = max(1, len(signals))
+    lesson = lesson_of(attack, candidates=candidates, shadow=seats.shadow_samples > 0, references=seats.references > 0)
+    if lesson == Lesson.NOWHERE:
+        return Questions()
+    if lesson == Lesson.REFERENCES:
+        pool = min(seats.rest, MOST_POOL) if wants_pool(attack.calibration, seats.attacked) else 0
+        models, samples, rounds = seats.references, seats.attacked + pool, candidates
+        pieces = len(cuts(seats.attacked, chunk)) + (len(cuts(pool, chunk)) if pool else 0)
+        searches = candidates * samples
+    else:
+        pooled = lesson == Lesson.POOLED
+        models, samples = (min(seats.references, POOLED), seats.attacked) if pooled else (1, seats.shadow_samples)
+        # All candidates are screened on some samples, then the best is asked about the rest. A signal that measures
+        # all samples together is asked again from the start.
+        screened = candidates - 1 + any(is_whole(signal) for signal in signals)
+        pieces, rounds = len(cuts(samples, chunk)), screened + 1
+        searches = samples + screened * min(samples, SCREENED)
+    return Questions(
+        measurements=models * pieces * rounds,
+        rows=models * searches * rows_per_search,
+        values=models * samples * candidates * 2,
+    )
+
+
+def plan_of(
+    trainings: Sequence[Trainings],
+    questions: Questions,
+    *,
+    scores: int,
+    trainer: RecipeTrainer,
+    samples: Samples,
+    own_as_targets: bool,
+    own_at_once: int,
+    execution: Execution,
+    folder: Path | None,
+) -> Plan:
+    """The plan of trainings and questions, with the speed measured where pieces are made.
+
+    Args:
+        trainings: Models to train.
+        questions: What is asked.
+        scores: Attacks to play, counted once for each target.
+        trainer: Trains the targets.
+        samples: As many as the training samples of a model.
+        own_as_targets: Whether the attacker's own models are asked as targets are, and not in the precision of their
+            training.
+        own_at_once: Number of the attacker's own models that can be asked at once.
+        execution: Where the work is done.
+        folder: The run folder, to count the pieces that it made before.
+    """
+    width = execution.executor.width
+    models = sum(batch.models for batch in trainings)
+    speed = measured_speed(trainer, samples, execution.executor)
+    rows_trained = len(samples) * sum(batch.epochs_in_turn(width) for batch in trainings)
+    own_speed = speed.answering if own_as_targets else speed.own
+    return Plan(
+        trainings=models,
+        measurements=questions.measurements,
+        scores=scores,
+        done=0 if folder is None else _made(folder),
+        queries=questions.queries,
+        rows=questions.rows,
+        seconds=speed.training * rows_trained
+        + speed.answering * questions.queries
+        + questions.rows * own_speed / max(1, min(width, own_at_once)),
+        epochs=epochs_of(trainer.recipe),
+        bytes=models * speed.bytes + questions.values * BYTES_PER_VALUE,
+        workers=width,
+    )
+
+
+def epochs_of(recipe: Recipe) -> int:
+    """Epochs that a training is assumed to take."""
+    return min(recipe.max_epochs, GUESSED_EPOCHS)
+
+
+def _made(folder: Path) -> int:
+    return len({line.get("piece") for line in Journal(folder / JOURNAL).lines() if line.get("event") == MADE})
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,241 @@
+"""The command line: one command per verb. Progress and messages go to stderr, results to stdout.
+
+Exit codes: 0 done, 1 failed, 2 bad usage (one line says which argument, value and rule).
+"""
+
+import contextlib
+import datetime
+import errno
+import sys
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hardlabel import __version__, allocator
+from hardlabel.checks import InvalidInput
+from hardlabel.cli import lists
+from hardlabel.cli import runs as run_commands
+from hardlabel.cli.options import CONFIG, command
+from hardlabel.cli.progress import Bar, errors, say
+from hardlabel.kinds import KINDS, load, markdown, planned, run, write_report
+from hardlabel.runs.kinds import Kind
+from hardlabel.runs.settings import RunSettings, Where, read
+
+if TYPE_CHECKING:  # Importing it loads PyTorch, which takes seconds; the help must be fast.
+    from hardlabel.audits.game.execution import Execution
+
+INTERRUPTED = 130
+KEPT = "finished models and measurements are kept, the same command goes on from there"
+REPORT = "report.html"
+RUN = Annotated[Path, typer.Argument(help="A run folder.")]
+FLAGS = {"dry_run": "Print the plan, and stop.", "quiet": "No progress; errors only."}
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback(invoke_without_command=True)
+def _hardlabel(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    """Does a classifier leak who was in its training data, although it answers with a label only?"""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+DOCS = {
+    "audit": """Train a model and the attacker's own models, audit the model, write a report.
+
+    Without arguments it audits a small network on scikit-learn's digits. With --repeats it audits the way of training:
+    several models trained alike are attacked in turn.
+    """,
+    "defend": """Compare defenses: train with each, attack all alike, say which helps and what it costs.
+
+    Each defense faces two attackers: one who knows about it and one who does not. The table goes to stdout.
+    """,
+    "canaries": """Audit a way of training by canaries: lower bounds on epsilon, beside the accountant's.
+
+    Plants made-up points by independent coins, and guesses from the model which of them it saw. The table goes to
+    stdout.
+    """,
+}
+
+
+def _begin(name: str, options: dict[str, Any]) -> None:
+    """Begins a run with the command `name`. The settings choose the kind, if the command serves several kinds."""
+    kinds = [kind for kind in KINDS.rows.values() if kind.command == name]
+    if options.pop("list", False):
+        for kind in kinds:
+            if kind.listing is not None:
+                typer.echo(kind.load("listing")())
+        return
+    path, flags = options.pop("config"), {flag: options.pop(flag) for flag in FLAGS}
+    where = {option: options.pop(option) for option in Where.model_fields}
+    values = {} if path is None else read(path)
+    kind = KINDS.of(values) if "kind" in values else kinds[0]
+    if kind not in kinds:
+        raise InvalidInput(f"kind of config {str(path)!r} must suit `{name}`, got {values['kind']!r}: `hardlabel run`")
+    values |= {option: value for option, value in options.items() if value is not None}
+    for candidate in kinds:
+        if candidate.given is not None and candidate.given in values:
+            kind = candidate
+    _do(kind, values, where, **flags)
+
+
+def _run(options: dict[str, Any]) -> None:
+    values, flags = read(options.pop("config")), {flag: options.pop(flag) for flag in FLAGS}
+    kind, out = KINDS.of(values), options.pop("out")
+    _do(kind, values if out is None else {**values, "out": out}, options, **flags)
+
+
+def _resume(options: dict[str, Any]) -> None:
+    kind, settings = KINDS.begun(options.pop("run"))
+    quiet = options.pop("quiet")
+    _finish(kind, settings, options, quiet=quiet)
+
+
+def _do(kind: Kind, values: dict[str, Any], where: dict[str, Any], *, dry_run: bool, quiet: bool) -> None:
+    settings = KINDS.made(kind, values)
+    if settings.out is None:
+        stamp = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+        suffix = "" if kind.name == "model" else f"-{kind.name}"
+        settings = settings.model_copy(update={"out": Path("runs") / f"{Path(settings.data).stem}{suffix}-{stamp}"})
+    if dry_run:
+        from hardlabel.store import default_store
+
+        typer.echo(planned(settings, store=default_store(), execution=_execution(settings, where)))
+        return
+    _finish(kind, settings, where, quiet=quiet)
+
+
+def _finish(kind: Kind, settings: RunSettings, where: dict[str, Any], *, quiet: bool) -> None:
+    """Does the run, writes the report, prints the report's path or the Markdown tables."""
+    from hardlabel.store import default_store
+
+    assert settings.out is not None
+    with contextlib.ExitStack() as stack:
+        execution = _execution(settings, where, None if quiet else stack.enter_context(Bar()))
+        record = run(settings, store=default_store(), execution=execution)
+    report = settings.out / REPORT
+    if kind.summary is None:
+        typer.echo(markdown(record))
+        write_report(record, report)
+        if not quiet:
+            say(f"kept in {settings.out}; report: {report}")
+        return
+    if not quiet:
+        for part in kind.load("summary")(record, errors.width):
+            say(part) if isinstance(part, str) else errors.print(part)
+    write_report(record, report)
+    typer.echo(report)
+
+
+def _execution(settings: RunSettings, where: dict[str, Any], watch: Bar | None = None) -> "Execution":
+    from hardlabel.audits.game.execution import Execution
+    from hardlabel.executors import executor_of
+    from hardlabel.runs.listing import SCRATCH
+    from hardlabel.runs.progress import SILENT
+
+    assert settings.out is not None
+    options = Where(**{name: value for name, value in where.items() if value is not None})
+    executor = executor_of(
+        options.executor,
+        address=options.address,
+        processes=options.jobs,
+        cores=options.cores,
+        gpus=options.gpus,
+        scratch=settings.out / SCRATCH,
+    )
+    return Execution(executor=executor, chunk=options.chunk, watch=watch or SILENT)
+
+
+def _register() -> None:
+    """Adds the commands that the kinds name, then `run` and `resume`, which serve every kind."""
+    for name in dict.fromkeys(kind.command for kind in KINDS.rows.values()):
+        kinds = [kind for kind in KINDS.rows.values() if kind.command == name]
+        list_flag = {"list": "List them and stop."} if any(kind.listing for kind in kinds) else {}
+        app.command(name)(
+            command(
+                partial(_begin, name),
+                *(kind.settings for kind in kinds),
+                Where,
+                doc=DOCS.get(name, kinds[0].settings.__doc__ or ""),
+                positional={"config": CONFIG},
+                flags={**FLAGS, **list_flag},
+            )
+        )
+    path = Annotated[Path, typer.Argument(help="Settings as YAML; `kind:` says of which kind of run.")]
+    folder = Annotated[Path | None, typer.Option("--out", help="Run folder.", show_default="a new one under runs/")]
+    app.command("run")(
+        command(
+            _run,
+            Where,
+            doc="Do what a YAML file says, whatever kind of run it is.",
+            positional={"config": path, "out": folder},
+            flags=FLAGS,
+        )
+    )
+    app.command("resume")(
+        command(
+            _resume,
+            Where,
+            doc="Go on with a run that broke off, by the settings it was begun with; nothing finished is done again.",
+            positional={"run": RUN},
+            flags={"quiet": FLAGS["quiet"]},
+        )
+    )
+
+
+_register()
+app.command("attacks")(lists.list_attacks)
+app.command("runs")(run_commands.runs)
+app.command("clean")(run_commands.clean)
+
+
+@app.command()
+def show(folder: Annotated[Path, typer.Argument(metavar="run", help="A run folder.")]) -> None:
+    """Print the figures of a finished run, of whatever kind, in Markdown."""
+    typer.echo(markdown(load(folder)))
+
+
+def main() -> None:
+    """Runs the command line and turns errors into exit codes."""
+    allocator.keep_memory()
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _showwarning
+            code = app(standalone_mode=False)  # The code of a typer.Exit; INTERRUPTED after Ctrl-C.
+    except InvalidInput as error:
+        _fail(str(error), 2)
+    except typer.Abort:
+        _fail("aborted", 1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            errors.print_exception()
+            _fail(f"{type(error).__name__}: {error}", 1)
+        _fail(f"the disk is full: {error}; {KEPT} once there is room", 1)
+    except Exception as error:
+        if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # Click's own usage errors.
+            _fail(error.format_message(), error.exit_code)
+        errors.print_exception()
+        _fail(f"{type(error).__name__}: {error}", 1)
+    if code == INTERRUPTED:
+        _fail(f"interrupted; {KEPT}", 1)
+    sys.exit(code or 0)
+
+
+_usual_showwarning = warnings.showwarning
+
+
+def _showwarning(message: Warning | str, category: type[Warning], *where: Any, **named: Any) -> None:
+    """Shows a FutureWarning as one line, since it is meant for users."""
+    if issubclass(category, FutureWarning):
+        say(str(message))
+    else:
+        _usual_showwarning(message, category, *where, **named)
+
+
+def _fail(message: str, code: int) -> None:
+    errors.print(f"hardlabel: {message}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(code)

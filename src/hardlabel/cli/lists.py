@@ -1,0 +1,69 @@
+"""Lists that the command line prints: the attacks, and the strongest attack for a budget."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from hardlabel.cli.progress import say
+
+WIDE = 140  # A terminal with this many columns has room for the whole table of attacks.
+DOMAINS = "image, continuous, binary, mixed table"
+
+
+def list_attacks(
+    budget: Annotated[
+        int | None,
+        typer.Option(help="Most queries per sample: names the strongest label-only attack within N.", metavar="N"),
+    ] = None,
+    domain: Annotated[str | None, typer.Option("--domain", "--data", help=f"Kind of data: {DOMAINS}.")] = None,
+    no_trainer: Annotated[bool, typer.Option("--no-trainer", help="Nobody can train models like the target.")] = False,
+    no_data: Annotated[bool, typer.Option("--no-data", help="There are no samples besides those asked about.")] = False,
+) -> None:
+    """List the attacks: what each sees, asks and needs, and where it comes from (Markdown when piped).
+
+    With --budget, the list begins with the strongest label-only attack within so many queries per sample, and why.
+    """
+    from hardlabel.reports import catalogue
+    from hardlabel.reports.attacker import queries
+    from hardlabel.reports.text import table_of
+
+    means = None
+    if budget is not None or domain is not None or no_trainer or no_data:
+        usual = catalogue.Means().budget if budget is None else budget
+        means = catalogue.Means(budget=usual, kind=domain, trainer=not no_trainer, data=not no_data)
+    heads, rows = catalogue.heads(means), catalogue.rows(means)
+    if means is not None:
+        title = f"The strongest label-only attack within {queries(means.budget)} per sample"
+        if not sys.stdout.isatty():
+            typer.echo(f"{title}:\n\n{table_of(catalogue.RUNGS, catalogue.rung_rows(means))}\n")
+        else:
+            print_table(title, catalogue.RUNGS, catalogue.rung_rows(means), whole=("attack", "queries"))
+    if not sys.stdout.isatty():
+        typer.echo(table_of(heads, rows))
+    else:
+        from rich.console import Console
+
+        # Only wide terminals show the columns on data and method; a name is never cut.
+        wide = Console().width >= WIDE
+        columns = [column for column, head in enumerate(heads) if wide or head not in ("data", "what it does")]
+        cells = [[row[column] for column in columns] for row in rows]
+        print_table("Attacks", [heads[column] for column in columns], cells, whole=("name", "sees"))
+    if means is None:
+        say("hint: `hardlabel attacks --budget 10` names the strongest label-only attack within 10 queries per sample")
+
+
+def print_table(
+    title: str | None, heads: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequence[str] = ()
+) -> None:
+    """Prints a table on the terminal; columns in `whole` are never wrapped."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title)
+    for head in heads:
+        table.add_column(head, no_wrap=head in whole, overflow="fold")
+    for cells in rows:
+        table.add_row(*cells)
+    Console().print(table)

@@ -1,0 +1,81 @@
+"""Commands about runs: list them, and free pieces that no run needs."""
+
+import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from hardlabel.checks import InvalidInput
+from hardlabel.cli.lists import print_table
+from hardlabel.kinds import KINDS
+
+HEADS = ["run", "state", "data", "begun", "pieces made", "and found", "size"]
+
+
+def runs(
+    folder: Annotated[
+        Path, typer.Argument(help="A folder of run folders; those the store knows are listed anyway.")
+    ] = Path("runs"),
+) -> None:
+    """List runs and their state: finished, running (by whom), broken off, gone (Markdown when piped)."""
+    from hardlabel.reports.text import table_of
+    from hardlabel.runs.listing import RUNNING, listed
+    from hardlabel.store import default_store
+
+    rows = []
+    for run in listed(default_store(), folder, records=[kind.file for kind in KINDS.rows.values()]):
+        state = f"{run.state}: {run.holder}" if run.state == RUNNING and run.holder is not None else run.state
+        begun = datetime.datetime.fromisoformat(run.started).strftime("%Y-%m-%d %H:%M") if run.started else ""
+        others = len(run.pieces) - run.made
+        rows.append([_short(run.folder), state, run.data, begun, str(run.made), str(others), size(run.bytes)])
+    if Console().is_terminal:
+        print_table(None, HEADS, rows)
+    else:
+        typer.echo(table_of(HEADS, rows))
+
+
+def clean(
+    yes: Annotated[bool, typer.Option("--yes", help="Free without asking.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be freed, and stop.")] = False,
+    unclaimed: Annotated[
+        bool,
+        typer.Option("--unclaimed", help="Also pieces that no run ever needed: of library calls, of earlier versions."),
+    ] = False,
+) -> None:
+    """Free pieces that no run needs: pieces of runs whose folders are gone, and drafts of killed processes.
+
+    A run that still needs a piece makes it again. A run folder that was moved counts as gone until its command is run
+    again.
+    """
+    from hardlabel.runs.tidy import free, spare
+    from hardlabel.store import default_store
+
+    store = default_store()
+    unneeded = spare(store, unclaimed=unclaimed)
+    for folder in unneeded.gone:
+        typer.echo(f"gone: {folder}", err=True)
+    amount = f"{unneeded.pieces} pieces in {len(unneeded.files)} files, {size(unneeded.bytes)}, in {store.root}"
+    if dry_run or not unneeded.files:
+        typer.echo(f"{'would free' if unneeded.files else 'nothing to free:'} {amount}")
+        return
+    if not yes:
+        if not Console().is_terminal:
+            raise InvalidInput(f"yes must be given where nobody can be asked: would free {amount}")
+        typer.confirm(f"free {amount}?", abort=True)
+    free(unneeded)
+    typer.echo(f"freed {amount}")
+
+
+def size(count: int) -> str:
+    """A number of bytes for people to read."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count / 1e3:.0f} kB"
+
+
+def _short(folder: Path) -> str:
+    here = Path.cwd()
+    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)

@@ -1,1 +1,0 @@
-"""Experiments: configuration, the audit from split to record, and the record itself."""

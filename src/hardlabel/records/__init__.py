@@ -1,0 +1,1 @@
+"""The records that finished runs write. Reading a record needs none of the code that made it."""

@@ -1,0 +1,138 @@
+"""What all records share: how they are saved, loaded, searched and printed.
+
+A run folder holds config.yaml (the settings), scores.parquet (if the kind keeps scores) and the results as JSON. The
+command line adds report.html.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import pandas as pd
+import yaml
+from pydantic import ValidationError
+
+from hardlabel.checks import InvalidInput
+from hardlabel.records.part import RecordPart
+from hardlabel.runs.folder import CONFIG, check_writable, read_settings
+from hardlabel.runs.part import first_error
+from hardlabel.store import write_whole
+
+SCORES = "scores.parquet"
+
+R = TypeVar("R", bound=RecordPart)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Record(Generic[R]):
+    """The findings of a run.
+
+    Attributes:
+        results: Every figure, with intervals.
+        scores: A table whose columns the record of each kind lists; empty if the kind keeps no scores.
+        config: The settings. A setting that the user left open has the value that the run chose.
+        folder: The run folder; None for a record in memory only.
+        file: The file that holds the results.
+        content: The type of the results.
+        readable: The formats that this version reads.
+        unmarked: The format of results that do not name their format; None if all results name it.
+        keeps_scores: Whether this kind keeps scores.
+        main: The columns of `table()` that `print` shows; empty for all.
+    """
+
+    results: R
+    scores: pd.DataFrame = field(default_factory=pd.DataFrame)
+    config: dict[str, object] = field(default_factory=dict)
+    folder: Path | None = None
+
+    file: ClassVar[str]
+    content: ClassVar[type[RecordPart]]
+    readable: ClassVar[tuple[int, ...]]
+    unmarked: ClassVar[int | None] = None
+    keeps_scores: ClassVar[bool] = True
+    main: ClassVar[tuple[str, ...]] = ()
+
+    def table(self) -> pd.DataFrame:
+        """The main figures, one row for each attack, defense or bound."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {getattr(self.results, 'data', '')}, {len(self.table())} rows>"
+
+    def __str__(self) -> str:
+        """The main figures as a table."""
+        table = self.table()
+        if table.empty:
+            return "no attack was run"
+        shown = table[list(self.main)] if self.main else table
+        return str(shown.to_string(index=False, float_format="{:.3f}".format))
+
+    def save(self, folder: str | Path) -> Self:
+        """Writes config.yaml, the scores, then the results; returns the record with its folder.
+
+        Each file is written whole or not at all.
+
+        Raises:
+            InvalidInput: The folder cannot be written to.
+        """
+        folder = Path(folder)
+        check_writable(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / CONFIG, yaml.safe_dump(dict(self.config), sort_keys=False).encode())
+        if self.keeps_scores:
+            write_whole(folder / SCORES, self.scores.to_parquet(index=False))
+        write_whole(folder / self.file, self.results.model_dump_json(indent=1).encode())
+        return replace(self, folder=folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Reads the record in a run folder.
+
+        Raises:
+            InvalidInput: A file is missing or damaged, or the record has a format that this version does not read.
+        """
+        folder = Path(folder)
+        results: Any = cls._results(folder)
+        try:
+            scores = pd.read_parquet(folder / SCORES) if cls.keeps_scores else pd.DataFrame()
+        except (OSError, ValueError) as error:
+            raise _not_whole(folder, SCORES, error) from error
+        return cls(results=results, scores=scores, config=read_settings(folder), folder=folder)
+
+    @classmethod
+    def _results(cls, folder: Path) -> RecordPart:
+        try:
+            text = (folder / cls.file).read_text()
+            number = json.loads(text).get("format", cls.unmarked)
+        except (OSError, ValueError, AttributeError) as error:
+            raise _not_whole(folder, cls.file, error) from error
+        if number not in cls.readable:
+            reason = f"this version reads format {' and '.join(map(str, cls.readable))}"
+            if isinstance(number, int) and number > max(cls.readable):
+                reason += "; a later version of hardlabel wrote it"
+            raise InvalidInput(f"run {str(folder)!r} has record format {number}, {reason}")
+        try:
+            return cls.content.model_validate_json(text)
+        except ValidationError as error:
+            raise InvalidInput(f"run {str(folder)!r}: {first_error(error)}") from error
+
+
+def looked_up(items: Iterable[T], attribute: str, value: str, *, what: str, where: str) -> T:
+    """The item that has this value.
+
+    Raises:
+        InvalidInput: No item has it; the message lists the known values.
+    """
+    items = list(items)
+    for item in items:
+        if getattr(item, attribute) == value:
+            return item
+    known = [getattr(item, attribute) for item in items]
+    raise InvalidInput(f"{what} {value!r} {where}, which has {known}")
+
+
+def _not_whole(folder: Path, name: str, error: Exception) -> InvalidInput:
+    return InvalidInput(f"run {str(folder)!r} must hold a whole {name}: {str(error).splitlines()[0]}")

@@ -1,0 +1,107 @@
+"""The record of an audit by canaries: lower bounds on epsilon."""
+
+import pandas as pd
+
+from hardlabel.checks import InvalidInput
+from hardlabel.records.base import Record
+from hardlabel.records.defenses import Guarantee
+from hardlabel.records.model import Environment
+from hardlabel.records.part import RecordPart
+
+FORMAT = 1
+CANARIES = "canaries.json"
+ALL = "all"  # The kind of a bound that uses all canaries.
+KINDS = {
+    "mislabelled": "a real point under another class's label, drawn at random",
+    "rare": "an input drawn from the domain without looking at the data, under a label drawn at random",
+    "crafted": "a real point under the strongest legal noise, with the class that a network of the auditor's own finds "
+    "least likely",
+}
+
+
+class CanaryBound(RecordPart):
+    """A lower bound on epsilon.
+
+    Attributes:
+        kind: The kind of canaries that the bound uses, or "all".
+        access: "label" or "scores".
+        signal: The measurement on the model. One training: minus the same measurement on a model without canaries.
+        queries: Queries per canary.
+        epsilon: The true epsilon is at least this, with the record's confidence; 0 means that nothing was shown.
+        right, guesses: One training: the right guesses, and all guesses. Many trainings: the right calls, and the
+            trainings in which a call is right.
+        wrong, of_wrong: Many trainings: the wrong calls, and the trainings in which a call is wrong; else None.
+    """
+
+    kind: str
+    access: str
+    signal: str
+    queries: float
+    epsilon: float
+    right: int
+    guesses: int
+    wrong: int | None = None
+    of_wrong: int | None = None
+
+
+class CanaryResults(RecordPart):
+    """The content of canaries.json.
+
+    Attributes:
+        data, description: The data, and how the models were trained.
+        train_size: Training points without the canaries.
+        canaries: Number of canaries of each kind; one canary in all for many trainings.
+        planted: One training: the canaries in it. Many trainings: the trainings with the canary.
+        runs: Number of trainings.
+        delta, confidence: The delta that the bounds hold at, and the confidence of each single bound.
+        guarantee: The accountant's upper bound; None if training is not private.
+        bounds: Lower bounds. The bounds of single kinds only serve to compare the kinds.
+        kept: Whether no bound that uses all canaries is above the accountant's epsilon; None without an accountant.
+    """
+
+    format: int = FORMAT
+    data: str
+    description: str
+    train_size: int
+    canaries: dict[str, int]
+    planted: int
+    runs: int
+    delta: float
+    confidence: float
+    guarantee: Guarantee | None
+    bounds: list[CanaryBound]
+    kept: bool | None
+    environment: Environment
+
+
+class CanaryRecord(Record[CanaryResults]):
+    """The findings of an audit by canaries; it keeps no scores."""
+
+    file = CANARIES
+    content = CanaryResults
+    readable = (FORMAT,)
+    unmarked = FORMAT
+    keeps_scores = False
+
+    def table(self) -> pd.DataFrame:
+        """One row per bound: kind of canary, access, queries per canary, epsilon, right guesses."""
+        columns = ("kind", "access", "queries", "epsilon", "right", "guesses", "wrong", "of_wrong")
+        return pd.DataFrame([bound.model_dump(include=set(columns)) for bound in self.results.bounds], columns=columns)
+
+    def bound(self, access: str, kind: str = ALL) -> CanaryBound:
+        """The bound for an attacker with this access, "label" or "scores".
+
+        Raises:
+            InvalidInput: The audit has no such bound.
+        """
+        for bound in self.results.bounds:
+            if (bound.access, bound.kind) == (access, kind):
+                return bound
+        raise InvalidInput(f"bound of {kind!r} with {access!r} is not in this audit")
+
+    def __str__(self) -> str:
+        bounds = [bound for bound in self.results.bounds if bound.kind == ALL]
+        lower = ", ".join(f"{bound.access} {bound.epsilon:.3g}" for bound in bounds)
+        guarantee = self.results.guarantee
+        upper = "" if guarantee is None else f"; at most {guarantee.epsilon:.3g} by the accountant"
+        return f"epsilon at least {lower}{upper}"

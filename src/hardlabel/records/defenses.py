@@ -1,0 +1,222 @@
+"""The record of a comparison of defenses: figures of each defense, the Pareto front, a recommendation."""
+
+import pandas as pd
+
+from hardlabel.checks import InvalidInput
+from hardlabel.metrics.estimate import Estimate
+from hardlabel.metrics.roc import Floats, Mask
+from hardlabel.records.base import Record, looked_up
+from hardlabel.records.model import Environment, LeftOut, Queries
+from hardlabel.records.part import RecordPart
+from hardlabel.signals.base import Access
+
+FORMAT = 2  # Format 1 had no scores, and no bounds that attacks prove.
+DEFEND = "defend.json"
+NONE = "none"  # The name of the undefended models.
+
+
+class PlayedAttack(RecordPart):
+    """One attack on the models of one defense.
+
+    Attributes:
+        name, access: See `AttackResult`.
+        adaptive: Whether the attacker's own models were trained and guarded with the defense.
+        auc: Mean over targets, with an interval over targets and samples.
+        tpr: Pooled TPR at 1 % FPR.
+        change: AUC minus the AUC of the same attack on the undefended models, paired by target and sample.
+        queries: Queries per sample.
+    """
+
+    name: str
+    access: str
+    adaptive: bool
+    auc: Estimate
+    tpr: Estimate
+    change: Estimate
+    queries: Queries
+
+    @property
+    def title(self) -> str:
+        """The name, marked if the attacker did not adapt."""
+        return self.name if self.adaptive else f"{self.name} (not adaptive)"
+
+
+class Guarantee(RecordPart):
+    """The guarantee of private training; see `Privacy`."""
+
+    epsilon: float
+    delta: float
+    noise_multiplier: float
+    sampling_rate: float
+    steps: int
+    clipping: float
+    accountant: str
+
+
+class TestedGuarantee(Guarantee):
+    """A guarantee, and the lower bound that the attacks prove; see `metrics.one_run.half_split_bound`.
+
+    Attributes:
+        proved: The true epsilon is at least this, with 95 % confidence, at the same delta. It is the highest bound from
+            any attack on any target, corrected for their number. Above `epsilon`, the training breaks its guarantee.
+        proved_by: Title of the attack that proved it; empty if no bound is above 0.
+    """
+
+    proved: float
+    proved_by: str
+
+
+class DefenseResult(RecordPart):
+    """A defense at one strength, or the undefended models.
+
+    Attributes:
+        defense, level: Name and strength; "none" and None for the undefended models.
+        knob, source, cost: What the level means, the paper, and what else the defense costs.
+        description, changes: In words, how the models were trained and what the defense changed.
+        privacy: The guarantee, or None.
+        keeps_labels: Whether the labels are those of the undefended models. Label-only attacks then find the same.
+        train_accuracy, test_accuracy: Mean over targets, on the members and non-members asked about.
+        accuracy_change: Test accuracy minus the test accuracy of the undefended models, paired.
+        training_seconds: Seconds per model, guard included.
+        answer_seconds: Seconds for the labels of 1,000 inputs.
+        attacks: All attacks, adaptive attacks first.
+        strongest: Title of the attack with the highest AUC, chosen after the fact; see `PlayedAttack`.
+        strongest_at_low_fpr: The same for the TPR at 1 % FPR; None if too few samples resolve that rate.
+        front: Whether the defense is on the Pareto front: no other defense is at least as good in both test accuracy
+            and the strongest attack's AUC, and better in one of the two.
+    """
+
+    defense: str
+    level: float | None
+    knob: str
+    source: str
+    cost: str
+    description: str
+    changes: list[str]
+    privacy: TestedGuarantee | None
+    keeps_labels: bool
+    train_accuracy: float
+    test_accuracy: Estimate
+    accuracy_change: Estimate
+    training_seconds: float
+    answer_seconds: float
+    attacks: list[PlayedAttack]
+    strongest: str
+    strongest_at_low_fpr: str | None
+    front: bool = False
+
+    @property
+    def name(self) -> str:
+        """Defense and level."""
+        return self.defense if self.level is None else f"{self.defense} {self.level:g}"
+
+    def attack(self, title: str) -> PlayedAttack:
+        """The attack with this title.
+
+        Raises:
+            InvalidInput: No attack has it.
+        """
+        return looked_up(self.attacks, "title", title, what="attack", where=f"was not played on {self.name!r}")
+
+    @property
+    def worst(self) -> PlayedAttack:
+        """The strongest attack by its AUC."""
+        return self.attack(self.strongest)
+
+
+class DefendResults(RecordPart):
+    """The content of defend.json."""
+
+    format: int = FORMAT
+    data: str
+    domain: str
+    samples: int
+    train_size: int
+    reserve: int
+    targets: int
+    references: int
+    budget: int | None
+    confidence: float = 0.95
+    margin: float
+    defenses: list[DefenseResult]
+    left_out: list[LeftOut]
+    recommendation: list[str]
+    notes: list[str]
+    environment: Environment
+
+
+class DefendRecord(Record[DefendResults]):
+    """The findings of a comparison of defenses.
+
+    `scores` has one row per target and sample: target, id, member, then the scores of each attack on each defense; see
+    `scores_of`.
+    """
+
+    file = DEFEND
+    content = DefendResults
+    readable = (FORMAT,)
+    main = ("name", "test_accuracy", "strongest", "auc", "auc_low", "auc_high", "front")
+
+    def defense(self, name: str) -> DefenseResult:
+        """The result of a defense, by name and level: "none", "l2 0.005".
+
+        Raises:
+            InvalidInput: It was not compared.
+        """
+        return looked_up(self.results.defenses, "name", name, what="defense", where="is not in this comparison")
+
+    def scores_of(self, name: str, title: str) -> Floats:
+        """Scores (targets, samples) of the attack with this title on a defense, by name and level.
+
+        If a defense keeps the labels, label-only attacks have the scores that they have on the undefended models.
+
+        Raises:
+            InvalidInput: The attack was not played.
+        """
+        defense = self.defense(name)
+        if defense.keeps_labels and defense.attack(title).access == Access.LABEL:
+            name = NONE
+        if column(name, title) not in self.scores:
+            raise InvalidInput(f"attack {title!r} was not played on {name!r}")
+        return self.scores[column(name, title)].to_numpy().reshape(self.results.targets, -1)
+
+    @property
+    def inside(self) -> Mask:
+        """Which target was trained on which sample, (targets, samples) bool."""
+        return self.scores["member"].to_numpy().reshape(self.results.targets, -1)
+
+    def table(self) -> pd.DataFrame:
+        """One row per defense and level: accuracy, strongest attack, its AUC and TPR with intervals, front, costs."""
+        rows: list[dict[str, object]] = []
+        for defense in self.results.defenses:
+            title = defense.strongest_at_low_fpr
+            tpr = None if title is None else defense.attack(title).tpr
+            rows.append(
+                {
+                    "name": defense.name,
+                    "test_accuracy": defense.test_accuracy.value,
+                    "accuracy_low": defense.test_accuracy.low,
+                    "accuracy_high": defense.test_accuracy.high,
+                    "strongest": defense.strongest,
+                    "auc": defense.worst.auc.value,
+                    "auc_low": defense.worst.auc.low,
+                    "auc_high": defense.worst.auc.high,
+                    "tpr_at_0.01": None if tpr is None else tpr.value,
+                    "tpr_low": None if tpr is None else tpr.low,
+                    "tpr_high": None if tpr is None else tpr.high,
+                    "front": defense.front,
+                    "epsilon": None if defense.privacy is None else defense.privacy.epsilon,
+                    "training_seconds": defense.training_seconds,
+                    "answer_seconds": defense.answer_seconds,
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def __str__(self) -> str:
+        """The table and the recommendation."""
+        return "\n".join([super().__str__(), *self.results.recommendation])
+
+
+def column(name: str, title: str) -> str:
+    """The column of the scores that belongs to an attack on a defense."""
+    return f"{name}: {title}"

@@ -1,0 +1,261 @@
+"""The record of the audit of a model: every figure of the report."""
+
+import pandas as pd
+from pydantic import Field
+
+from hardlabel.metrics.estimate import Estimate
+from hardlabel.records.base import Record, looked_up
+from hardlabel.records.exposure import GroupRisk, Named, Standout, WorstCase
+from hardlabel.records.part import RecordPart
+
+FORMAT = 3  # Raised when results.json changes in a way that readers must know.
+READABLE = (1, 2, 3)  # Format 1 had no reference models and no ladder; format 2 had no records most at risk.
+RESULTS, REPORT = "results.json", "report.html"
+# The figures in `AuditRecord.table`, besides the TPRs.
+FIGURES = ("auc", "balanced_accuracy", "advantage", "best_balanced_accuracy", "precision", "precision_at_prior")
+FPRS = (0.1, 0.01, 0.001)  # False-positive rates at which TPR is reported.
+
+
+class Queries(RecordPart):
+    """Queries per sample sent to the target: the mean, and the most for any sample."""
+
+    mean: float
+    max: int
+
+
+class Curve(RecordPart):
+    """A ROC curve's corners, from (0, 0) to (1, 1)."""
+
+    fpr: list[float]
+    tpr: list[float]
+
+
+class Histogram(RecordPart):
+    """Shares of members and of non-members in each bin; `edges` has one more entry than each of the two."""
+
+    edges: list[float]
+    members: list[float]
+    nonmembers: list[float]
+
+
+class ClassResult(RecordPart):
+    """One class: the number of attacked samples, the target's accuracy on them, and the attack's AUC."""
+
+    label: int
+    members: int
+    nonmembers: int
+    train_accuracy: float | None
+    test_accuracy: float | None
+    auc: Estimate
+
+
+class Compute(RecordPart):
+    """The attacker's computation on its own models: rows sent through a model, and seconds."""
+
+    rows: int
+    seconds: float
+
+
+class AttackResult(RecordPart):
+    """One attack's cost and figures.
+
+    Attributes:
+        name: The attack's name in `hardlabel attacks`.
+        access: "label" or "scores".
+        signal: The measurement, with the settings chosen on the shadow model.
+        calibration: How the measurement became a score.
+        source: Paper and section.
+        queries_per_sample: Cost on the target.
+        overhead: Queries that belong to no sample, by purpose.
+        incomplete: Samples whose search found no boundary.
+        auc: Area under the ROC curve.
+        balanced_accuracy: At the threshold chosen on the shadow model; undefined without a shadow model.
+        advantage: TPR - FPR at that threshold, which is 2 * balanced_accuracy - 1.
+        precision: Share of members among the attacked samples that the attack calls members.
+        precision_at_prior: The same if members were as rare as `Results.prior` says.
+        best_balanced_accuracy: At the best threshold for the target: an upper bound.
+        tpr_at_fpr: By false-positive rate, written "0.1", "0.01", "0.001".
+        roc, histogram, classes: For the report.
+        reference_compute: Computation on the attacker's own models, without training.
+        references: Number of reference models that the attack used.
+        seconds: Time spent asking the target.
+    """
+
+    name: str
+    access: str
+    signal: str
+    calibration: str
+    source: str
+    queries_per_sample: Queries
+    overhead: dict[str, int]
+    incomplete: int
+    auc: Estimate
+    balanced_accuracy: Estimate
+    advantage: Estimate
+    precision: Estimate
+    precision_at_prior: Estimate
+    best_balanced_accuracy: Estimate
+    tpr_at_fpr: dict[str, Estimate]
+    roc: Curve
+    histogram: Histogram
+    classes: list[ClassResult]
+    reference_compute: Compute
+    references: int = 0
+    seconds: float
+
+
+class Difference(RecordPart):
+    """A paired comparison on the same samples: AUC of `first` minus AUC of `second`."""
+
+    first: str
+    second: str
+    auc: Estimate
+
+
+class LeftOut(RecordPart):
+    """An attack that was not run, and why."""
+
+    name: str
+    reason: str
+
+
+class Target(RecordPart):
+    """The audited model, as far as the audit knows it; `batch_size` is the fastest that a probe found."""
+
+    description: str
+    train_accuracy: Estimate
+    test_accuracy: Estimate
+    classes: int
+    device: str
+    batch_size: int | None
+
+
+class Shadow(RecordPart):
+    """The attacker's shadow model; None in a record without one."""
+
+    description: str
+    train_size: int
+    members: int
+    nonmembers: int
+    train_accuracy: float
+    test_accuracy: float
+    labels: str  # "true", or "target" if the target labelled the shadow data.
+    training_seconds: float
+    note: str = ""
+
+
+class ReferenceModels(RecordPart):
+    """The attacker's reference models, trained with and without the samples asked about.
+
+    Each was trained on a part of `pool` samples. `alike` says whether they were trained as the target was.
+    `training_rows` is None if nobody counted the rows.
+    """
+
+    count: int
+    description: str
+    train_size: int
+    pool: int
+    train_accuracy: float
+    test_accuracy: float
+    training_rows: int | None
+    training_seconds: float
+    crafters: int = 0
+    crafting_seconds: float = 0.0
+    alike: bool = True
+    note: str = ""
+
+
+class Choice(RecordPart):
+    """The label-only attack that the ladder names for the attacker's budget and means, and the reason."""
+
+    attack: str
+    queries: int
+    why: str
+
+
+class Blind(RecordPart):
+    """The blind baseline: can members and non-members be told apart without any model?
+
+    `differs` is true if the interval of the AUC excludes 0.5. The groups then differ in distribution, and this inflates
+    the figures of attacks.
+    """
+
+    auc: Estimate
+    differs: bool
+    method: str
+
+
+class Environment(RecordPart):
+    """How the figures came about."""
+
+    command: str
+    seed: int
+    started: str
+    seconds: float
+    versions: dict[str, str]
+    machine: str
+
+
+class Results(RecordPart):
+    """The content of results.json."""
+
+    format: int = FORMAT
+    data: str
+    domain: str
+    members: int
+    nonmembers: int
+    prior: float
+    confidence: float = 0.95
+    budget: int | None
+    target: Target
+    shadow: Shadow | None
+    references: ReferenceModels | None = None
+    choice: Choice | None = None
+    blind: Blind
+    attacks: list[AttackResult]
+    differences: list[Difference]
+    left_out: list[LeftOut]
+    worst_case: WorstCase | None = None
+    exposed: list[Standout] = Field(default_factory=list)
+    groups: list[GroupRisk] = Field(default_factory=list)
+    named: list[Named] = Field(default_factory=list)
+    notes: list[str]
+    environment: Environment
+
+
+class AuditRecord(Record[Results]):
+    """The findings of the audit of a model.
+
+    `scores` has one row per attack and sample: id, row, member, label, attack, score, queries. `row` is the position of
+    the sample in the argument `members` or `nonmembers`, or in the source of the data.
+    """
+
+    file = RESULTS
+    content = Results
+    readable = READABLE
+    main = ("name", "access", "queries", "auc", "auc_low", "auc_high", "balanced_accuracy")
+
+    def attack(self, name: str) -> AttackResult:
+        """The result of an attack.
+
+        Raises:
+            InvalidInput: The audit has no attack of this name.
+        """
+        return looked_up(self.results.attacks, "name", name, what="attack", where="is not in this audit")
+
+    def table(self) -> pd.DataFrame:
+        """One row per attack: name, access, queries (mean per sample), then each figure with _low and _high."""
+        rows = []
+        for attack in self.results.attacks:
+            row: dict[str, object] = {
+                "name": attack.name,
+                "access": attack.access,
+                "queries": attack.queries_per_sample.mean,
+                "queries_max": attack.queries_per_sample.max,
+            }
+            figures: dict[str, Estimate] = {name: getattr(attack, name) for name in FIGURES}
+            figures |= {f"tpr_at_{fpr}": estimate for fpr, estimate in attack.tpr_at_fpr.items()}
+            for name, estimate in figures.items():
+                row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+            rows.append(row)
+        return pd.DataFrame(rows)

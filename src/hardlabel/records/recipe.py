@@ -1,0 +1,122 @@
+"""The record of the audit of a recipe: figures over several targets."""
+
+import pandas as pd
+from pydantic import Field
+
+from hardlabel.metrics.estimate import Estimate
+from hardlabel.records.base import Record, looked_up
+from hardlabel.records.exposure import Games, GroupRisk, Standout, WorstCase
+from hardlabel.records.model import Choice, Compute, Difference, Environment, LeftOut, Queries
+from hardlabel.records.part import RecordPart
+
+FORMAT = 2
+READABLE = (1, 2)  # Format 1 had no records most at risk.
+RECIPE = "recipe.json"
+
+
+class RecipeAttack(RecordPart):
+    """One attack over all targets.
+
+    Attributes:
+        name, access, calibration, source: See `AttackResult`.
+        signals: The measurements. Their settings may differ between targets: reference models choose them.
+        queries_per_sample: Mean over targets, and the most for any sample.
+        overhead: Queries that belong to no sample, by purpose, for the target with the most.
+        auc: Mean over targets, with an interval over targets and samples.
+        aucs: The AUC on each target.
+        spread: Standard deviation of `aucs`.
+        balanced_accuracy: For each target, at the threshold that its reference models chose; None if they chose none.
+        tpr_at_fpr: One threshold for the scores of all targets; interval over targets and samples.
+        references: Reference models per target.
+        reference_compute: Computation on the attacker's own models for one target, without training.
+        seconds: Time spent asking all targets.
+    """
+
+    name: str
+    access: str
+    signals: list[str]
+    calibration: str
+    source: str
+    queries_per_sample: Queries
+    overhead: dict[str, int]
+    auc: Estimate
+    aucs: list[float]
+    spread: Estimate
+    balanced_accuracy: list[float | None]
+    tpr_at_fpr: dict[str, Estimate]
+    references: int
+    reference_compute: Compute
+    seconds: float
+
+
+class TargetModel(RecordPart):
+    """A model that played target: its number among the paired models, and its accuracy on the attacked samples."""
+
+    model: int
+    train_accuracy: float
+    test_accuracy: float
+
+
+class RecipeResults(RecordPart):
+    """The content of recipe.json."""
+
+    format: int = FORMAT
+    data: str
+    domain: str
+    samples: int
+    train_size: int
+    description: str
+    confidence: float = 0.95
+    budget: int | None
+    references: int
+    training_seconds: float
+    targets: list[TargetModel]
+    choice: Choice
+    attacks: list[RecipeAttack]
+    differences: list[Difference]
+    left_out: list[LeftOut]
+    worst_case: WorstCase | None = None
+    exposed: list[Standout] = Field(default_factory=list)
+    groups: list[GroupRisk] = Field(default_factory=list)
+    games: list[Games] = Field(default_factory=list)
+    notes: list[str]
+    environment: Environment
+
+
+class RecipeRecord(Record[RecipeResults]):
+    """The findings of the audit of a recipe; intervals cover targets and samples.
+
+    `scores` has one row per attack, target and sample: target, id, member, label, attack, score, queries.
+    """
+
+    file = RECIPE
+    content = RecipeResults
+    readable = READABLE
+    unmarked = 1
+
+    def attack(self, name: str) -> RecipeAttack:
+        """The result of an attack.
+
+        Raises:
+            InvalidInput: The audit has no attack of this name.
+        """
+        return looked_up(self.results.attacks, "name", name, what="attack", where="is not in this audit")
+
+    def table(self) -> pd.DataFrame:
+        """One row per attack: queries, mean AUC and its interval, spread over targets, pooled TPR at each FPR."""
+        rows = [
+            {
+                "name": attack.name,
+                "access": attack.access,
+                "queries": attack.queries_per_sample.mean,
+                "references": attack.references,
+                "reference_rows": attack.reference_compute.rows,
+                "auc": attack.auc.value,
+                "auc_low": attack.auc.low,
+                "auc_high": attack.auc.high,
+                "spread": attack.spread.value,
+                **{f"tpr_at_{fpr}": estimate.value for fpr, estimate in attack.tpr_at_fpr.items()},
+            }
+            for attack in self.results.attacks
+        ]
+        return pd.DataFrame(rows)

@@ -1,0 +1,69 @@
+"""Arguments that had another name or place in earlier versions. They work, with a warning, until version UNTIL."""
+
+import functools
+import inspect
+import warnings
+from collections.abc import Callable
+from dataclasses import is_dataclass, replace
+from typing import Any, ParamSpec, TypeVar
+
+from hardlabel.checks import InvalidInput
+
+UNTIL = "0.3"
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def renamed(**today: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Lets a function also accept the old names of its arguments.
+
+    An old name may have a new meaning today. It then keeps its old meaning if the argument that has this meaning today
+    is not given.
+
+    Args:
+        today: Today's name for each old name: an argument ("references"), or a field of an argument
+            ("attacker.references"). "samples / 2" means half of the old number.
+    """
+
+    def decorated(function: Callable[P, R]) -> Callable[P, R]:
+        parameters = inspect.signature(function).parameters
+        positions = list(parameters)
+
+        def is_old(name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> bool:
+            if name not in today or name not in parameters:
+                return name in today
+            return today[name] not in kwargs and positions.index(today[name]) >= len(args)
+
+        @functools.wraps(function)
+        def called(*args: P.args, **kwargs: P.kwargs) -> R:
+            old_names = [name for name in kwargs if is_old(name, args, kwargs)]
+            for old in sorted(old_names, key=lambda name: "." in today[name]):  # Whole arguments first, then fields.
+                place, _, halved = today[old].partition(" / ")
+                argument, _, field = place.partition(".")
+                words = f"{argument}={argument.capitalize()}({field}=...)" if field else f"{argument}=..."
+                warnings.warn(
+                    f"{function.__name__}({old}=...) is now {function.__name__}({words}); the old name goes in {UNTIL}",
+                    DeprecationWarning,
+                    stacklevel=2,
+                )
+                value: Any = kwargs.pop(old)
+                if halved:
+                    value = value // 2 if value % 2 == 0 else value / 2
+                if field:
+                    value = _with(kwargs.get(argument, parameters[argument].default), field, value)
+                elif argument in kwargs:
+                    raise InvalidInput(f"{old} and {argument} are one argument: give {argument} only")
+                kwargs[argument] = value
+            return function(*args, **kwargs)
+
+        return called
+
+    return decorated
+
+
+def _with(settings: Any, field: str, value: object) -> Any:
+    """A copy of frozen settings with another value in a field; the value is checked."""
+    if is_dataclass(settings) and not isinstance(settings, type):
+        return replace(settings, **{field: value})
+    return type(settings)(**{**dict(settings), field: value})

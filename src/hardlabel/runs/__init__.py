@@ -1,0 +1,1 @@
+"""Run folders: settings, locks, journals of finished work, listing and tidying."""

@@ -1,0 +1,69 @@
+"""Find the pieces in a store that no run needs, and remove them."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from hardlabel.runs.journal import Journal
+from hardlabel.runs.listing import GONE, KNOWN, Run, listed
+from hardlabel.store import Store
+
+DRAFT_SECONDS = 3600.0  # No process writes a draft for so long: an older draft belongs to a killed process.
+
+
+@dataclass(frozen=True)
+class Spare:
+    """The files that can be freed.
+
+    Attributes:
+        files: Pieces with their descriptions, drafts of killed processes, notes of runs that are gone.
+        pieces: Number of pieces among the files.
+        bytes: Bytes of the files.
+        gone: Run folders that no longer exist.
+    """
+
+    files: tuple[Path, ...]
+    pieces: int
+    bytes: int
+    gone: tuple[Path, ...]
+
+
+def spare(store: Store, *, unclaimed: bool = False) -> Spare:
+    """The files that no existing run folder needs.
+
+    Some pieces were never made or found by a run: they come from library calls or older versions. Nobody knows who
+    needs them, so they are included only if `unclaimed`.
+    """
+    runs = [run for run in listed(store) if run.known is not None]
+    gone = [run for run in runs if run.state == GONE]
+    needed = {piece for run in runs if run.state != GONE for piece in run.pieces}
+    claimed = {piece for note in (store.root / KNOWN).glob("*.jsonl") for piece in Journal(note).pieces()}
+    stored = {path.stem: path for path in store.root.glob("*.piece")}
+    pieces = [path for name, path in stored.items() if name not in needed and (unclaimed or name in claimed)]
+    files = [file for path in pieces for file in (path, path.with_suffix(".json"))]
+    files += [file for run in gone for file in _notes(run)]
+    files += [path for path in store.root.glob(".*") if path.is_file() and _age(path) > DRAFT_SECONDS]
+    files = [file for file in files if file.exists()]
+    return Spare(
+        files=tuple(files),
+        pieces=len(pieces),
+        bytes=sum(file.stat().st_size for file in files),
+        gone=tuple(run.folder for run in gone),
+    )
+
+
+def free(found: Spare) -> None:
+    """Removes the files. A run that still needs a piece makes it again."""
+    for file in found.files:
+        file.unlink(missing_ok=True)
+
+
+def _notes(run: Run) -> tuple[Path, ...]:
+    return () if run.known is None else (run.known, run.known.with_suffix(".jsonl"))
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,51 @@
+"""The form in which audits ask every model."""
+
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from hardlabel.oracles.base import LabelOracle, ScoreOracle
+from hardlabel.store import JSON
+from hardlabel.targets.torch import TorchModel, TorchScores
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AskableModel:
+    """A model as audits ask it.
+
+    Attributes:
+        labels: The oracle that answers with labels.
+        scores: The oracle that answers with confidence vectors; None if the model does not show them.
+        torch_model: The PyTorch adapter; None if the model is not a torch module.
+        network: The torch module, which is sent to other processes; None if the model is not a torch module.
+        name: Distinguishes the model from others if its weights cannot be seen; None without a name.
+        weights: A hash of structure and weights, or of a scikit-learn classifier's state; None if they cannot be seen.
+        probed: Rows that the probe for the best batch size sent.
+        mixed: Whether labels are computed in mixed precision; see `rough`.
+    """
+
+    labels: LabelOracle
+    scores: ScoreOracle | None
+    torch_model: TorchScores | None = None
+    network: nn.Module | None = None
+    name: str | None = None
+    weights: str | None = None
+    probed: int = 0
+    mixed: bool = False
+
+    def rough(self) -> "AskableModel":
+        """The same network with labels in mixed precision, for own networks trained in it. Scores stay float32."""
+        network, adapter = self.network, self.torch_model
+        assert network is not None, "only networks have a precision"
+        assert adapter is not None, "and are asked as such"
+        labels = TorchModel(network, device=adapter.device, batch_size=adapter.batch_size, mixed=True)
+        return replace(self, labels=labels, mixed=True)
+
+    @property
+    def identity(self) -> dict[str, JSON] | None:
+        """The key under which answers are kept: the weights if they can be seen, else the name, else None."""
+        if self.weights is not None:
+            device = None if self.torch_model is None else str(self.torch_model.device)
+            rough: dict[str, JSON] = {"labels": "bfloat16"} if self.mixed else {}
+            return {"weights": self.weights, "device": device, **rough}
+        return None if self.name is None else {"name": self.name}

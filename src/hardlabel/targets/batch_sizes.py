@@ -1,0 +1,50 @@
+"""Batch sizes that stay the same when a run is resumed.
+
+A probe chooses the batch size by time, and rounding may depend on the batch size. A resumed run must ask in batches of
+the same size, or its record could differ in the last digit.
+"""
+
+import json
+
+import torch
+from torch import Tensor, nn
+
+from hardlabel.store import JSON, Store
+from hardlabel.targets.torch import TorchScores
+
+Found = dict[str, tuple[int, int]]  # For each network structure: rows per batch, and rows that the probe sent.
+
+
+def settled_network(
+    network: nn.Module, example: Tensor, *, device: torch.device, store: Store | None, found: Found
+) -> tuple[TorchScores, int]:
+    """The network as an oracle with the best batch size, and the rows that the probe for this size sent.
+
+    The probe sends copies of `example` (1, *shape), once per network structure: `found` remembers the result. The store
+    remembers it per structure, device and number of threads.
+    """
+    structure = repr(network)
+    if structure not in found:
+        found[structure] = _batch_size(network, example, device=device, store=store)
+    size, rows = found[structure]
+    return TorchScores(network, device=device, batch_size=size), rows
+
+
+def _batch_size(network: nn.Module, example: Tensor, *, device: torch.device, store: Store | None) -> tuple[int, int]:
+    spec: dict[str, JSON] = {
+        "kind": "batch size",
+        "network": repr(network),
+        "shape": list(example.shape[1:]),
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    piece = None if store is None else store.load(spec)
+    if piece is None:
+        model = TorchScores(network, device=device)
+        size = model.probe(example)
+        piece = json.dumps({"size": size, "rows": model.probe_rows}).encode()
+        if store is not None:
+            store.save(spec, piece)
+    batch = json.loads(piece)
+    return batch["size"], batch["rows"]

@@ -1,0 +1,172 @@
+"""Fitted scikit-learn classifiers as oracles: labels from `predict`, scores if the classifier has probabilities."""
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, is_classifier
+from torch import Tensor
+
+from hardlabel.checks import InvalidInput
+from hardlabel.oracles.base import VALUES_IN_MEMORY
+
+LOWEST = -50.0  # Lower bound of log probabilities: it keeps a forest's zeros and classes never seen finite.
+MOST_ROWS = 2**14  # Most rows per call: kernel methods build a matrix of rows times training samples.
+SUM_SLACK = 1e-5  # Error of a sum of float32 probabilities that should be 1.
+
+
+def of_estimator(model: object, *, classes: int | None = None) -> "Estimator":
+    """The oracle of a fitted classifier: a `ScoreOracle` if and only if the classifier has probabilities.
+
+    Arguments and errors: see `Estimator`.
+    """
+    shows = hasattr(model, "predict_proba") or hasattr(model, "predict_log_proba")
+    return (EstimatorScores if shows else Estimator)(model, classes=classes)
+
+
+def is_estimator(thing: object) -> bool:
+    """Whether this is a scikit-learn classifier, fitted or not, or another object with `predict` and `classes_`."""
+    if isinstance(thing, type):
+        return False
+    if isinstance(thing, BaseEstimator) and is_classifier(thing):
+        return True
+    return callable(getattr(thing, "predict", None)) and hasattr(thing, "classes_")
+
+
+def estimator_hash(model: object) -> str | None:
+    """A hash of a classifier's class, parameters and fitted state: 40 hexadecimal digits; None without a pickle.
+
+    The hash stays the same after saving and loading. Two classifiers that answer alike may differ in it: a k-d tree
+    counts its queries, a grid search keeps its time. Functions in the state count by name, not by content.
+    """
+    try:
+        # A copy by pickle: some classes change the layout of their arrays at the first loading.
+        copy = pickle.loads(pickle.dumps(model))
+        return str(joblib.hash(copy, hash_name="sha1"))
+    except Exception:  # Every class refuses in its own way.
+        return None
+
+
+class Estimator:
+    """A fitted classifier that answers with labels; its classes must be whole numbers from 0 on.
+
+    The classifier gets copies of the inputs, flattened to (q, features), float32, on the CPU. If it was fitted on a
+    data frame, it gets data frames.
+
+    Args:
+        model: A scikit-learn classifier, or another object with `predict` and `classes_`.
+        classes: Number of classes of the task, if the classifier may not know the last classes; by default its highest
+            class plus one.
+
+    Raises:
+        InvalidInput: The model is no classifier, is not fitted, or knows classes other than 0 .. classes - 1.
+    """
+
+    def __init__(self, model: object, *, classes: int | None = None) -> None:
+        self._model: Any = model
+        self._known = _known_classes(model)
+        self._classes = int(self._known.max()) + 1 if classes is None else classes
+        if int(self._known.max()) >= self._classes:
+            raise InvalidInput(f"classes must be above the classifier's highest, {self._known.max()}, got {classes}")
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self._classes
+
+    def ask(self, inputs: Tensor, ids: Tensor) -> Tensor:
+        """Classes of `inputs` (q, *shape), int64 (q,); see `LabelOracle`."""
+        del ids
+        return self._answers(inputs, self._labels)
+
+    def _answers(self, inputs: Tensor, read: Callable[[Any], Tensor]) -> Tensor:
+        if not len(inputs):
+            raise InvalidInput("inputs must hold at least one row, got none")
+        flat = inputs.flatten(1)
+        features = flat.shape[1]
+        expected = getattr(self._model, "n_features_in_", features)
+        if expected != features:
+            raise InvalidInput(f"inputs must have the classifier's {expected} features, got {features}")
+        size = min(MOST_ROWS, max(1, VALUES_IN_MEMORY // max(features, self._classes)))
+        return torch.cat([read(self._rows(batch)) for batch in torch.split(flat, size)]).to(inputs.device)
+
+    def _rows(self, inputs: Tensor) -> Any:
+        # A copy: a classifier may scale its inputs in place.
+        rows = np.array(inputs.detach().cpu().numpy(), dtype=np.float32)
+        names = getattr(self._model, "feature_names_in_", None)
+        return rows if names is None else pd.DataFrame(rows, columns=names)
+
+    def _labels(self, rows: Any) -> Tensor:
+        # Predictions have the type of the fitted labels, perhaps float or bool.
+        return torch.from_numpy(np.asarray(self._model.predict(rows)).reshape(-1).astype(np.int64))
+
+
+class EstimatorScores(Estimator):
+    """The same classifier, with probabilities for the score-based baselines.
+
+    Labels still come from `predict`, which may differ from the class with the highest probability. Log probabilities
+    are at least LOWEST; classes that the classifier does not know have LOWEST.
+    """
+
+    def ask_scores(self, inputs: Tensor, ids: Tensor) -> Tensor:
+        """Log probabilities of `inputs` (q, *shape), float32 (q, classes); see `ScoreOracle`."""
+        del ids
+        return self._answers(inputs, self._scores)
+
+    def _scores(self, rows: Any) -> Tensor:
+        if hasattr(self._model, "predict_proba"):
+            known = _logarithms(np.asarray(self._model.predict_proba(rows), dtype=np.float64))
+        else:
+            known = np.asarray(self._model.predict_log_proba(rows), dtype=np.float64)
+        if known.shape != (len(rows), len(self._known)):
+            raise InvalidInput(
+                f"a classifier must show probabilities ({len(rows)}, {len(self._known)}), got {known.shape}"
+            )
+        logs = np.full((len(rows), self._classes), LOWEST)
+        logs[:, self._known] = known.clip(LOWEST, 0.0)
+        return torch.from_numpy(logs.astype(np.float32))
+
+
+def _known_classes(model: object) -> NDArray[np.int64]:
+    """The classes in `model.classes_`, in its order.
+
+    Raises:
+        InvalidInput: The model is no fitted classifier, or its classes are not whole numbers from 0 on.
+    """
+    if not is_estimator(model):
+        raise InvalidInput(f"model must be a scikit-learn classifier, got {type(model).__name__}")
+    named = getattr(model, "classes_", None)
+    if named is None:
+        raise InvalidInput(f"model must be fitted, got {type(model).__name__} without classes_")
+    several_outputs = isinstance(named, list) and any(np.ndim(output) for output in named)
+    numbers = np.empty(0) if several_outputs else np.asarray(named)
+    whole = numbers.ndim == 1 and len(numbers) > 0 and numbers.dtype.kind in "biuf"
+    if not whole or bool((numbers < 0).any()) or bool((numbers != numbers.astype(np.int64)).any()):
+        raise InvalidInput(
+            f"classes_ must be whole numbers from 0 on, got {list(named)[:5]}: fit the classifier on 0, 1, 2, ..."
+        )
+    return numbers.astype(np.int64)
+
+
+def _logarithms(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithms of probabilities (q, classes), exact also if one class has a probability near 1.
+
+    Many classifiers compute in float32, which rounds probabilities near 1 to 1. The sum of the other probabilities
+    stays exact, so the logarithm is computed from this sum.
+    """
+    probabilities = probabilities.clip(0.0)  # Rounding may make them negative.
+    with np.errstate(divide="ignore"):
+        logs = np.log(probabilities)
+    rows, highest = np.arange(len(probabilities)), probabilities.argmax(1)
+    others = probabilities.copy()
+    others[rows, highest] = 0.0
+    left = others.sum(1)
+    sums_to_one = abs(probabilities[rows, highest] + left - 1) < SUM_SLACK
+    sure = sums_to_one & (left < 0.5)
+    logs[rows[sure], highest[sure]] = np.log1p(-left[sure])
+    return logs

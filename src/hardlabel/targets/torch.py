@@ -1,0 +1,234 @@
+"""PyTorch models as oracles, on any device. A short probe chooses the batch size and the memory layout."""
+
+import contextlib
+import statistics
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from hardlabel import checks
+from hardlabel.checks import InvalidInput
+from hardlabel.models.modes import evaluating
+from hardlabel.oracles.base import VALUES_IN_MEMORY
+
+PROBED_SIZES = tuple(2**power for power in range(5, 17))
+SHAPES = 8  # Number of batch lengths that a GPU sees; see `filled`.
+PROBE_SECONDS = 0.1  # Each size is timed at least this long and for two passes, after one warm-up pass.
+PROBE_NEAR = 0.98  # A size with this share of the best rate is as good: a short timing cannot show the difference.
+LAYOUT_GAIN = 1.05  # The other layout must be this many times as fast to be used.
+PROBE_PATIENCE = 2  # Stop after so many sizes in a row that are no faster than the fastest before.
+PROBE_SLOW = 0.2  # Stop if a pass takes more seconds than this.
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """The torch device; "auto" is CUDA if available, else the CPU.
+
+    Raises:
+        InvalidInput: PyTorch does not know the device, or this machine does not have it.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(1, device=resolved)
+    except (RuntimeError, AssertionError) as error:
+        raise InvalidInput(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
+    return resolved
+
+
+@contextlib.contextmanager
+def left_in_place(model: object) -> Iterator[None]:
+    """Afterwards moves a module back to its device. A module on several devices, or another object, is left alone."""
+    module = model if isinstance(model, nn.Module) else nn.Module()
+    devices = {tensor.device for tensor in (*module.parameters(), *module.buffers())}
+    try:
+        yield
+    finally:
+        if len(devices) == 1:
+            module.to(devices.pop())
+
+
+class TorchModel:
+    """A PyTorch classifier that answers with labels.
+
+    The model maps inputs (q, *shape) to logits (q, classes). Inputs are float32, cast to the type of the model's first
+    floating-point parameter. For each call the model is in evaluation mode; afterwards each of its modules returns to
+    its own mode. The weights move to `device` and never change.
+
+    Args:
+        model: The classifier.
+        device: Where it runs; "auto" is CUDA if available.
+        batch_size: Rows per forward pass; None probes once, on copies of the first input. The probe also tries images
+            with channels last, which many processors convolve faster, and keeps the faster layout.
+        mixed: Whether the factors of products are rounded to bfloat16, which is faster on processors that support it.
+            Only for the attacker's own models: labels next to a boundary may change.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        device: str | torch.device = "auto",
+        batch_size: int | None = None,
+        mixed: bool = False,
+    ) -> None:
+        if batch_size is not None:
+            checks.at_least(1, batch_size=batch_size)
+        self.device = resolve_device(device)
+        self._model = model.to(self.device)
+        self._batch_size = batch_size
+        self._mixed = mixed
+        self._channels_last = False
+        self._probe_rows = 0
+
+    @property
+    def batch_size(self) -> int | None:
+        """Rows per forward pass; None before the first question."""
+        return self._batch_size
+
+    @property
+    def probe_rows(self) -> int:
+        """Rows that the probe sent to the model: queries that belong to no sample."""
+        return self._probe_rows
+
+    def ask(self, inputs: Tensor, ids: Tensor) -> Tensor:
+        """Classes of `inputs` (q, *shape), int64 (q,); see `LabelOracle`."""
+        del ids
+        return self._answers(inputs, lambda logits: logits.argmax(1))
+
+    def probe(self, example: Tensor) -> int:
+        """Finds and remembers the batch size for copies of `example` (1, *shape).
+
+        Of the sizes about as fast as the fastest, a CPU takes the largest and a GPU, to save memory, the smallest.
+        """
+        if self._batch_size is None:
+            with self._ready():
+                probe = _Probe(self._forward, example[:1].to(self.device))
+                self._batch_size, self._channels_last = probe.best()
+            self._probe_rows = probe.rows
+        return self._batch_size
+
+    def _answers(self, inputs: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
+        if not len(inputs):
+            raise InvalidInput("inputs must hold at least one row, got none")
+        size, answers = self.probe(inputs), []
+        on_gpu = self.device.type == "cuda"
+        if not on_gpu:
+            size = evenly(len(inputs), size)
+        with self._ready():
+            for rows in torch.split(inputs, size):
+                batch = filled(rows.to(self.device), size) if on_gpu else rows.to(self.device)
+                logits = self._forward(_laid_out(batch, channels_last=self._channels_last))
+                answers.append(read(logits[: len(rows)]).to(inputs.device))
+        return torch.cat(answers)
+
+    @contextlib.contextmanager
+    def _ready(self) -> Iterator[None]:
+        mixed = torch.autocast(self.device.type, dtype=torch.bfloat16) if self._mixed else contextlib.nullcontext()
+        with evaluating(self._model), torch.inference_mode(), mixed:
+            yield
+
+    def _forward(self, batch: Tensor) -> Tensor:
+        """Logits of a batch; call it inside `_ready`."""
+        floats = (weight.dtype for weight in self._model.parameters() if weight.is_floating_point())
+        logits = self._model(batch.to(next(floats, batch.dtype)))
+        if not (isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == len(batch)):
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise InvalidInput(f"a model must map (q, *shape) to logits (q, classes), got {got} for q={len(batch)}")
+        return logits
+
+
+class TorchScores(TorchModel):
+    """The same classifier, with confidence vectors for the score-based baselines."""
+
+    def ask_scores(self, inputs: Tensor, ids: Tensor) -> Tensor:
+        """Log probabilities of `inputs` (q, *shape), float32 (q, classes); see `ScoreOracle`."""
+        del ids
+        return self._answers(inputs, lambda logits: logits.float().log_softmax(1))
+
+
+class _Probe:
+    """Finds the fastest batch size on copies of `example` (1, *shape).
+
+    Attributes:
+        rows: Rows sent so far.
+    """
+
+    def __init__(self, forward: Callable[[Tensor], Tensor], example: Tensor) -> None:
+        self._forward, self._example = forward, example
+        self.rows = 0
+
+    def best(self) -> tuple[int, bool]:
+        """Rows per batch, and whether to send images with channels last. The size is 1 if no size fits in memory."""
+        most = max(1, VALUES_IN_MEMORY // max(1, self._example.numel()))
+        rates: dict[int, float] = {}
+        for size in [size for size in PROBED_SIZES if size <= most] or [most]:
+            timing = self._timed(size, channels_last=False)
+            if timing is None:
+                break
+            rates[size], slowest = timing
+            tried = list(rates.values())
+            if slowest > PROBE_SLOW or max(tried[:-PROBE_PATIENCE], default=0.0) >= max(tried[-PROBE_PATIENCE:]):
+                break
+        if not rates:
+            return 1, False
+        near = [size for size, rate in rates.items() if rate >= PROBE_NEAR * max(rates.values())]
+        size = min(near) if self._example.is_cuda else max(near)  # GPU memory is small and shared.
+        return size, self._example.ndim == 4 and self._wins(size, rates[size])
+
+    def _wins(self, size: int, rate: float) -> bool:
+        try:
+            timing = self._timed(size, channels_last=True)
+        except RuntimeError:
+            return False  # The network flattens with `view`, which needs channels first.
+        return timing is not None and timing[0] >= LAYOUT_GAIN * rate
+
+    def _timed(self, size: int, *, channels_last: bool) -> tuple[float, float] | None:
+        """Rows per second in the median pass, and the seconds of the slowest pass; None if memory is too small."""
+        seconds: list[float] = []
+        try:
+            copies = self._example.expand(size, *self._example.shape[1:]).contiguous()
+            batch = _laid_out(copies, channels_last=channels_last)
+            while len(seconds) < 3 or sum(seconds[1:]) < PROBE_SECONDS:
+                self.rows += size  # Counted before sending, so that a failed pass counts too.
+                start = time.perf_counter()
+                self._forward(batch)
+                if batch.is_cuda:
+                    torch.cuda.synchronize(batch.device)
+                seconds.append(time.perf_counter() - start)
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error):
+                raise
+            return None
+        del seconds[0]  # The first pass warms up.
+        return size / statistics.median(seconds), max(seconds)
+
+
+def evenly(rows: int, most: int) -> int:
+    """Rows per batch, at most `most`, for as few batches as possible of equal size: a short last batch is slow."""
+    return -(-rows // -(-rows // most))
+
+
+def filled(batch: Tensor, size: int) -> Tensor:
+    """The batch (m, *shape), m from 1 to `size`, filled up with copies of its first row to one of SHAPES lengths.
+
+    A search asks about many different numbers of rows, and cuDNN plans each convolution again for each new number. The
+    plan takes 0.3 ms on an H200, as long as a thousand rows.
+    """
+    step = -(-size // SHAPES)
+    missing = -len(batch) % step
+    return torch.cat([batch, batch[:1].expand(missing, *batch.shape[1:])]) if missing else batch
+
+
+def _laid_out(batch: Tensor, *, channels_last: bool) -> Tensor:
+    return batch.contiguous(memory_format=torch.channels_last) if channels_last else batch
+
+
+def _out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    # CUDA's allocator raises its own type; the CPU's allocator, cuBLAS and others only say it in the message.
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    message = str(error).lower()
+    return any(words in message for words in ("out of memory", "allocate memory", "not enough memory", "alloc_failed"))

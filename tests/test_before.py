@@ -1,0 +1,88 @@
+"""Run folders and a store that the version before wrote: they still show, load and resume, and nothing is made again.
+
+tests/fixtures/runs-0.1.0.tgz holds a finished run of each kind and their store, written by hardlabel 0.1.0 at commit
+b8dd9d2 with torch 2.13.0, numpy 2.4.6, scipy 1.17.1 and scikit-learn 1.9.1, one thread:
+
+    hardlabel audit    --size 40 --shadows 4 --attacks gap,noise,path,lira ...
+    hardlabel audit    --size 40 --shadows 2 --repeats 2 --attacks gap,gap-ratio,lira ...
+    hardlabel defend   --size 40 --shadows 2 --repeats 2 --samples 40 --attacks gap,noise,lira ...
+    hardlabel canaries --size 60 --canaries 30 --kinds mislabelled,rare ...
+"""
+
+import json
+import re
+import tarfile
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from commands import called
+from hardlabel.kinds import KINDS, load, markdown, render
+from hardlabel.runs.journal import MADE, Journal
+
+FIXTURE = Path(__file__).parent / "fixtures" / "runs-0.1.0.tgz"
+VERSIONS = {"torch": "2.13.0", "numpy": "2.4.6", "scipy": "1.17.1", "scikit-learn": "1.9.1", "hardlabel": "0.1.0"}
+NAMES = {"model": "results.json", "recipe": "recipe.json", "defenses": "defend.json", "canaries": "canaries.json"}
+
+
+@pytest.fixture
+def before(tmp_path, monkeypatch):
+    """The folder with runs and store, as the current folder."""
+    with tarfile.open(FIXTURE) as packed:
+        packed.extractall(tmp_path, filter="data")
+    monkeypatch.setenv("HARDLABEL_STORE", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def content(record):
+    """A record without what a clock, a place or a processor says."""
+    found = json.loads(re.sub(r'"(\w*seconds)":[^,}]+', r'"\1":0', record.results.model_dump_json()))
+    del found["environment"]
+    return found
+
+
+def made(folder):
+    return [line["piece"] for line in Journal(folder / "journal.jsonl").lines() if line["event"] == MADE]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_of_the_version_before_loads_and_shows(before, name):
+    record = load(name)
+    assert isinstance(record, KINDS.rows[name].load("record"))
+    assert KINDS.of(record.config).name == name
+    assert markdown(record).startswith("data.csv: ")
+    assert "</html>" in render(record)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_of_the_version_before_goes_on_to_the_same_record(before, name, monkeypatch, capsys):
+    """Its record is taken away, as if it had broken off at the last moment; the pieces in the store say the same."""
+    old = load(name)
+    (before / name / NAMES[name]).unlink()
+    pieces = made(before / name)
+    code, _, told = called("resume", name, "--quiet", monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 0, told
+    new = load(name)
+    assert KINDS.of(new.config).name == new.config["kind"] == name
+    if {package: metadata.version(package) for package in VERSIONS} | {
+        "torch": torch.__version__.split("+")[0]
+    } != VERSIONS:
+        pytest.skip("pieces hold the versions of libraries, and these are other ones: all pieces are made anew")
+    assert made(before / name) == pieces
+    assert content(new) == content(old)
+    for column in old.scores:
+        np.testing.assert_array_equal(new.scores[column].to_numpy(), old.scores[column].to_numpy())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_of_the_version_before_is_not_mistaken_for_another(before, name):
+    """Old names and settings its kind never used are understood; another setting is refused."""
+    kind, settings = KINDS.begun(before / name)
+    assert (kind.name, settings.train_size) == (name, 60 if name == "canaries" else 40)
+    KINDS.check_folder(kind, settings)
+    with pytest.raises(ValueError, match=r"differs in seed"):
+        KINDS.check_folder(kind, settings.model_copy(update={"seed": 1}))
