@@ -14,9 +14,12 @@ from torch import nn
 from games import Constant, HalfSpace
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Box
+from hardlabel.data.samples import Samples
+from hardlabel.models.trainers import FunctionTrainer
 from hardlabel.oracles.base import LabelOracle, LabelsOfScores, ScoreOracle, values_in_memory
 from hardlabel.oracles.budget import Account, BudgetExceeded, ChargedLabels, ChargedScores
 from hardlabel.targets import torch as pytorch
+from hardlabel.targets.registry import askable
 from hardlabel.targets.torch import (
     PROBED_SIZES,
     SHAPES,
@@ -468,3 +471,148 @@ def test_a_model_on_a_gpu_answers_like_the_same_model_on_the_cpu():
     torch.testing.assert_close(
         on_gpu.cpu(), TorchScores(net(), device="cpu").ask_scores(inputs, torch.arange(100)), atol=1e-5, rtol=1e-4
     )
+
+
+# --- inputs are never shared ---
+
+
+class Scribbler(nn.Module):
+    """Divides its inputs in place, as a careless layer does; `late`: only where a first value is high."""
+
+    def __init__(self, late=False):
+        super().__init__()
+        self.layer, self.late = nn.Linear(4, 3), late
+
+    def forward(self, inputs):
+        if not self.late or bool((inputs[:, 0] > 10).any()):
+            inputs.div_(255)
+        return self.layer(inputs)
+
+
+class ScribblingOracle:
+    def ask(self, inputs, ids):
+        answers = (inputs[:, 0] > 0).long()
+        inputs.zero_()
+        ids.zero_()
+        return answers
+
+    def ask_scores(self, inputs, ids):
+        inputs.zero_()
+        return torch.full((len(inputs), 2), 0.5).log()
+
+
+@pytest.mark.parametrize("batch_size", [None, 5])
+def test_a_network_that_writes_into_its_inputs_changes_nothing_and_answers_alike(batch_size):
+    torch.manual_seed(0)
+    model, inputs = Scribbler(), torch.randn(40, 4)
+    before = inputs.clone()
+    asked = TorchScores(model, device="cpu", batch_size=batch_size)
+    with torch.inference_mode():
+        truth = model.layer(inputs / 255).argmax(1)
+    for _ in range(2):
+        assert torch.equal(asked.ask(inputs, torch.arange(40)), truth)
+        asked.ask_scores(inputs, torch.arange(40))
+        assert torch.equal(inputs, before)
+
+
+def test_a_network_that_writes_into_some_inputs_only_is_refused():
+    inputs = torch.randn(40, 4)
+    asked = TorchScores(Scribbler(late=True), device="cpu", batch_size=20)
+    asked.ask(inputs, torch.arange(40))
+    inputs[25, 0] = 11.0
+    with pytest.raises(InvalidInput, match="must not write into some of its inputs only"):
+        asked.ask(inputs, torch.arange(40))
+
+
+def test_an_oracle_that_writes_into_its_inputs_changes_nothing():
+    inputs, ids = torch.randn(40, 4), torch.arange(40)
+    before = inputs.clone()
+    asked = askable(ScribblingOracle(), torch.device("cpu"), role="target", name="scribbler")
+    for _ in range(2):
+        assert torch.equal(asked.labels.ask(inputs, ids), (before[:, 0] > 0).long())
+        asked.scores.ask_scores(inputs, ids)
+        assert torch.equal(inputs, before)
+        assert torch.equal(ids, torch.arange(40))
+
+
+def test_a_trainer_that_writes_into_its_data_changes_nothing():
+    samples = Samples(ids=torch.arange(30), inputs=torch.rand(30, 4), labels=torch.arange(30) % 2, domain=Box((4,)))
+    before = samples.inputs.clone()
+
+    def scribbling(inputs, labels, *, seed):
+        inputs *= 0
+        labels *= 0
+        return nn.Linear(4, 2)
+
+    for arrays in (True, False):
+        FunctionTrainer(function=scribbling, arrays=arrays).fit(samples, 0)
+        assert torch.equal(samples.inputs, before)
+        assert torch.equal(samples.labels, torch.arange(30) % 2)
+
+
+# --- what a network's answers mean ---
+
+
+def both(network, inputs, **settings):
+    """Labels and log probabilities of a network."""
+    asked = TorchScores(network, device="cpu", **settings)
+    ids = torch.arange(len(inputs))
+    return asked.ask(inputs, ids), asked.ask_scores(inputs, ids), asked.probabilities
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 30.0])
+def test_probabilities_for_logits_give_the_same_answers_and_are_noticed(sharpness):
+    """A second softmax would flatten them; a sharp network's probabilities round to 1, their logarithms do not."""
+    torch.manual_seed(0)
+    inputs, layer = torch.randn(60, 4), nn.Linear(4, 3)
+    layer.weight.data *= sharpness
+    labels, scores, noticed = both(layer, inputs)
+    assert not noticed
+    same, close, noticed = both(nn.Sequential(layer, nn.Softmax(1)), inputs)
+    assert noticed
+    assert torch.equal(labels, same)
+    shown = scores.exp() > 1e-30  # Below, float32 has no probability.
+    torch.testing.assert_close(close[shown], scores[shown], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_one_output_is_the_logit_of_class_1(flat):
+    torch.manual_seed(0)
+    inputs, layer = torch.randn(60, 4), nn.Linear(4, 1)
+    model = nn.Sequential(layer, nn.Flatten(0)) if flat else layer
+    labels, scores, _ = both(model, inputs)
+    logit = layer(inputs)[:, 0].detach()
+    assert torch.equal(labels, (logit > 0).long())
+    assert 0 < int(labels.sum()) < 60
+    torch.testing.assert_close(scores.exp()[:, 1], logit.sigmoid())
+    torch.testing.assert_close(scores.exp().sum(1), torch.ones(60))
+
+
+def test_one_output_that_looks_like_a_probability_is_refused():
+    torch.manual_seed(0)
+    with pytest.raises(
+        InvalidInput, match=r"^target answers with one number, which must be a logit .* Leave the sigmoid"
+    ):
+        both(nn.Sequential(nn.Linear(4, 1), nn.Sigmoid()), torch.randn(60, 4), role="target")
+
+
+class Diverged(nn.Module):
+    """Answers NaN (or infinity) where the first value is above 1."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.layer, self.value = nn.Linear(4, 3), value
+
+    def forward(self, inputs):
+        return torch.where(inputs[:, :1] > 1, torch.full((), self.value), self.layer(inputs))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_answers_that_are_no_numbers_are_refused_with_role_count_and_first_row(value):
+    inputs = torch.zeros(50, 4)
+    inputs[[7, 30], 0] = 2.0
+    told = (
+        r"^shadow model must answer with finite numbers, got NaN or infinity for 2 of 50 inputs \(the first is row 7\)"
+    )
+    with pytest.raises(InvalidInput, match=told):
+        TorchScores(Diverged(value), device="cpu", batch_size=50, role="shadow model").ask(inputs, torch.arange(50))

@@ -208,7 +208,8 @@ class EstimatorTrainer:
         fresh = clone(self.estimator)
         if "random_state" in fresh.get_params():
             fresh.set_params(random_state=seed % 2**32)
-        return fresh.fit(samples.inputs.flatten(1).cpu().numpy(), samples.labels.cpu().numpy())
+        # Copies: some estimators scale their inputs in place.
+        return fresh.fit(samples.inputs.flatten(1).cpu().numpy().copy(), samples.labels.cpu().numpy().copy())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -278,7 +279,8 @@ class FunctionTrainer:
         return replace(self, store=None)
 
     def _called(self, samples: Samples, seed: int) -> object:
-        inputs, labels = samples.inputs.cpu(), samples.labels.cpu()
+        # Copies: a function that writes into what it is handed must not change the data of the next training.
+        inputs, labels = samples.inputs.cpu().clone(), samples.labels.cpu().clone()
         # Below 2**32, so that NumPy's and scikit-learn's generators take it.
         if self.arrays:
             return self.function(inputs.numpy(), labels.numpy(), seed=seed % 2**32)

@@ -76,6 +76,27 @@ class LabelsOfScores:
         return self._inner.ask_scores(inputs, ids).argmax(1)
 
 
+class CopiedInputs:
+    """A user's oracle that is handed copies: an oracle that writes into its inputs changes nothing of the audit's."""
+
+    def __init__(self, inner: LabelOracle) -> None:
+        self._inner = inner
+
+    def ask(self, inputs: Tensor, ids: Tensor) -> Tensor:
+        return self._inner.ask(inputs.clone(), ids.clone())
+
+
+class CopiedScoreInputs(CopiedInputs):
+    """The same for an oracle that also shows confidences."""
+
+    def __init__(self, inner: LabelOracle, scores: ScoreOracle) -> None:
+        super().__init__(inner)
+        self._scores = scores
+
+    def ask_scores(self, inputs: Tensor, ids: Tensor) -> Tensor:
+        return self._scores.ask_scores(inputs.clone(), ids.clone())
+
+
 def check_labels(answers: object, asked: int) -> Tensor:
     """The answers of a LabelOracle as int64 (asked,), arrays and lists turned into tensors.
 

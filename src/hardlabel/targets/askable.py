@@ -38,7 +38,9 @@ class AskableModel:
         network, adapter = self.network, self.torch_model
         assert network is not None, "only networks have a precision"
         assert adapter is not None, "and are asked as such"
-        labels = TorchModel(network, device=adapter.device, batch_size=adapter.batch_size, mixed=True)
+        labels = TorchModel(
+            network, device=adapter.device, batch_size=adapter.batch_size, role=adapter.role, mixed=True
+        )
         return replace(self, labels=labels, mixed=True)
 
     @property

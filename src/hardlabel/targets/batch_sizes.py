@@ -16,7 +16,13 @@ Found = dict[str, tuple[int, int]]  # For each network structure: rows per batch
 
 
 def settled_network(
-    network: nn.Module, example: Tensor, *, device: torch.device, store: Store | None, found: Found
+    network: nn.Module,
+    example: Tensor,
+    *,
+    device: torch.device,
+    store: Store | None,
+    found: Found,
+    role: str = "a model",
 ) -> tuple[TorchScores, int]:
     """The network as an oracle with the best batch size, and the rows that the probe for this size sent.
 
@@ -27,7 +33,7 @@ def settled_network(
     if structure not in found:
         found[structure] = _batch_size(network, example, device=device, store=store)
     size, rows = found[structure]
-    return TorchScores(network, device=device, batch_size=size), rows
+    return TorchScores(network, device=device, batch_size=size, role=role), rows
 
 
 def _batch_size(network: nn.Module, example: Tensor, *, device: torch.device, store: Store | None) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from torch import nn
 
 from hardlabel.checks import InvalidInput
 from hardlabel.models.model_store import weights_hash
-from hardlabel.oracles.base import LabelOracle, LabelsOfScores, ScoreOracle
+from hardlabel.oracles.base import CopiedInputs, CopiedScoreInputs, LabelOracle, LabelsOfScores, ScoreOracle
 from hardlabel.plugins import Registry
 from hardlabel.targets.askable import AskableModel
 from hardlabel.targets.estimators import EstimatorScores, estimator_hash, is_estimator, of_estimator
@@ -21,11 +21,13 @@ class Request:
 
     Attributes:
         device: Where torch models run.
+        role: What errors call the model.
         name: Distinguishes the model from others if its weights cannot be seen.
         classes: Least number of classes of the task, since a classifier may not know the last classes; None if unknown.
     """
 
     device: torch.device
+    role: str = "a model"
     name: str | None = None
     classes: int | None = None
 
@@ -52,7 +54,7 @@ class Adapter:
 
 def _module(model: object, request: Request) -> AskableModel:
     assert isinstance(model, nn.Module)
-    oracle = TorchScores(model, device=request.device)
+    oracle = TorchScores(model, device=request.device, role=request.role)
     # A module without registered tensors keeps its state where a hash cannot see it.
     weights = weights_hash(model) if model.state_dict() else None
     return AskableModel(
@@ -65,9 +67,12 @@ def _oracle(model: object, request: Request) -> AskableModel:
     scores = model if isinstance(model, ScoreOracle) else None
     if isinstance(model, LabelOracle):
         weights = getattr(model, "fingerprint", None)
-        return AskableModel(labels=model, scores=scores, name=request.name, weights=weights)
-    assert scores is not None
-    return AskableModel(labels=LabelsOfScores(scores), scores=scores, name=request.name)
+        labels = CopiedInputs(model) if scores is None else CopiedScoreInputs(model, scores)
+    else:
+        assert scores is not None
+        weights, labels = None, CopiedScoreInputs(LabelsOfScores(scores), scores)
+    shown = labels if isinstance(labels, CopiedScoreInputs) else None
+    return AskableModel(labels=labels, scores=shown, name=request.name, weights=weights)
 
 
 def _estimator(model: object, request: Request) -> AskableModel:
@@ -109,6 +114,6 @@ def askable(
     """
     for adapter in ADAPTERS.values():
         if adapter.accepts(model):
-            return adapter.adapt(model, Request(device=device, name=name, classes=classes))
+            return adapter.adapt(model, Request(device=device, role=role, name=name, classes=classes))
     *first, last = [adapter.summary for adapter in ADAPTERS.values()]
     raise InvalidInput(f"{role} must be {', '.join(first)} or {last}, got {type(model).__name__}")

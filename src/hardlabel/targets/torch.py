@@ -19,6 +19,8 @@ PROBE_SECONDS = 0.1  # Each size is timed at least this long and for two passes,
 PROBE_NEAR = 0.98  # A size with this share of the best rate is as good: a short timing cannot show the difference.
 LAYOUT_GAIN = 1.05  # The other layout must be this many times as fast to be used.
 PROBE_PATIENCE = 2  # Stop after so many sizes in a row that are no faster than the fastest before.
+SUM_SLACK = 1e-4  # Rows of probabilities sum to 1 within this.
+FEWEST_JUDGED = 20  # Rows from which on single outputs between 0 and 1 are taken for probabilities.
 PROBE_SLOW = 0.2  # Stop if a pass takes more seconds than this.
 
 
@@ -62,6 +64,7 @@ class TorchModel:
         device: Where it runs; "auto" is CUDA if available.
         batch_size: Rows per forward pass; None probes once, on copies of the first input. The probe also tries images
             with channels last, which many processors convolve faster, and keeps the faster layout.
+        role: What errors call the model.
         mixed: Whether the factors of products are rounded to bfloat16, which is faster on processors that support it.
             Only for the attacker's own models: labels next to a boundary may change.
     """
@@ -72,15 +75,20 @@ class TorchModel:
         *,
         device: str | torch.device = "auto",
         batch_size: int | None = None,
+        role: str = "a model",
         mixed: bool = False,
     ) -> None:
         if batch_size is not None:
             checks.at_least(1, batch_size=batch_size)
         self.device = resolve_device(device)
+        self.role = role
         self._model = model.to(self.device)
         self._batch_size = batch_size
         self._mixed = mixed
         self._channels_last = False
+        self._judged = False  # Whether single outputs were seen to be no probabilities.
+        self._probabilities = False  # Whether the model has answered with probabilities.
+        self._writes: bool | None = None  # Whether the model writes into its inputs; None before the first question.
         self._probe_rows = 0
 
     @property
@@ -92,6 +100,11 @@ class TorchModel:
     def probe_rows(self) -> int:
         """Rows that the probe sent to the model: queries that belong to no sample."""
         return self._probe_rows
+
+    @property
+    def probabilities(self) -> bool:
+        """Whether the model has answered with probabilities, of which logarithms were taken."""
+        return self._probabilities
 
     def ask(self, inputs: Tensor, ids: Tensor) -> Tensor:
         """Classes of `inputs` (q, *shape), int64 (q,); see `LabelOracle`."""
@@ -105,7 +118,8 @@ class TorchModel:
         """
         if self._batch_size is None:
             with self._ready():
-                probe = _Probe(self._forward, example[:1].to(self.device))
+                # A copy: the model may write into it.
+                probe = _Probe(self._forward, example[:1].to(self.device, copy=True))
                 self._batch_size, self._channels_last = probe.best()
             self._probe_rows = probe.rows
         return self._batch_size
@@ -119,10 +133,59 @@ class TorchModel:
             size = evenly(len(inputs), size)
         with self._ready():
             for rows in torch.split(inputs, size):
-                batch = filled(rows.to(self.device), size) if on_gpu else rows.to(self.device)
-                logits = self._forward(_laid_out(batch, channels_last=self._channels_last))
-                answers.append(read(logits[: len(rows)]).to(inputs.device))
+                logits = self._safely(rows, lambda batch: filled(batch, size) if on_gpu else batch)
+                answers.append(read(logits).to(inputs.device))
         return torch.cat(answers)
+
+    def _safely(self, rows: Tensor, filled_up: Callable[[Tensor], Tensor]) -> Tensor:
+        """Logits of a batch that starts with `rows`; the rows stay as they are, whatever the model does.
+
+        The first batch is a copy, which shows whether the model writes into its inputs: then all later ones are copies.
+
+        Raises:
+            InvalidInput: A model that did not write into its first batch writes into this one.
+        """
+        batch = rows.to(self.device, copy=self._writes is not False)
+        version = None if batch.is_inference() else batch._version
+        outputs = self._forward(_laid_out(filled_up(batch), channels_last=self._channels_last))
+        logits = self._read(outputs[: len(rows)])
+        if self._writes is None:
+            self._writes = not torch.equal(batch, rows.to(self.device))
+        elif not self._writes and version is not None and batch._version != version:
+            raise InvalidInput("a model must not write into some of its inputs only: copy them first (inputs.clone())")
+        return logits
+
+    def _read(self, outputs: Tensor) -> Tensor:
+        """Logits (q, classes) of what the model answered.
+
+        One output is the logit of class 1 against class 0. Rows that sum to 1 and lie in [0, 1] are probabilities: a
+        second softmax would flatten them, so their logarithms are taken.
+
+        Raises:
+            InvalidInput: An output is NaN or infinite, or single outputs look like probabilities.
+        """
+        bad = ~outputs.isfinite().reshape(len(outputs), -1).all(1)
+        if bool(bad.any()):
+            raise InvalidInput(
+                f"{self.role} must answer with finite numbers, got NaN or infinity for {int(bad.sum())} of {len(bad)} "
+                f"inputs (the first is row {int(bad.nonzero()[0])}): did its training diverge?"
+            )
+        if outputs.ndim == 1 or outputs.shape[1] == 1:
+            logit = outputs.reshape(-1)
+            if not self._judged and len(logit) >= FEWEST_JUDGED:
+                self._judged = True  # Later questions may be about one sample's neighbourhood, where logits are alike.
+                low, high = float(logit.min()), float(logit.max())
+                if low >= 0 and high <= 1:
+                    raise InvalidInput(
+                        f"{self.role} answers with one number, which must be a logit (class 1 above 0), got numbers "
+                        f"from {low:.3g} to {high:.3g}: are these probabilities? Leave the sigmoid out"
+                    )
+            return torch.stack([torch.zeros_like(logit), logit], 1)
+        summed = outputs.float().sum(1)
+        if bool((outputs >= 0).all()) and bool(((summed - 1).abs() < SUM_SLACK).all()):
+            self._probabilities = True
+            return outputs.clamp_min(torch.finfo(outputs.dtype).tiny).log()
+        return outputs
 
     @contextlib.contextmanager
     def _ready(self) -> Iterator[None]:
@@ -131,12 +194,12 @@ class TorchModel:
             yield
 
     def _forward(self, batch: Tensor) -> Tensor:
-        """Logits of a batch; call it inside `_ready`."""
+        """What the model answers for a batch; call it inside `_ready`."""
         floats = (weight.dtype for weight in self._model.parameters() if weight.is_floating_point())
         logits = self._model(batch.to(next(floats, batch.dtype)))
-        if not (isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == len(batch)):
+        if not (isinstance(logits, Tensor) and logits.ndim in (1, 2) and len(logits) == len(batch)):
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise InvalidInput(f"a model must map (q, *shape) to logits (q, classes), got {got} for q={len(batch)}")
+            raise InvalidInput(f"{self.role} must map (q, *shape) to logits (q, classes), got {got} for q={len(batch)}")
         return logits
 
 

@@ -33,5 +33,7 @@ def _settled(model: AskableModel, example: Tensor, store: Store | None, probes: 
     network, adapter = model.network, model.torch_model
     if network is None or adapter is None or adapter.batch_size is not None or not len(example):
         return model
-    settled, rows = settled_network(network, example, device=adapter.device, store=store, found=probes)
+    settled, rows = settled_network(
+        network, example, device=adapter.device, store=store, found=probes, role=adapter.role
+    )
     return replace(model, labels=settled, scores=settled, torch_model=settled, probed=rows)
