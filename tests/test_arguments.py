@@ -204,7 +204,7 @@ def test_a_name_with_a_new_meaning_keeps_its_old_one_where_that_is_not_given_oth
     same = {"train_size": 40, "repeats": 2, "attacks": ["gap"], "attacker": few}
     today = hardlabel.audit_recipe(data, tree, samples=30, **same)
     with pytest.warns(DeprecationWarning, match=r"audit_recipe\(samples=\.\.\.\) is now audit_recipe\(data=\.\.\.\)"):
-        old = hardlabel.audit_recipe(samples=data, trainer=tree, attacked=60, **same)
+        old = hardlabel.audit_recipe(attacked=60, samples=data, trainer=tree, **same)
     assert today.results.samples == old.results.samples == 60
     assert today.scores.equals(old.scores)
     odd = hardlabel.audit_recipe(data, tree, attacked=61, **same)

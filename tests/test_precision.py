@@ -175,8 +175,7 @@ def test_a_plan_times_answers_of_own_models_in_the_precision_they_are_found_in(m
 
 def test_a_plan_counts_own_answers_at_their_own_speed_unless_the_models_play_target(data, tmp_path, monkeypatch):
     speed = speeds.Speed(training=0.0, answering=0.0, own=1.0, bytes=1)
-    for module in ("model", "recipe"):
-        monkeypatch.setattr(f"hardlabel.audits.{module}.measured_speed", lambda *_: speed)
+    monkeypatch.setattr("hardlabel.audits.plan.measured_speed", lambda *_: speed)
     plan = planned(settings_of(data, tmp_path / "run", precision="bfloat16"), store=None)
     assert plan.rows > 0
     assert plan.seconds == pytest.approx(plan.rows / min(plan.workers, 2))  # Two references are asked at once.

@@ -235,7 +235,7 @@ def test_by_default_what_the_models_do_not_show_is_left_out():
         ({"attacks": ["path"], "train_size": 400}, "attack 'path' cannot be run: it needs crafter networks"),
         ({"attacks": ["sampling"], "train_size": 300}, "attack 'sampling' cannot be run: it needs a shadow model"),
         ({"budget": 0}, "budget must be at least 1, got 0"),
-        ({"domain": Box((2, 8, 8))}, "samples must have shape"),
+        ({"domain": Box((2, 8, 8))}, "data must have shape"),
     ],
 )
 def test_what_cannot_be_audited_is_refused_before_any_training(settings, rule):

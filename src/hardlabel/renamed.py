@@ -38,6 +38,7 @@ def renamed(**today: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         @functools.wraps(function)
         def called(*args: P.args, **kwargs: P.kwargs) -> R:
             old_names = [name for name in kwargs if is_old(name, args, kwargs)]
+            old_values: dict[str, Any] = {name: kwargs.pop(name) for name in old_names}
             for old in sorted(old_names, key=lambda name: "." in today[name]):  # Whole arguments first, then fields.
                 place, _, halved = today[old].partition(" / ")
                 argument, _, field = place.partition(".")
@@ -47,7 +48,7 @@ def renamed(**today: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                     DeprecationWarning,
                     stacklevel=2,
                 )
-                value: Any = kwargs.pop(old)
+                value = old_values[old]
                 if halved:
                     value = value // 2 if value % 2 == 0 else value / 2
                 if field:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
@@ -33,7 +34,6 @@ from hardlabel.metrics.one_run import coins
 from hardlabel.metrics.rates import CONFIDENCE
 from hardlabel.models import shadows
 from hardlabel.models.train import Recipe
-from hardlabel.models.trainers import RecipeTrainer
 from hardlabel.records.canaries import ALL, CanaryRecord, CanaryResults
 from hardlabel.records.environment import environment_of
 from hardlabel.renamed import renamed
@@ -41,8 +41,6 @@ from hardlabel.runs.progress import told
 from hardlabel.runs.settings import CANARY_KINDS, CanariesSettings
 from hardlabel.store import Store
 from hardlabel.targets.torch import left_in_place, resolve_device
-
-__all__ = ["Planted", "audit_canaries", "audit_planted", "plant"]
 
 
 @renamed(watch="execution.watch")
@@ -122,9 +120,8 @@ def audit_canaries(
         kinds: "mislabelled", "rare", "crafted"; many trainings use the first.
         trainings: 1, or at least 20.
         epsilon: Train by DP-SGD with this guarantee; needs a `Recipe` and `hardlabel[dp]`. None changes nothing.
-        delta: In (0, 1), for the bounds and the guarantee; None for the largest power of ten below 1 / train_size. In
-            one training, a larger canaries * delta makes the bound weaker, so choose a smaller delta if training has
-            no guarantee.
+        delta: In (0, 1), for the bounds and the guarantee; None for the largest power of ten below 1 / train_size.
+            In one training, a larger canaries * delta weakens the bound: without a guarantee, choose a smaller delta.
         train_size: Number of training samples without canaries; None for half of the data.
         domain: Legal inputs; None to infer the domain.
         seed: Fixes every random draw.
@@ -173,25 +170,22 @@ class CanariesAudit:
     case: CanariesCase
     device: torch.device
 
-    @property
-    def settled(self) -> dict[str, object]:
-        return {}
+    settled: ClassVar[dict[str, object]] = {}
 
     def plan(self, execution: Execution, folder: Path | None) -> Plan:
-        trainer, planting = self.case.trainer, self.case.planting
-        assert isinstance(trainer, RecipeTrainer), "settings train by recipes"
+        planting = self.case.planting
         models = 2 if planting.trainings == 1 else planting.trainings
         asked_about = models * planting.canaries
         queries = TABLE["noise"].usual + 1  # For labels, and one query for scores.
         return plan_of(
-            [Trainings(models=models, recipe=trainer.recipe, together=planting.trainings > 1)],
+            [Trainings(models=models, together=planting.trainings > 1)],
             Questions(
                 measurements=models * 2 * len(cuts(planting.canaries, execution.chunk)),
                 queries=asked_about * queries,
                 values=2 * asked_about * 2,
             ),
             scores=0,
-            trainer=trainer,
+            trainer=self.case.trainer,
             samples=self.case.everyone.take(slice(0, self.case.size)),
             own_as_targets=True,
             own_at_once=1,

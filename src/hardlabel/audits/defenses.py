@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
@@ -19,7 +20,7 @@ from hardlabel.attacks import Attack, LabelAttack
 from hardlabel.audits.attacker.models import Wanted
 from hardlabel.audits.cases.defenses import DefensesCase, case_of_defenses
 from hardlabel.audits.cases.from_arrays import Pair, trainer_of, whole
-from hardlabel.audits.cases.from_settings import checked_trainer, dataset_of, smooth
+from hardlabel.audits.cases.from_settings import checked_trainer, dataset_of
 from hardlabel.audits.cases.plans import MOST_ATTACKED
 from hardlabel.audits.cases.terms import Terms
 from hardlabel.audits.findings.defended import Stage
@@ -35,7 +36,6 @@ from hardlabel.defenses.table import chosen
 from hardlabel.metrics.rates import CONFIDENCE
 from hardlabel.models import shadows
 from hardlabel.models.train import Recipe
-from hardlabel.models.trainers import RecipeTrainer
 from hardlabel.randomness import derive
 from hardlabel.records.defenses import DefendRecord, DefendResults
 from hardlabel.records.environment import environment_of
@@ -169,9 +169,7 @@ class DefensesAudit:
     compared: DefensesCase
     device: torch.device
 
-    @property
-    def settled(self) -> dict[str, object]:
-        return {}
+    settled: ClassVar[dict[str, object]] = {}
 
     @property
     def _with_shadow(self) -> bool:
@@ -182,8 +180,6 @@ class DefensesAudit:
     def plan(self, execution: Execution, folder: Path | None) -> Plan:
         """Further work of a defense is not counted: per-sample gradients, models to distil from."""
         compared, case, attacks = self.compared, self.compared.case, self.compared.attacks
-        trainer = case.plan.trainer
-        assert isinstance(trainer, RecipeTrainer), "settings train by recipes"
         seats = Seats.of_recipe(case, compared.terms.budget)
         # One attacker asks the undefended models. Two ask the models of each defense: one learns on models with the
         # defense, the other has learned on plain models before. Labels that a defense keeps are not asked for again.
@@ -196,13 +192,10 @@ class DefensesAudit:
         models = seats.references + (1 if self._with_shadow else 0)
         crafters = 0 if case.crafting is None else len(case.crafting.sets)
         return plan_of(
-            [
-                Trainings(models=trainings * models, recipe=trainer.recipe, together=True),
-                Trainings(models=crafters, recipe=smooth(trainer.recipe, seats.domain)),
-            ],
+            [Trainings(models=trainings * models, together=True), Trainings(models=crafters, smooth=True)],
             sum((questions_of(played, own, chunk=execution.chunk) for played, own in games), Questions()),
             scores=sum(len(played) for played, _ in games) * case.targets,
-            trainer=trainer,
+            trainer=case.plan.trainer,
             samples=case.plan.pool.take(case.plan.inside[0]),
             own_as_targets=True,
             own_at_once=seats.references,

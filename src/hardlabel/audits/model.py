@@ -15,7 +15,7 @@ from hardlabel.audits.attacker.models import CRAFTERS, Wanted, owned_by
 from hardlabel.audits.attacker.shadow import labelled_by_target
 from hardlabel.audits.cases.case import Case, count_classes
 from hardlabel.audits.cases.from_arrays import Pair, case_of
-from hardlabel.audits.cases.from_settings import Loaded, case_of_settings, load, smooth
+from hardlabel.audits.cases.from_settings import Loaded, case_of_settings, load
 from hardlabel.audits.cases.plans import MOST_ATTACKED
 from hardlabel.audits.cases.terms import Terms
 from hardlabel.audits.findings import exposed, figures
@@ -176,7 +176,7 @@ class ModelAudit:
         return {"precision": self.ready.trainer.recipe.precision}
 
     def plan(self, execution: Execution, folder: Path | None) -> Plan:
-        ready, attacks, parts, recipe = self.ready, self.ready.picked.rows, self.ready.parts, self.ready.trainer.recipe
+        ready, attacks, parts = self.ready, self.ready.picked.rows, self.ready.parts
         wanted = Wanted.by(attacks, worst_case=self.terms.focus.worst_case is not None)
         references = ready.settings.references if wanted.references else 0
         attacked = 2 * ready.attacked
@@ -192,12 +192,11 @@ class ModelAudit:
         overhead = attacked if self.terms.attacker.labels == "target" else 0
         if self.terms.attacker.shadow_labels == "target":
             overhead += len(parts.shadow_members) + len(parts.shadow_nonmembers)
-        crafters = CRAFTERS if wanted.crafters else 0
         return plan_of(
             [
-                Trainings(models=2 if wanted.shadow else 1, recipe=recipe),
-                Trainings(models=references, recipe=recipe, together=True),
-                Trainings(models=crafters, recipe=smooth(recipe, parts.members.domain)),
+                Trainings(models=2 if wanted.shadow else 1),
+                Trainings(models=references, together=True),
+                Trainings(models=CRAFTERS if wanted.crafters else 0, smooth=True),
             ],
             questions_of(attacks, seats, chunk=execution.chunk)
             + Questions(queries=overhead)
@@ -351,6 +350,11 @@ def _notes(case: Case, terms: Terms, gap_asked: bool) -> list[str]:
         )
     if not gap_asked:
         notes.append("The audit itself asked the target once per sample for its accuracy; that is no attack's cost.")
+    if case.target.torch_model is not None and case.target.torch_model.probabilities:
+        notes.append(
+            "The target answers with probabilities, not logits: their logarithms were taken, so that no softmax is "
+            "applied twice."
+        )
     if case.target.torch_model is not None:
         notes.append(
             f"The audit itself sent the target {case.target.probed} rows to find its best batch "

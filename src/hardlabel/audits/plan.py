@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hardlabel.attacks import Attack, LabelAttack
+from hardlabel.audits.cases.from_settings import smooth
 from hardlabel.audits.cases.plans import MOST_POOL
 from hardlabel.audits.cases.recipe import RecipeCase
 from hardlabel.audits.game.chunks import cuts, is_whole
@@ -19,7 +20,7 @@ from hardlabel.calibrations.base import wants_pool
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples
 from hardlabel.models.train import Recipe
-from hardlabel.models.trainers import RecipeTrainer
+from hardlabel.models.trainers import RecipeTrainer, Trainer
 from hardlabel.runs.journal import JOURNAL, MADE, Journal
 from hardlabel.signals.base import LabelSignal
 
@@ -76,17 +77,13 @@ class Trainings:
 
     Attributes:
         models: Number of models.
-        recipe: How they are trained.
-        together: Whether each worker trains one at the same time.
+        together: Whether all workers train them at the same time, one model each.
+        smooth: Whether they are crafters, and trained as `smooth` says.
     """
 
     models: int
-    recipe: Recipe
     together: bool = False
-
-    def epochs_in_turn(self, workers: int) -> int:
-        """Epochs that one worker takes after another."""
-        return epochs_of(self.recipe) * (math.ceil(self.models / workers) if self.together else self.models)
+    smooth: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +203,7 @@ def plan_of(
     questions: Questions,
     *,
     scores: int,
-    trainer: RecipeTrainer,
+    trainer: Trainer,
     samples: Samples,
     own_as_targets: bool,
     own_at_once: int,
@@ -227,10 +224,14 @@ def plan_of(
         execution: Where the work is done.
         folder: The run folder, to count the pieces that it made before.
     """
-    width = execution.executor.width
-    models = sum(batch.models for batch in trainings)
+    assert isinstance(trainer, RecipeTrainer), "settings train by recipes"
+    recipe, width = trainer.recipe, execution.executor.width
+    models, epochs_in_turn = 0, 0
+    for batch in trainings:
+        models += batch.models
+        in_turn = math.ceil(batch.models / width) if batch.together else batch.models
+        epochs_in_turn += in_turn * _epochs(smooth(recipe, samples.domain) if batch.smooth else recipe)
     speed = measured_speed(trainer, samples, execution.executor)
-    rows_trained = len(samples) * sum(batch.epochs_in_turn(width) for batch in trainings)
     own_speed = speed.answering if own_as_targets else speed.own
     return Plan(
         trainings=models,
@@ -239,16 +240,16 @@ def plan_of(
         done=0 if folder is None else _made(folder),
         queries=questions.queries,
         rows=questions.rows,
-        seconds=speed.training * rows_trained
+        seconds=speed.training * (len(samples) * epochs_in_turn)
         + speed.answering * questions.queries
         + questions.rows * own_speed / max(1, min(width, own_at_once)),
-        epochs=epochs_of(trainer.recipe),
+        epochs=_epochs(recipe),
         bytes=models * speed.bytes + questions.values * BYTES_PER_VALUE,
         workers=width,
     )
 
 
-def epochs_of(recipe: Recipe) -> int:
+def _epochs(recipe: Recipe) -> int:
     """Epochs that a training is assumed to take."""
     return min(recipe.max_epochs, GUESSED_EPOCHS)
 

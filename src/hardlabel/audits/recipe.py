@@ -19,7 +19,6 @@ from hardlabel.audits.attacker.models import CRAFTERS, Wanted
 from hardlabel.audits.attacker.paired import paired, turns
 from hardlabel.audits.attacker.references import accuracies
 from hardlabel.audits.cases.from_arrays import Pair
-from hardlabel.audits.cases.from_settings import smooth
 from hardlabel.audits.cases.plans import MOST_ATTACKED
 from hardlabel.audits.cases.recipe import RecipeCase, case_of_arrays, case_of_recipe
 from hardlabel.audits.cases.terms import Chosen, Terms
@@ -156,13 +155,9 @@ class RecipeAudit:
 
     @property
     def settled(self) -> dict[str, object]:
-        return {"precision": self._trainer.recipe.precision}
-
-    @property
-    def _trainer(self) -> RecipeTrainer:
         trainer = self.case.plan.trainer
         assert isinstance(trainer, RecipeTrainer), "settings train by recipes"
-        return trainer
+        return {"precision": trainer.recipe.precision}
 
     @property
     def picked(self) -> Chosen:
@@ -171,19 +166,19 @@ class RecipeAudit:
         return self.terms.chosen(case.attacked.domain, missing=case.missing, attacked=len(case.attacked) * case.targets)
 
     def plan(self, execution: Execution, folder: Path | None) -> Plan:
-        case, attacks, recipe = self.case, self.picked.rows, self._trainer.recipe
+        case, attacks = self.case, self.picked.rows
         seats = Seats.of_recipe(case, self.terms.budget, repeated=True)
         with_shadow = case.shadow is not None and Wanted.by(attacks, worst_case=False).shadow
         return plan_of(
             [
-                Trainings(models=1 if with_shadow else 0, recipe=recipe),
-                Trainings(models=seats.references, recipe=recipe, together=True),
+                Trainings(models=1 if with_shadow else 0),
+                Trainings(models=seats.references, together=True),
                 # Crafters are always trained: they show which records have near neighbours.
-                Trainings(models=CRAFTERS, recipe=smooth(recipe, seats.domain)),
+                Trainings(models=CRAFTERS, smooth=True),
             ],
             questions_of(attacks, seats, chunk=execution.chunk) + exposed.looks(seats, chunk=execution.chunk),
             scores=len(attacks) * case.targets,
-            trainer=self._trainer,
+            trainer=case.plan.trainer,
             samples=case.plan.pool.take(case.plan.inside[0]),
             own_as_targets=True,  # All models of a recipe may play target.
             own_at_once=seats.references,

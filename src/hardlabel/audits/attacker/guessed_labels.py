@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from hardlabel import randomness
-from hardlabel.audits.attacker.shadow import answered
+from hardlabel.audits.attacker.shadow import answered, by_id, with_labels
 from hardlabel.audits.cases.case import Case
 from hardlabel.audits.cases.terms import Terms
 from hardlabel.audits.game.asking import Side
-from hardlabel.data.samples import Samples
 from hardlabel.oracles.budget import Account
 from hardlabel.runs.progress import Watch
 from hardlabel.store import Store
@@ -40,17 +39,11 @@ def labelled(
             guesses = wrong(
                 group.labels, share=terms.attacker.wrong_labels, classes=_classes(case), ids=group.ids, seed=terms.seed
             )
-        labels |= dict(zip(group.ids.tolist(), guesses.tolist(), strict=True))
-
-    def with_guesses(samples: Samples) -> Samples:
-        pairs = zip(samples.ids.tolist(), samples.labels.tolist(), strict=True)
-        guessed = [labels.get(sample_id, label) for sample_id, label in pairs]
-        return samples.relabelled(torch.tensor(guessed, dtype=torch.int64))
-
+        labels |= by_id(group.ids, guesses)
     references = case.references
     if references is not None:
-        references = replace(references, pool=with_guesses(references.pool))
-    members, nonmembers = with_guesses(case.members), with_guesses(case.nonmembers)
+        references = replace(references, pool=with_labels(references.pool, labels))
+    members, nonmembers = with_labels(case.members, labels), with_labels(case.nonmembers, labels)
     return replace(case, members=members, nonmembers=nonmembers, references=references)
 
 
@@ -63,14 +56,9 @@ def wrong(labels: Tensor, *, share: float, classes: int, ids: Tensor, seed: int)
 
 def side_of(truth: Case, target: Side) -> Side:
     """The target's side with the true labels, which `truth` has."""
-    labels: dict[int, int] = {}
-    for group in (truth.members, truth.nonmembers):
-        labels |= dict(zip(group.ids.tolist(), group.labels.tolist(), strict=True))
-    true_labels = [labels[sample_id] for sample_id in target.samples.ids.tolist()]
-    on_device = torch.tensor(true_labels, device=target.samples.device)
-    if torch.equal(on_device, target.samples.labels):
-        return target
-    return replace(target, samples=target.samples.relabelled(on_device))
+    labels = by_id(truth.members.ids, truth.members.labels) | by_id(truth.nonmembers.ids, truth.nonmembers.labels)
+    samples = with_labels(target.samples, labels)
+    return target if torch.equal(samples.labels, target.samples.labels) else replace(target, samples=samples)
 
 
 def paid(overhead: Mapping[str, int], *, shadow_used: bool) -> dict[str, int]:

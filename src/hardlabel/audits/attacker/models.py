@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
 from torch import nn
@@ -10,8 +9,7 @@ from torch import nn
 from hardlabel.attacks import Attack, Need
 from hardlabel.audits.attacker.references import Crafters, craftable, crafters_of, facts, sides_of, trained_references
 from hardlabel.audits.attacker.shadow import shadow_of
-from hardlabel.audits.cases.case import Case
-from hardlabel.audits.cases.plans import CraftingPlan, ShadowPlan
+from hardlabel.audits.cases.case import AttackerCase, Case
 from hardlabel.audits.cases.terms import Terms
 from hardlabel.audits.game.asking import Asking, Side
 from hardlabel.audits.game.batches import as_trained, settled
@@ -32,10 +30,8 @@ class Owned:
 
     Attributes:
         target: The target's side.
-        shadow: The shadow model's side, or None.
-        references: The reference models' sides, or None.
-        shadow_facts: Facts for the record, or None.
-        reference_facts: Facts for the record, or None.
+        shadow, references: The sides of the shadow model and of the reference models, or None.
+        shadow_facts, reference_facts: Facts about these models for the record, or None.
     """
 
     target: Side
@@ -83,43 +79,17 @@ def owned_by(
     if plan is not None:
         models = [askable(model.model, device, role="trainer's model", classes=classes) for model in trained]
         models = as_trained(settled(models, target.samples.inputs[:1], asking.store), plan.trainer)
-        with_pool = want_pool(rows, len(target.samples))
+        with_pool = any(wants_pool(row.calibration, len(target.samples)) for row in rows if row.calibration.per_sample)
         references = sides_of(plan, models, target.samples, target.knowledge, with_pool=with_pool)
         reference_facts = facts(plan, trained, references.sides).model_copy(
             update={"crafters": len(crafters.first + crafters.second), "crafting_seconds": crafters.seconds}
         )
     return Owned(
-        target=target,
-        shadow=shadow,
-        references=references,
-        shadow_facts=shadow_facts,
-        reference_facts=reference_facts,
+        target=target, shadow=shadow, references=references, shadow_facts=shadow_facts, reference_facts=reference_facts
     )
 
 
-def want_pool(attacks: Sequence[Attack], attacked: int) -> bool:
-    """Whether an attack wants references asked about pool samples besides the `attacked` ones."""
-    calibrations = [attack.calibration for attack in attacks]
-    return any(wants_pool(calibration, attacked) for calibration in calibrations if calibration.per_sample)
-
-
-class HasOwnData(Protocol):
-    """The part of a case that is about the attacker's own data; see `Case`."""
-
-    @property
-    def population(self) -> Samples | None: ...
-
-    @property
-    def own(self) -> Samples | None: ...
-
-    @property
-    def shadow(self) -> ShadowPlan | None: ...
-
-    @property
-    def crafting(self) -> CraftingPlan | None: ...
-
-
-def knowledge_of(case: HasOwnData, *, crafters: Crafters, shadows: Shadows | None, device: torch.device) -> Knowledge:
+def knowledge_of(case: AttackerCase, *, crafters: Crafters, shadows: Shadows | None, device: torch.device) -> Knowledge:
     """What signals may use on the target and the references. The population comes first, then the attacker's data."""
     population = searched_population(case, device)
     trainer = None if case.crafting is None else case.crafting.trainer
@@ -144,12 +114,12 @@ def knowledge_of(case: HasOwnData, *, crafters: Crafters, shadows: Shadows | Non
     )
 
 
-def searched_population(case: HasOwnData, device: torch.device) -> Samples | None:
+def searched_population(case: AttackerCase, device: torch.device) -> Samples | None:
     """The part of the population that signals look at; None if the attacker has no true labels for its data."""
     if case.population is None or _labelled_by_target(case):
         return None
     return case.population.take(slice(0, POPULATION_SEARCHED)).to(device)
 
 
-def _labelled_by_target(case: HasOwnData) -> bool:
+def _labelled_by_target(case: AttackerCase) -> bool:
     return case.shadow is not None and case.shadow.labels == "target"

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from hardlabel.attacks import Attack
-from hardlabel.audits.attacker.models import Wanted, knowledge_of, searched_population, want_pool
+from hardlabel.audits.attacker.models import Wanted, knowledge_of, searched_population
 from hardlabel.audits.attacker.references import craftable, crafters_of, sides_of, trained_references
 from hardlabel.audits.attacker.shadow import shadow_of
 from hardlabel.audits.cases.recipe import RecipeCase
 from hardlabel.audits.game.asking import Asking, Side
 from hardlabel.audits.game.batches import settled
 from hardlabel.audits.game.game import Game, Learned, ReferenceSides
+from hardlabel.calibrations.base import wants_pool
 from hardlabel.models import shadows
 from hardlabel.models.trainers import Made
 from hardlabel.signals.base import Knowledge
@@ -73,7 +74,8 @@ def paired(case: RecipeCase, rows: Sequence[Attack], *, device: torch.device, as
     classes = max(2, 1 + max(int(group.labels.max()) for group in groups))
     models = [askable(model.model, device, role="trainer's model", classes=classes) for model in trained]
     models = settled(models, samples.inputs[:1], asking.store)
-    references = sides_of(case.plan, models, samples, knowledge, with_pool=want_pool(rows, len(samples)))
+    with_pool = any(wants_pool(row.calibration, len(samples)) for row in rows if row.calibration.per_sample)
+    references = sides_of(case.plan, models, samples, knowledge, with_pool=with_pool)
     shadow = None
     if case.shadow is not None and Wanted.by(rows, worst_case=False).shadow:
         searched = Knowledge(population=searched_population(case, device))

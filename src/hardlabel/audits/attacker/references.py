@@ -61,12 +61,7 @@ def trained_references(plan: ReferencePlan, watch: Watch, executor: Executor | N
 
 
 def sides_of(
-    plan: ReferencePlan,
-    models: Sequence[AskableModel],
-    samples: Samples,
-    knowledge: Knowledge,
-    *,
-    with_pool: bool,
+    plan: ReferencePlan, models: Sequence[AskableModel], samples: Samples, knowledge: Knowledge, *, with_pool: bool
 ) -> ReferenceSides:
     """The models asked about `samples`; with `with_pool` also about other samples of the pool."""
     attacked = places(plan.pool, samples.ids)

@@ -1,6 +1,7 @@
 """The attacker's shadow model: its data are labelled if need be, it is trained, and it is made ready to be asked."""
 
 import io
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hardlabel import randomness
+from hardlabel.audits.attacker.references import accuracies
 from hardlabel.audits.cases.case import Case
 from hardlabel.audits.cases.plans import ShadowPlan
 from hardlabel.audits.game.asking import Asking, Side
@@ -38,14 +40,14 @@ def shadow_of(
     [model] = as_trained(settled([model], plan.members.inputs[:1].to(device), asking.store), plan.trainer)
     members, nonmembers = plan.members.take(slice(0, plan.attacked)).to(device), plan.nonmembers.to(device)
     side = Side.mixed(model, members, nonmembers, seed=asking.seed, knowledge=knowledge)
-    right = (model.labels.ask(side.samples.inputs, side.samples.ids) == side.samples.labels).cpu()
+    [(train_accuracy, test_accuracy)] = accuracies([side])
     facts = Shadow(
         description=plan.trainer.description,
         train_size=len(plan.members),
         members=len(members),
         nonmembers=len(nonmembers),
-        train_accuracy=float(right[side.inside].float().mean()),
-        test_accuracy=float(right[~side.inside].float().mean()),
+        train_accuracy=train_accuracy,
+        test_accuracy=test_accuracy,
         labels=plan.labels,
         training_seconds=trained.seconds,
         note=plan.note,
@@ -70,19 +72,27 @@ def labelled_by_target(
         unlabelled = samples.take(new)
         if len(unlabelled):
             answers = answered(unlabelled, case.target, attacker, device=device, store=store, watch=watch)
-            labels |= dict(zip(unlabelled.ids.tolist(), answers.tolist(), strict=True))
-
-    def with_labels(samples: Samples) -> Samples:
-        return samples.relabelled(torch.tensor([labels[sample_id] for sample_id in samples.ids.tolist()]))
-
+            labels |= by_id(unlabelled.ids, answers)
     if crafting is not None:
         crafting = replace(
             crafting,
-            sets=tuple((with_labels(samples), seed) for samples, seed in crafting.sets),
-            second_sets=tuple((with_labels(samples), seed) for samples, seed in crafting.second_sets),
+            sets=tuple((with_labels(samples, labels), seed) for samples, seed in crafting.sets),
+            second_sets=tuple((with_labels(samples, labels), seed) for samples, seed in crafting.second_sets),
         )
-    shadow = replace(plan, members=with_labels(plan.members), nonmembers=with_labels(plan.nonmembers))
-    return replace(case, shadow=shadow, crafting=crafting)
+    members, nonmembers = with_labels(plan.members, labels), with_labels(plan.nonmembers, labels)
+    return replace(case, shadow=replace(plan, members=members, nonmembers=nonmembers), crafting=crafting)
+
+
+def by_id(ids: Tensor, labels: Tensor) -> dict[int, int]:
+    """The label of each id."""
+    return dict(zip(ids.tolist(), labels.tolist(), strict=True))
+
+
+def with_labels(samples: Samples, labels: Mapping[int, int]) -> Samples:
+    """The samples with the labels of their ids; an id without a label there keeps its own."""
+    own = by_id(samples.ids, samples.labels)
+    new = [labels.get(sample_id, label) for sample_id, label in own.items()]
+    return samples.relabelled(torch.tensor(new, dtype=torch.int64, device=samples.device))
 
 
 def answered(

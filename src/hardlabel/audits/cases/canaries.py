@@ -26,7 +26,7 @@ from hardlabel.renamed import renamed
 from hardlabel.runs.settings import CANARY_KINDS
 
 Bools = NDArray[np.bool_]
-FEWEST_TRAININGS = 20  # Fewer prove nothing: half of them only choose the event.
+FEWEST_TRAININGS = 20  # Fewer prove nothing, since half of them are used to choose the event.
 ADVISER = Recipe(max_epochs=30)  # Trains the auditor's own network, for crafted canaries.
 
 
@@ -65,7 +65,7 @@ class Planted:
         return concatenate(self.base, self.canaries).take(self.rows(self.inside))
 
     def rows(self, inside: Bools) -> Tensor:
-        """The rows of base and `inside` canaries, in random order. Rows count through the base, then all canaries."""
+        """Rows to train on with these canaries, in random order; rows are counted in the base, then in all canaries."""
         planted = len(self.base) + torch.from_numpy(inside).nonzero().flatten()
         rows = torch.cat([torch.arange(len(self.base)), planted])
         return rows[torch.randperm(len(rows), generator=randomness.generator(self.seed, "planted order"))]
@@ -136,9 +136,8 @@ def _canaries(rest: Samples, kinds: Sequence[str], *, classes: int, seed: int) -
     wrong_labels = (labels + 1 + torch.randint(0, classes - 1, (count,), generator=draws)) % classes
     random_inputs = rest.domain.random(count, randomness.generator(seed, "rare canaries"))
     random_labels = torch.randint(0, classes, (count,), generator=draws)
-    mislabelled, rare, crafted = (
-        torch.tensor([canary == kind for canary in kinds]) for kind in ("mislabelled", "rare", "crafted")
-    )
+    names = ("mislabelled", "rare", "crafted")
+    mislabelled, rare, crafted = (torch.tensor([kind == name for kind in kinds]) for name in names)
     labels[mislabelled] = wrong_labels[mislabelled]
     inputs[rare], labels[rare] = random_inputs[rare], random_labels[rare]
     if bool(crafted.any()):
@@ -194,7 +193,7 @@ def case_of_canaries(
     device: torch.device,
     seed: int,
 ) -> CanariesCase:
-    """Checks the arguments.
+    """The case, or an error that says which argument breaks a rule.
 
     Raises:
         InvalidInput: An argument breaks a rule.

@@ -1,4 +1,4 @@
-"""A case: everything that an audit of one model needs, checked before any training or query."""
+"""A case: everything that an audit needs, checked before any training or query."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,50 +7,60 @@ import torch
 
 from hardlabel.attacks import Need
 from hardlabel.audits.cases.plans import CraftingPlan, ReferencePlan, ShadowPlan
+from hardlabel.audits.cases.slices import Slices
 from hardlabel.checks import InvalidInput
 from hardlabel.data.samples import Samples
 from hardlabel.targets.askable import AskableModel
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Case:
-    """What is audited.
+class AttackerCase:
+    """What the attacker has, in the audit of a model or a recipe.
 
     Attributes:
         data: Name of the data set.
+        population: Other samples of the same domain, or None.
+        own: The attacker's own samples, which a surrogate may be trained on, or None.
+        shadow: How to train a shadow model, or None.
+        crafting: How to train crafters, or None.
+        missing: What the attacker cannot have, with the reason.
+        slices: By column, the group of each id.
+        notes: What the reader must know.
+    """
+
+    data: str
+    population: Samples | None = None
+    own: Samples | None = None
+    shadow: ShadowPlan | None = None
+    crafting: CraftingPlan | None = None
+    missing: dict[Need, str] = field(default_factory=dict)
+    slices: Slices = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Case(AttackerCase):
+    """What the audit of one model needs; see `AttackerCase` for the other attributes.
+
+    Attributes:
         target: The model.
         target_description: The model, in words.
         classes: Number of classes; None if the target has to be asked.
         members: Attacked samples that the model was trained on.
         nonmembers: Attacked samples that it was not trained on.
-        population: Other samples of the same domain, or None.
-        shadow: How to train a shadow model, or None.
         references: How to train reference models, or None.
-        crafting: How to train crafters, or None.
-        own: The attacker's own samples, which a surrogate may be trained on, or None.
-        missing: What the attacker cannot have, with the reason.
         rows: Row of each attacked id in its group; None if ids are rows of the source.
-        slices: By column, the group of each id.
         settings: Values chosen for settings that the caller left open.
-        notes: What the reader must know.
     """
 
-    data: str
     target: AskableModel
     target_description: str
     classes: int | None
     members: Samples
     nonmembers: Samples
-    population: Samples | None
-    shadow: ShadowPlan | None
     references: ReferencePlan | None = None
-    crafting: CraftingPlan | None = None
-    own: Samples | None = None
-    missing: Mapping[Need, str] = field(default_factory=dict)
     rows: Mapping[int, int] | None = None
-    slices: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
 
 def count_classes(case: Case, device: torch.device) -> int:

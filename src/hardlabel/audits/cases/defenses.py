@@ -8,8 +8,7 @@ import torch
 from hardlabel import checks
 from hardlabel.attacks import Attack, Need, ladder
 from hardlabel.audits.cases.from_arrays import crafting_plan, drawn
-from hardlabel.audits.cases.from_settings import shadow_of_parts
-from hardlabel.audits.cases.plans import FEWEST_SHADOW, MOST_SHADOW, ReferencePlan, lacking_pairs
+from hardlabel.audits.cases.plans import FEWEST_SHADOW, MOST_SHADOW, ReferencePlan, ShadowPlan, lacking_pairs
 from hardlabel.audits.cases.recipe import RecipeCase, check_repeats
 from hardlabel.audits.cases.terms import Terms
 from hardlabel.checks import InvalidInput
@@ -63,15 +62,7 @@ def case_of_defenses(
     device: torch.device,
     store: Store,
 ) -> DefensesCase:
-    """Splits the data and checks the arguments; see `hardlabel.defend` for those not listed.
-
-    Args:
-        everyone: All samples.
-        trainer: Trains undefended models.
-        terms: What is asked.
-        data: Name of the data set.
-        classes: Number of classes.
-        pretraining: Other data to pretrain on; None for the reserve.
+    """Splits the samples `everyone` of the data set `data` and checks the arguments; see `hardlabel.defend`.
 
     Raises:
         InvalidInput: An argument breaks a rule, or a defense asked for cannot be compared.
@@ -82,7 +73,8 @@ def case_of_defenses(
     size = min(len(everyone) // GROUPS, DEFAULT_SIZE) if train_size is None else train_size
     checks.at_least(FEWEST_SHADOW, train_size=size)
     parts = split(everyone, equal_sizes(len(everyone), size), seed=seed)
-    own = concatenate(parts.shadow_members, parts.shadow_nonmembers)
+    shadow_groups = parts.shadow_members, parts.shadow_nonmembers
+    own = concatenate(*shadow_groups)
     crafting, _ = crafting_plan(own, classes, size, seed=seed, device=device, store=store)
     plan = ReferencePlan.of(concatenate(parts.members, parts.nonmembers), references + 2, trainer, seed=seed)
     case = RecipeCase(
@@ -91,7 +83,7 @@ def case_of_defenses(
         attacked=drawn(plan.pool, round(2 * samples), seed),
         targets=repeats,
         own=own,
-        shadow=shadow_of_parts(parts, trainer, min(size, MOST_SHADOW)),
+        shadow=ShadowPlan.of(*shadow_groups, trainer, min(size, MOST_SHADOW)),
         crafting=crafting,
         missing=lacking_pairs(references),
         notes=(f"Data: {data}, {len(everyone)} rows.",),
@@ -142,11 +134,7 @@ def _attacks(terms: Terms, case: RecipeCase) -> list[Attack]:
 
 
 def _refuse_unplayable(strength: Strength, attacks: Sequence[Attack]) -> None:
-    """Refuses a defense if no attack can be played on its models.
-
-    Raises:
-        InvalidInput: No attack can be played.
-    """
+    """Refuses a defense if no attack can be played on its models."""
     row, missing = strength.row, dict[Need, str]()
     if not row.shows_scores:
         shown = (Need.SCORES, Need.SHOWING_REFERENCES, Need.SHOWING_SHADOW)

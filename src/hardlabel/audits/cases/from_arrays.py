@@ -131,9 +131,9 @@ def whole(pair: Pair, domain: Domain | None, *, seed: int) -> tuple[Samples, boo
     Raises:
         InvalidInput: The pair or its values break a rule.
     """
-    inputs, labels = _arrays(pair, "samples")
-    domain = _inferred({"samples": (inputs, labels)}) if domain is None else domain
-    domain.check(inputs, "samples")
+    inputs, labels = _arrays(pair, "data")
+    domain = _inferred({"data": (inputs, labels)}) if domain is None else domain
+    domain.check(inputs, "data")
     ids = given_ids(pair, seed=seed)
     everyone = Samples(ids=ids, inputs=inputs, labels=labels, domain=domain)
     return _fresh(everyone, seed=seed)[0], not isinstance(pair[0], Tensor)
@@ -141,7 +141,7 @@ def whole(pair: Pair, domain: Domain | None, *, seed: int) -> tuple[Samples, boo
 
 def given_ids(pair: Pair, *, seed: int) -> Tensor:
     """The id that `whole` gives to each row of the pair."""
-    return torch.randperm(len(_arrays(pair, "samples")[0]), generator=randomness.generator(seed, "ids"))
+    return torch.randperm(len(_arrays(pair, "data")[0]), generator=randomness.generator(seed, "ids"))
 
 
 def _inferred(arrays: dict[str, tuple[Tensor, Tensor]]) -> Domain:
@@ -159,11 +159,7 @@ def drawn(samples: Samples, most: int, seed: int) -> Samples:
 
 
 def _refuse_shared(members: Samples, nonmembers: Samples) -> None:
-    """Refuses a sample that is both member and non-member.
-
-    Raises:
-        InvalidInput: An input is in both groups.
-    """
+    """Refuses an input that is in both groups."""
     inside = content(members.inputs)
     shared = set(inside) & set(content(nonmembers.inputs))
     if shared:
@@ -233,11 +229,7 @@ def trainer_of(
     device: torch.device,
     store: Store | None,
 ) -> Trainer | None:
-    """The caller's recipe, classifier or function as a trainer; None if there is none.
-
-    Raises:
-        InvalidInput: `trainer` is something else.
-    """
+    """The caller's recipe, classifier or function as a trainer; None if the caller gives none."""
     if trainer is None:
         return None
     if isinstance(trainer, Recipe):
@@ -274,16 +266,8 @@ def shadow_plan(
     note = ""
     if guessed:
         note = f"The target's training size was not given; the shadow model is trained on {size}, the members given."
-    attacked = min(size, MOST_SHADOW)
-    plan = ShadowPlan(
-        members=population.take(slice(0, size)),
-        nonmembers=population.take(slice(size, size + attacked)),
-        attacked=attacked,
-        trainer=trainer,
-        labels=labels,
-        note=note,
-    )
-    return plan, None
+    members, others = population.take(slice(0, size)), population.take(slice(size, None))
+    return ShadowPlan.of(members, others, trainer, min(size, MOST_SHADOW), labels=labels, note=note), None
 
 
 def _reference_plan(

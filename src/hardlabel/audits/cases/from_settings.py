@@ -30,7 +30,7 @@ from hardlabel.executors import Executor
 from hardlabel.models import shadows
 from hardlabel.models.architectures import build, usual_architecture
 from hardlabel.models.train import Recipe, usual_precision
-from hardlabel.models.trainers import RecipeTrainer, Trainer
+from hardlabel.models.trainers import RecipeTrainer
 from hardlabel.runs.progress import Watch, told
 from hardlabel.runs.settings import ModelSettings, RunSettings, moves_of
 from hardlabel.store import Store
@@ -60,11 +60,6 @@ class Loaded:
     shadow_attacked: int
     missing: dict[Need, str]
     picked: Chosen
-
-    @property
-    def target_seed(self) -> int:
-        """The seed of the target's training."""
-        return randomness.derive(self.settings.seed, "target")
 
 
 def load(settings: ModelSettings, terms: Terms, *, device: torch.device, store: Store | None, watch: Watch) -> Loaded:
@@ -103,14 +98,16 @@ def case_of_settings(ready: Loaded, *, device: torch.device, watch: Watch, execu
     """Trains the target, or finds it in the store, and plans the attacker's models."""
     settings, data, parts, trainer = ready.settings, ready.data, ready.parts, ready.trainer
     watch.stage("training the target", trainer.epochs, "epochs")
-    target = shadows.train_alone(trainer, parts.members, ready.target_seed, on_epoch=told(watch), executor=executor)
+    seed = randomness.derive(settings.seed, "target")
+    target = shadows.train_alone(trainer, parts.members, seed, on_epoch=told(watch), executor=executor)
     shadow = references = crafting = own = None
     if Need.SHADOW not in ready.missing:
-        shadow = shadow_of_parts(parts, trainer, ready.shadow_attacked, settings.shadow_labels)
+        shadow_groups = parts.shadow_members, parts.shadow_nonmembers
+        shadow = ShadowPlan.of(*shadow_groups, trainer, ready.shadow_attacked, labels=settings.shadow_labels)
         pool = concatenate(parts.members, parts.nonmembers)
         references = ReferencePlan.of(pool, settings.references, trainer, seed=settings.seed)
         crafting = crafting_of(parts, trainer, seed=settings.seed)
-        own = concatenate(parts.shadow_members, parts.shadow_nonmembers)
+        own = concatenate(*shadow_groups)
     return Case(
         data=data.name,
         target=askable(target.model, device, role="target"),
@@ -196,17 +193,6 @@ def moves(names: Sequence[str]) -> tuple[Move, ...]:
         else:
             augmentations += [augment.translations(pixels) for pixels in range(distance + 1)]
     return augment.union(*augmentations)
-
-
-def shadow_of_parts(parts: Split, trainer: Trainer, attacked: int, labels: str = "true") -> ShadowPlan:
-    """A shadow model of the shadow groups; it is asked about `attacked` members and as many non-members."""
-    return ShadowPlan(
-        members=parts.shadow_members,
-        nonmembers=parts.shadow_nonmembers.take(slice(0, attacked)),
-        attacked=attacked,
-        trainer=trainer,
-        labels=labels,
-    )
 
 
 def crafting_of(parts: Split, trainer: RecipeTrainer, *, seed: int) -> CraftingPlan:

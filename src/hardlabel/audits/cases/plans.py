@@ -36,6 +36,14 @@ class ShadowPlan:
     labels: str
     note: str = ""
 
+    @classmethod
+    def of(
+        cls, members: Samples, others: Samples, trainer: Trainer, attacked: int, *, labels: str = "true", note: str = ""
+    ) -> "ShadowPlan":
+        """The plan of a model of `members`. It is asked about `attacked` of them and as many of the `others`."""
+        nonmembers = others.take(slice(0, attacked))
+        return cls(members=members, nonmembers=nonmembers, attacked=attacked, trainer=trainer, labels=labels, note=note)
+
     @property
     def asked(self) -> int:
         """Number of samples that the model is asked about."""
@@ -67,11 +75,7 @@ class ReferencePlan:
     def of(
         cls, pool: Samples, count: int, trainer: Trainer, *, seed: int, alike: bool = True, note: str = ""
     ) -> "ReferencePlan":
-        """The plan of `count` models, each trained on a random half of the pool.
-
-        Raises:
-            InvalidInput: `count` is odd or out of range, or the pool has fewer than 2 samples.
-        """
+        """The plan of `count` models, each trained on a random half of the pool; see `shadows.pairs`."""
         pool = pool.take(torch.argsort(pool.ids))
         inside = shadows.pairs(count, len(pool), seed=seed)
         return cls(pool=pool, inside=inside, trainer=trainer, seed=seed, alike=alike, note=note)

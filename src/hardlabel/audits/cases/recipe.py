@@ -9,18 +9,18 @@ from numpy.typing import ArrayLike
 
 from hardlabel import checks
 from hardlabel.attacks import Need
+from hardlabel.audits.cases.case import AttackerCase
 from hardlabel.audits.cases.from_arrays import Pair, crafting_plan, drawn, given_ids, shadow_plan, trainer_of, whole
-from hardlabel.audits.cases.from_settings import at_most, crafting_of, dataset_of, recipe_of, shadow_of_parts
+from hardlabel.audits.cases.from_settings import at_most, crafting_of, dataset_of, recipe_of
 from hardlabel.audits.cases.plans import (
     FEWEST_SHADOW,
     MOST_ATTACKED,
     MOST_SHADOW,
-    CraftingPlan,
     ReferencePlan,
     ShadowPlan,
     lacking_pairs,
 )
-from hardlabel.audits.cases.slices import Slices, read_slices, slices_of
+from hardlabel.audits.cases.slices import read_slices, slices_of
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples, concatenate
@@ -33,27 +33,20 @@ from hardlabel.store import Store
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class RecipeCase:
-    """What the audit of a recipe needs; see `Case` for the other attributes.
+class RecipeCase(AttackerCase):
+    """What the audit of a recipe needs; see `AttackerCase` for the other attributes.
 
     Attributes:
         plan: How the models are trained. Each can be a target or a reference model.
         attacked: The samples of the pool that the models are asked about.
         targets: Number of models that play target.
+        rows: Row of each id in the data given.
     """
 
-    data: str
     plan: ReferencePlan
     attacked: Samples
     targets: int
-    population: Samples | None = None
-    own: Samples | None = None
-    shadow: ShadowPlan | None = None
-    crafting: CraftingPlan | None = None
-    missing: dict[Need, str] = field(default_factory=dict)
-    slices: Slices = field(default_factory=dict)
     rows: dict[int, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
 
 def case_of_arrays(
@@ -93,8 +86,8 @@ def case_of_arrays(
     else:
         missing[Need.SHADOW] = f"3 * train_size + {FEWEST_SHADOW} samples would be needed, got {len(everyone)}"
     crafting, why = crafting_plan(rest, classes, size, seed=seed, device=device, store=store)
-    if crafting is None:
-        missing |= {Need.CRAFTERS: why or "", Need.SURROGATE: why or ""}
+    if why is not None:
+        missing |= {Need.CRAFTERS: why, Need.SURROGATE: why}
     plan = ReferencePlan.of(pool, references + 2, fitter, seed=seed)
     return RecipeCase(
         data="samples given",
@@ -141,7 +134,7 @@ def case_of_recipe(settings: RecipeSettings, *, device: torch.device, store: Sto
         targets=settings.repeats,
         population=parts.population if len(parts.population) else None,
         own=concatenate(parts.shadow_members, parts.shadow_nonmembers),
-        shadow=shadow_of_parts(parts, trainer, shadow_attacked),
+        shadow=ShadowPlan.of(parts.shadow_members, parts.shadow_nonmembers, trainer, shadow_attacked),
         crafting=crafting_of(parts, trainer, seed=settings.seed),
         missing=lacking_pairs(settings.references),
         slices=read_slices(settings.slices, settings.slices_file, data),

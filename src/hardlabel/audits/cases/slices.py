@@ -52,11 +52,10 @@ def slices_of(slices: Mapping[str, Sequence[ArrayLike]], ids: Sequence[Tensor], 
                 f"slices[{name!r}] must hold values of {' and of '.join(groups)}, got {len(values)} parts"
             )
         arrays = [np.asarray(array) for array in values]
-        for group, array, group_ids in zip(groups, arrays, ids, strict=True):
-            if array.shape != (len(group_ids),):
+        for group, array, count in zip(groups, arrays, map(len, ids), strict=True):
+            if array.shape != (count,):
                 raise InvalidInput(
-                    f"slices[{name!r}] must hold one value for each of {len(group_ids)} {group}, "
-                    f"got shape {array.shape}"
+                    f"slices[{name!r}] must hold one value for each of {count} {group}, got shape {array.shape}"
                 )
         column = pd.concat([pd.Series(array) for array in arrays], ignore_index=True)
         by_column[name] = dict(zip(every_id, grouped(column), strict=True))

@@ -103,12 +103,12 @@ class Stage:
 
     def _game(self, models: PairedModels, attack: Attack, target: int, *, adaptive: bool = True) -> Game:
         """The game against one of the models; an attacker who does not adapt learns on the plain models."""
-        own = models if adaptive else self._plain
+        attacker_models = models if adaptive else self._plain
         crafted = Need.GRADIENTS in attack.uses
-        game = own.game(target, budget=self._terms.budget, asking=self._asking, crafted=crafted)
+        game = attacker_models.game(target, budget=self._terms.budget, asking=self._asking, crafted=crafted)
         # Games against all targets share the shadow model and the samples asked about.
         key = None if attack.learns_on_shadow else target
-        game = replace(game, learned=own.learned.setdefault(key, {}))
+        game = replace(game, learned=attacker_models.learned.setdefault(key, {}))
         return game if adaptive else replace(game, target=replace(game.target, model=models.sides[target].model))
 
     def _figure(self, attack: Attack, played: list[Played], *, adaptive: bool) -> PlayedAttack:

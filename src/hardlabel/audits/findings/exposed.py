@@ -83,9 +83,9 @@ def of_audit(
     chosen, worst_case = None, None
     if sides:
         values, statistic = worst.statistics_of(asking, sides)
-        own = (values, torch.stack([side.inside for side in sides]))
+        memberships = torch.stack([side.inside for side in sides])
         # Also without a worst case: the choice says why a record stands out.
-        chosen = Chosen.by(share or 1 / len(samples), points.around, [own], statistic)
+        chosen = Chosen.by(share or 1 / len(samples), points.around, [(values, memberships)], statistic)
         if share is not None:
             calls = {name: worst.called(access[name], [outcome]) for name, outcome in played.items()}
             worst_case = worst.worst_case(chosen, points, calls, inside[None])
@@ -340,11 +340,11 @@ def of_recipe(
     inside = torch.stack([sides[number].inside for number in numbers]).numpy()
     values, statistic = worst.statistics_of(asking, sides)
     memberships = torch.stack([side.inside for side in sides])
-    own = []
+    evidence = []
     for number in numbers:
         references = [model for model in range(len(sides)) if model not in (number, number ^ 1)]
-        own.append((values[references], memberships[references]))
-    chosen = Chosen.by(share or 1 / len(samples), points.around, own, statistic)
+        evidence.append((values[references], memberships[references]))
+    chosen = Chosen.by(share or 1 / len(samples), points.around, evidence, statistic)
     worst_case, blind, places = None, None, list[int]()
     if share is not None:
         access = {attack.name: str(attack.access) for attack in rows}

@@ -252,11 +252,11 @@ class Told:
 def standouts(places: Sequence[int], view: Seen, told: Told) -> list[Standout]:
     """The points at these places of the samples, and why they may stand out."""
     masks = told.chosen.ever() if told.chosen is not None and told.picked else {}
-    everyone, found = view.everyone, []
+    everyone, records = view.everyone, []
     for place in places:
         point_id, copy = int(everyone.ids[place]), int(view.copies.of[place])
         near = zip(view.around.nearest[place].tolist(), view.around.similarity[place].tolist(), strict=True)
-        found.append(
+        records.append(
             Standout(
                 id=point_id,
                 pseudonym=view.pseudonym(place),
@@ -275,7 +275,7 @@ def standouts(places: Sequence[int], view: Seen, told: Told) -> list[Standout]:
                 shown=text_or_image(everyone, place) if told.show else None,
             )
         )
-    return found
+    return records
 
 
 def _finite(value: Tensor) -> float | None:

@@ -282,7 +282,7 @@ class Game:
         return _with_cost(max(possible, key=lambda fit: fit.auc), possible)
 
     def _fitted_on_references(self, attack: Attack, question: Question, models: ReferenceSides) -> Learned | None:
-        """The question fitted on all references; its AUC scores each reference by a fit on the others.
+        """The question fitted on all references. For its AUC, a fit on the others scores each reference.
 
         None if the calibration gives no beliefs and the budget does not allow exact values.
         """
