@@ -31,12 +31,14 @@ def settled_network(
     """
     structure = repr(network)
     if structure not in found:
-        found[structure] = _batch_size(network, example, device=device, store=store)
+        found[structure] = _batch_size(network, example, device=device, store=store, role=role)
     size, rows = found[structure]
     return TorchScores(network, device=device, batch_size=size, role=role), rows
 
 
-def _batch_size(network: nn.Module, example: Tensor, *, device: torch.device, store: Store | None) -> tuple[int, int]:
+def _batch_size(
+    network: nn.Module, example: Tensor, *, device: torch.device, store: Store | None, role: str
+) -> tuple[int, int]:
     spec: dict[str, JSON] = {
         "kind": "batch size",
         "network": repr(network),
@@ -47,7 +49,7 @@ def _batch_size(network: nn.Module, example: Tensor, *, device: torch.device, st
     }
     piece = None if store is None else store.load(spec)
     if piece is None:
-        model = TorchScores(network, device=device)
+        model = TorchScores(network, device=device, role=role)
         size = model.probe(example)
         piece = json.dumps({"size": size, "rows": model.probe_rows}).encode()
         if store is not None:
