@@ -98,6 +98,21 @@ def test_a_record_of_a_call_holds_all_that_was_asked(name):
     assert KINDS.of(kept).name == kept["kind"]
 
 
+def test_of_slices_a_record_keeps_the_names_whatever_they_hold(tmp_path):
+    inputs, labels = labels_of()
+    slices = {"half": labels / 2, "word": ["a", "b"] * 120}
+    record = hardlabel.audit_recipe(
+        (inputs, labels),
+        DecisionTreeClassifier(random_state=0),
+        train_size=40,
+        repeats=2,
+        attacks=["gap"],
+        attacker=Attacker(references=2),
+        focus=Focus(slices=slices),
+    )
+    assert hardlabel.load(record.save(tmp_path).folder).config["slices"] == ["half", "word"]
+
+
 def test_no_function_has_more_than_17_parameters():
     import ast
     from pathlib import Path

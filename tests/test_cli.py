@@ -124,6 +124,8 @@ def test_a_configuration_file_is_read_and_options_take_precedence(tmp_path, monk
         (["--attacks", ""], "attacks must name at least one attack"),
         (["--attacks", "boundary", "--budget", "10"], "budget must be at least 25 for attack 'boundary', got 10"),
         (["--arch", "cnn"], "cnn"),
+        (["--arch", "cnn", "--repeats", "2"], "cnn"),
+        (["--shadow-samples", "5", "--repeats", "2"], "shadow_samples must be at least 20, got 5"),
         (["--arch", "resnet19"], "did you mean 'resnet18'"),
         (["--train-size", "2000"], "train_size must lie in [1, 449]"),
         (["--train-size", "60", "--samples", "61"], "samples must be at most 60"),

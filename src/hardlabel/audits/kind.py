@@ -106,22 +106,21 @@ def asked(kind: str, given: Mapping[str, Any], **resolved: object) -> dict[str, 
         if name in _NOT_RECORDED:
             continue
         if isinstance(value, Part):
-            config |= {field: _as_yaml(content) for field, content in value}
+            # Of slices, which hold a value for every row, only the names.
+            config |= {field: sorted(content) if field == "slices" else _as_yaml(content) for field, content in value}
         else:
             config[name] = _as_yaml(value)
     return config | resolved
 
 
 def _as_yaml(value: object) -> object:
-    """The value in a form that YAML can hold; slices become their names, other objects their description."""
+    """The value in a form that YAML can hold; objects become their description."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
         return [_as_yaml(item) for item in value]
     if isinstance(value, Mapping):
-        # The levels of defenses are lists of numbers.
-        numbers = all(isinstance(item, int | float) for items in value.values() for item in items)
-        return {name: list(items) for name, items in value.items()} if numbers and value else sorted(value)
+        return {str(name): [float(level) for level in levels] for name, levels in value.items()}  # Levels of defenses.
     return str(value)
 
 

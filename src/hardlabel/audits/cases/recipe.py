@@ -11,7 +11,7 @@ from hardlabel import checks
 from hardlabel.attacks import Need
 from hardlabel.audits.cases.case import AttackerCase
 from hardlabel.audits.cases.from_arrays import Pair, crafting_plan, drawn, given_ids, shadow_plan, trainer_of, whole
-from hardlabel.audits.cases.from_settings import at_most, crafting_of, dataset_of, recipe_of
+from hardlabel.audits.cases.from_settings import at_most, checked_trainer, crafting_of, dataset_of
 from hardlabel.audits.cases.plans import (
     FEWEST_SHADOW,
     MOST_ATTACKED,
@@ -26,7 +26,6 @@ from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples, concatenate
 from hardlabel.data.split import equal_sizes, split
 from hardlabel.models import shadows
-from hardlabel.models.trainers import RecipeTrainer
 from hardlabel.runs.progress import Watch
 from hardlabel.runs.settings import RecipeSettings
 from hardlabel.store import Store
@@ -119,10 +118,11 @@ def case_of_recipe(settings: RecipeSettings, *, device: torch.device, store: Sto
     """Loads and splits the data as for the audit of one model; members and non-members together are the pool."""
     check_repeats(settings.repeats, settings.references)
     data = dataset_of(settings, watch, store)
-    recipe = recipe_of(settings, data.samples.domain, device)
+    trainer = checked_trainer(settings, data, device=device, store=store)
     parts = split(data.samples, equal_sizes(len(data.samples), settings.train_size), seed=settings.seed)
     checks.at_least(FEWEST_SHADOW, train_size=len(parts.shadow_members))
-    trainer = RecipeTrainer(recipe=recipe, classes=data.classes, device=device, store=store)
+    if settings.shadow_samples is not None:
+        checks.at_least(FEWEST_SHADOW, shadow_samples=settings.shadow_samples)
     attacked = 2 * at_most("samples", settings.samples, len(parts.members), MOST_ATTACKED)
     shadow_attacked = at_most("shadow_samples", settings.shadow_samples, len(parts.shadow_members), MOST_SHADOW)
     pool = concatenate(parts.members, parts.nonmembers)
