@@ -11,6 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 import hardlabel
+from commands import called
 from hardlabel import CanaryRecord
 from hardlabel.audits.canaries import audit_canaries
 from hardlabel.audits.cases.canaries import FEWEST_TRAININGS
@@ -23,7 +24,6 @@ from hardlabel.runs.journal import JOURNAL, MADE, Journal
 from hardlabel.runs.listing import BROKEN_OFF, FINISHED, held, listed
 from hardlabel.runs.settings import CanariesSettings
 from hardlabel.store import Store
-from test_cli import called
 
 BY_HEART = KNeighborsClassifier(n_neighbors=1)
 

@@ -15,6 +15,7 @@ import yaml
 from rich.console import Console
 
 import hardlabel
+from commands import called
 from hardlabel.attacks import TABLE, ladder
 from hardlabel.checks import InvalidInput
 from hardlabel.cli import app as cli
@@ -33,18 +34,6 @@ CALIBRATED_BY_TWO += ["--references", "2", "--attacks", "gap,gap-ratio"]
 def _own_store(tmp_path, monkeypatch):
     monkeypatch.setenv("HARDLABEL_STORE", str(tmp_path / "store"))
     monkeypatch.chdir(tmp_path)
-
-
-def called(*arguments, monkeypatch, capsys):
-    """Runs the command line in this process; returns its exit code, stdout and stderr."""
-    monkeypatch.setattr(sys, "argv", ["hardlabel", *map(str, arguments)])
-    try:
-        cli.main()
-        code = 0
-    except SystemExit as stopped:
-        code = stopped.code or 0
-    told = capsys.readouterr()
-    return code, told.out, told.err
 
 
 def visible(folder):

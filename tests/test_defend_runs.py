@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from commands import called
 from hardlabel.audits.game.execution import Execution
 from hardlabel.kinds import KINDS, run
 from hardlabel.records.defenses import DefendRecord
@@ -13,7 +14,6 @@ from hardlabel.runs.journal import MADE, Journal, JournaledStore
 from hardlabel.runs.listing import BROKEN_OFF, FINISHED
 from hardlabel.runs.settings import DefensesSettings
 from hardlabel.store import Store
-from test_cli import called
 
 SMALL = {"train_size": 60, "samples": 40, "references": 2, "max_epochs": 5, "device": "cpu"}
 SMALL["attacks"] = ["gap", "noise", "lira"]

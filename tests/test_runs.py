@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import hardlabel
+from commands import called
 from hardlabel import store as stores
 from hardlabel.audits.game.execution import Execution
 from hardlabel.checks import InvalidInput
@@ -28,7 +29,6 @@ from hardlabel.runs.journal import BROKEN, FOUND, MADE, Journal
 from hardlabel.runs.listing import BROKEN_OFF, FINISHED, GONE, RUNNING
 from hardlabel.runs.settings import ModelSettings, RecipeSettings
 from hardlabel.store import DAMAGED, Store
-from test_cli import called
 
 SMALL = {"train_size": 60, "max_epochs": 20, "attacks": ["gap", "noise", "lira"], "references": 4, "device": "cpu"}
 OPTIONS = ["--train-size", "60", "--max-epochs", "20", "--attacks", "gap,noise,lira", "--references", "4"]
