@@ -616,3 +616,12 @@ def test_answers_that_are_no_numbers_are_refused_with_role_count_and_first_row(v
     )
     with pytest.raises(InvalidInput, match=told):
         TorchScores(Diverged(value), device="cpu", batch_size=50, role="shadow model").ask(inputs, torch.arange(50))
+
+
+def test_large_answers_whose_sum_overflows_are_no_infinity():
+    class Large(nn.Module):
+        def forward(self, inputs):
+            return torch.tensor([[3e38, 2e38, 1e38]]).expand(len(inputs), 3)
+
+    labels, _, _ = both(Large(), torch.zeros(50, 4))
+    assert labels.tolist() == [0] * 50

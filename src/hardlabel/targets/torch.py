@@ -1,6 +1,7 @@
 """PyTorch models as oracles, on any device. A short probe chooses the batch size and the memory layout."""
 
 import contextlib
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -164,12 +165,10 @@ class TorchModel:
         Raises:
             InvalidInput: An output is NaN or infinite, or single outputs look like probabilities.
         """
-        bad = ~outputs.isfinite().reshape(len(outputs), -1).all(1)
-        if bool(bad.any()):
-            raise InvalidInput(
-                f"{self.role} must answer with finite numbers, got NaN or infinity for {int(bad.sum())} of {len(bad)} "
-                f"inputs (the first is row {int(bad.nonzero()[0])}): did its training diverge?"
-            )
+        # Two figures of all answers, read at once: a card is waited for once, and a fast network loses little.
+        total, lowest = torch.stack([outputs.sum(dtype=torch.float32), outputs.min().float()]).tolist()
+        if not math.isfinite(total):  # Of finite answers too, where their sum overflows.
+            self._refuse_infinite(outputs)
         if outputs.ndim == 1 or outputs.shape[1] == 1:
             logit = outputs.reshape(-1)
             if not self._judged and len(logit) >= FEWEST_JUDGED:
@@ -181,11 +180,23 @@ class TorchModel:
                         f"from {low:.3g} to {high:.3g}: are these probabilities? Leave the sigmoid out"
                     )
             return torch.stack([torch.zeros_like(logit), logit], 1)
-        summed = outputs.float().sum(1)
-        if bool((outputs >= 0).all()) and bool(((summed - 1).abs() < SUM_SLACK).all()):
+        if lowest >= 0 and bool(((outputs.float().sum(1) - 1).abs() < SUM_SLACK).all()):
             self._probabilities = True
             return outputs.clamp_min(torch.finfo(outputs.dtype).tiny).log()
         return outputs
+
+    def _refuse_infinite(self, outputs: Tensor) -> None:
+        """Refuses answers that are NaN or infinite.
+
+        Raises:
+            InvalidInput: Some are.
+        """
+        bad = ~outputs.isfinite().reshape(len(outputs), -1).all(1)
+        if bool(bad.any()):
+            raise InvalidInput(
+                f"{self.role} must answer with finite numbers, got NaN or infinity for {int(bad.sum())} of {len(bad)} "
+                f"inputs (the first is row {int(bad.nonzero()[0])}): did its training diverge?"
+            )
 
     @contextlib.contextmanager
     def _ready(self) -> Iterator[None]:
