@@ -448,23 +448,25 @@ def make_defend_record(*, private=True) -> DefendRecord:
             if name != "top-k" or attack.access == "scores":
                 frame[column(one.name, attack.title)] = rng.normal(size=len(frame)) + (auc - 0.5) * frame["member"]
     defenses = with_front(defenses)
+    results = DefendResults(
+        data="CIFAR-10",
+        domain="image",
+        classes=10,
+        samples=samples,
+        train_size=1000,
+        reserve=1000,
+        targets=targets,
+        references=6,
+        budget=30,
+        margin=MARGIN,
+        defenses=defenses,
+        left_out=[LeftOut(name="dp-sgd", reason="needs Opacus")] if not private else [],
+        recommendation=[],
+        notes=["Data: CIFAR-10, 60,000 rows."],
+        environment=environment.model_copy(update={"command": "hardlabel defend --data cifar10"}),
+    )
     return DefendRecord(
-        results=DefendResults(
-            data="CIFAR-10",
-            domain="image",
-            samples=samples,
-            train_size=1000,
-            reserve=1000,
-            targets=targets,
-            references=6,
-            budget=30,
-            margin=MARGIN,
-            defenses=defenses,
-            left_out=[LeftOut(name="dp-sgd", reason="needs Opacus")] if not private else [],
-            recommendation=recommendation(defenses, confidence=0.95),
-            notes=["Data: CIFAR-10, 60,000 rows."],
-            environment=environment.model_copy(update={"command": "hardlabel defend --data cifar10"}),
-        ),
+        results=results.model_copy(update={"recommendation": recommendation(results)}),
         scores=frame,
         config={"data": "cifar10", "repeats": targets},
     )

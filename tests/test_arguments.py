@@ -173,11 +173,11 @@ def test_what_a_settings_file_says_is_what_the_terms_are():
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda: Attacker(references=3.5), "references: Input should be a valid integer"),
-        (lambda: Attacker(labels="guessed"), "labels: Input should be 'true' or 'target', got 'guessed'"),
+        (lambda: Attacker(references=3.5), "references must be a whole number, got 3.5"),
+        (lambda: Attacker(labels="guessed"), "labels must be 'true' or 'target', got 'guessed'"),
         (lambda: Attacker(labels="target", wrong_labels=0.1), "wrong_labels must be 0 where labels are the target's"),
         (lambda: Attacker(shadows=4), "shadows: Extra inputs are not permitted"),
-        (lambda: Focus(prior=1.0), "prior: Input should be less than 1, got 1.0"),
+        (lambda: Focus(prior=1.0), "prior must be below 1, got 1.0"),
         (lambda: Execution(chunk=0), "chunk must be at least 1, got 0"),
         (lambda: Terms.given("gap", None, 0, Attacker(), Focus()), "attacks must be a list of names, got the string"),
     ],

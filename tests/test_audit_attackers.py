@@ -180,7 +180,7 @@ def test_references_may_miss_a_class_that_the_target_knows():
 
 def test_an_unfitted_classifier_is_no_target():
     members, nonmembers, _ = digits()
-    with pytest.raises(InvalidInput, match="model must be fitted, got GaussianNB without classes_"):
+    with pytest.raises(InvalidInput, match="target must be fitted, got GaussianNB without classes_"):
         hardlabel.audit(GaussianNB(), members, nonmembers)
 
 

@@ -124,7 +124,7 @@ def test_bounds_stay_below_the_accountants_epsilon(tmp_path):
         ({"canaries": 2}, "canaries must be at least 3"),
         ({"canaries": 5000}, "data must hold train_size"),
         ({"trainings": 2}, f"trainings must be at least {FEWEST_TRAININGS}"),
-        ({"delta": 0.0}, "delta must lie strictly"),
+        ({"delta": 0.0}, "delta must be above 0"),
         ({"epsilon": 1.0}, "epsilon needs trainer to be a hardlabel.Recipe"),
         ({"train_size": 3}, "train_size must be at least"),
     ],
@@ -228,8 +228,8 @@ def test_models_of_ones_own_are_left_where_they_were():
     ("change", "told"),
     [
         ({"trainings": 2}, "trainings must be at least"),
-        ({"canaries": 0}, "canaries must be"),
-        ({"delta": 1.0}, "delta must lie"),
+        ({"canaries": 1, "kinds": ["rare", "crafted"]}, "canaries must be"),
+        ({"train_size": 10**6}, "data must hold"),
     ],
 )
 def test_a_refused_run_leaves_no_folder_that_the_right_one_would_be_refused_for(tmp_path, change, told):

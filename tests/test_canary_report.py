@@ -7,8 +7,8 @@ import pytest
 
 from hardlabel.kinds import render, write_report
 from hardlabel.records.canaries import CanaryRecord
+from hardlabel.records.verdict import Grade
 from hardlabel.reports.canaries import bounds_figure, odds, proved, verdict
-from hardlabel.reports.severity import Severity
 from records import make_canary_record
 from test_report import Page, whole_page
 
@@ -48,25 +48,25 @@ def test_the_page_is_whole_and_loads_nothing(record):
 
 
 @pytest.mark.parametrize(
-    ("epsilon", "promise", "severity", "title"),
+    ("epsilon", "promise", "grade", "title"),
     [
-        (0.0, None, Severity.NONE, "No leakage was measured"),
-        (0.1, None, Severity.SLIGHT, "Slight leakage was measured"),
-        (0.7, None, Severity.CLEAR, "Clear leakage was measured"),  # 1.05 by confidences.
-        (2.0, None, Severity.SEVERE, "Severe leakage was measured"),
-        (0.1, 8.0, Severity.SLIGHT, "Nothing found breaks the promise"),
-        (0.1, 0.12, Severity.SEVERE, "The promise of privacy is broken"),  # Labels keep it, confidences do not.
+        (0.0, None, Grade.NOT_TESTED, "Nothing was proved"),
+        (0.1, None, Grade.SLIGHT, "Slight leakage was measured"),
+        (0.7, None, Grade.CLEAR, "Clear leakage was measured"),  # 1.05 by confidences.
+        (2.0, None, Grade.SEVERE, "Severe leakage was measured"),
+        (0.1, 8.0, Grade.SLIGHT, "Nothing found breaks the promise"),
+        (0.1, 0.12, Grade.SEVERE, "The promise of privacy is broken"),  # Labels keep it, confidences do not.
     ],
 )
-def test_the_verdict_goes_by_the_highest_bound_over_all_canaries(epsilon, promise, severity, title):
+def test_the_verdict_goes_by_the_highest_bound_over_all_canaries(epsilon, promise, grade, title):
     found = verdict(make_canary_record(epsilon=epsilon, promise=promise).results)
-    assert (found.severity, found.title) == (severity, title)
+    assert (found.grade, found.title) == (grade, title)
 
 
 def test_bounds_of_single_kinds_do_not_count():
     results = make_canary_record(epsilon=0.0).results
     raised = [one.model_copy(update={"epsilon": 5.0}) if one.kind != "all" else one for one in results.bounds]
-    assert verdict(results.model_copy(update={"bounds": raised})).severity == Severity.NONE
+    assert verdict(results.model_copy(update={"bounds": raised})).grade is Grade.NOT_TESTED
 
 
 def test_what_the_verdict_says():

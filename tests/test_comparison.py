@@ -61,8 +61,10 @@ def test_what_is_recommended_is_the_title_and_the_colour_of_the_first_box():
         return record.results.model_copy(update={"defenses": kept})
 
     assert verdict(left(["dp-sgd 10"])) == ("slight", "dp-sgd 10 helps, at a price")
-    assert verdict(left(["top-k 1"])) == ("clear", "No defense measurably helps")
-    assert "No defense measurably helps" in words(replace(record, results=left(["top-k 1"])))
+    # The fall of .01 has the interval [-.03, .01]: it allows a fall of .02, and none.
+    few = "Too few models to tell whether a defense helps by 0.02 or more"
+    assert verdict(left(["top-k 1"])) == ("not fully tested", few)
+    assert few in words(replace(record, results=left(["top-k 1"])))
 
 
 def test_the_plot_has_a_mark_for_each_and_its_table_says_the_same():

@@ -1,5 +1,6 @@
 """The comparison of defenses: paired figures, adaptive attackers, front, recommendation, command line."""
 
+import html
 import math
 import sys
 from dataclasses import replace
@@ -17,15 +18,20 @@ from hardlabel.checks import InvalidInput
 from hardlabel.cli.app import main
 from hardlabel.defenses import dp_sgd
 from hardlabel.defenses.table import TABLE
-from hardlabel.kinds import markdown
+from hardlabel.kinds import markdown, render
 from hardlabel.metrics.crossed_rates import accuracy, accuracy_difference
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.models.train import Recipe
 from hardlabel.models.trainers import RecipeTrainer
 from hardlabel.records.defenses import DefenseResult, PlayedAttack
+from hardlabel.records.effects import Effect, effect, effects, why_unknown
 from hardlabel.records.model import Queries
-from hardlabel.records.recommendation import recommendation, with_front
+from hardlabel.records.recommendation import picked, recommendation, with_front
+from hardlabel.records.verdict import Grade
+from hardlabel.reports.comparison import verdict
+from hardlabel.reports.defend import defenses_markdown
 from hardlabel.store import Store
+from records import make_defend_record
 
 SMALL = {"train_size": 100, "repeats": 2, "attacker": Attacker(references=4), "samples": 60, "device": "cpu", "seed": 1}
 RECIPE = Recipe(architecture="fc", max_epochs=30, learning_rate=5e-3)
@@ -176,7 +182,7 @@ def untrained(monkeypatch, tmp_path):
         (["--defenses", "dp-sgd", "--levels", "dp-sgd=0"], "level of defense 'dp-sgd': epsilon must lie in"),
         (["--defenses", "dropout", "--arch", "logistic"], "needs a network with a hidden layer, got 'logistic'"),
         (["--defenses", "memguard", "--train-size", "449"], "needs at least 20 samples beyond those of targets"),
-        (["--defenses", "l2", "--repeats", "1"], "repeats must lie in"),
+        (["--defenses", "l2", "--repeats", "1"], "repeats must be at least"),
         (["--defenses", "l2", "--attacks", "lria"], "attack 'lria' is unknown"),
         (
             ["--defenses", "l2,label-only", "--attacks", "lira"],
@@ -304,21 +310,135 @@ STRONG = result("dp-sgd", 0.5, 0.55, change=-0.35, cost=-0.3)
 UNSURE = result("mixup", 0.8, 0.89, change=-0.005)
 
 
+def compared(*defenses, classes=10, targets=2):
+    return make_defend_record().results.model_copy(
+        update={"defenses": list(defenses), "classes": classes, "targets": targets, "references": 6}
+    )
+
+
+def changed(low, high):
+    """A defense whose only attack's AUC changed by the interval [low, high]."""
+    defense = result("mixup", 0.8, 0.9 + (low + high) / 2)
+    attack = defense.attacks[0].model_copy(update={"change": Estimate((low + high) / 2, low, high)})
+    return defense.model_copy(update={"attacks": [attack]})
+
+
+def advice(*defenses, **settings):
+    return " ".join(recommendation(compared(*defenses, **settings)))
+
+
 def test_the_recommendation_takes_the_best_that_costs_nothing_and_names_the_strongest():
-    told = " ".join(recommendation([PLAIN, FREE, STRONG, UNSURE], confidence=0.95))
+    told = advice(PLAIN, FREE, STRONG, UNSURE)
     assert "Take l2 1:" in told
     assert "The strongest protection is dp-sgd 1" in told
     assert "-30.0 points" in told
+    assert "these do not help by 0.02 or more: mixup 1." in told
+    assert "No defense that helps surely costs less than 2 points" in advice(PLAIN, STRONG)
 
 
-def test_the_recommendation_says_so_where_nothing_helps_or_all_costs():
-    none = " ".join(recommendation([PLAIN, UNSURE], confidence=0.95))
-    assert "no defense lowers the AUC of the strongest attacks by 0.02 or more" in none
-    # Measured, but too little to be called help: the whole interval of the change must lie below -0.02.
-    small = [PLAIN, result("temperature", 0.8, 0.875, change=-0.025)]
-    assert "no defense lowers" in " ".join(recommendation(small, confidence=0.95))
-    dear = " ".join(recommendation([PLAIN, STRONG], confidence=0.95))
-    assert "No defense that helps surely costs less than 2 points" in dear
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (-0.2, -0.1, Effect.HELPS),
+        (-0.06, -0.001, Effect.HELPS),
+        (-0.065, 0.012, Effect.FEW),  # What two models per defense measured, told before as "no defense helps".
+        (-0.06, 0.0, Effect.FEW),  # An interval that ends at 0 does not exclude 0.
+        (-0.02, 0.1, Effect.FEW),  # A fall of exactly .02 is allowed.
+        (-0.019, 0.01, Effect.NOT),
+        (-0.015, -0.005, Effect.NOT),  # A fall, surely smaller than .02.
+        (0.01, 0.05, Effect.NOT),
+        (None, None, Effect.FEW),
+    ],
+)
+def test_what_an_interval_says_of_a_defense(low, high, expected):
+    defense = changed(low or 0.0, high or 0.0)
+    if low is None:
+        attack = defense.attacks[0].model_copy(update={"change": Estimate.undefined("no interval")})
+        defense = defense.model_copy(update={"attacks": [attack]})
+    assert effect(defense, PLAIN) is expected
+    assert effects(compared(PLAIN, defense)) == {"mixup 1": expected}
+
+
+def test_a_defense_is_as_good_as_the_attack_that_it_weakens_least():
+    """The strongest attack on the defense and the strongest undefended, adaptive or not, all count; others do not."""
+    fallen, risen = changed(-0.2, -0.1).attacks[0], changed(-0.01, 0.01).attacks[0]
+    other = risen.model_copy(update={"name": "gap"})
+    aside = risen.model_copy(update={"adaptive": False, "auc": estimate(0.5)})
+    defense = changed(-0.2, -0.1)
+    assert effect(defense.model_copy(update={"attacks": [fallen, other]}), PLAIN) is Effect.HELPS
+    assert effect(defense.model_copy(update={"attacks": [fallen, aside]}), PLAIN) is Effect.NOT
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "title", "severity", "told"),
+    [
+        (
+            -0.065,
+            0.012,
+            "Too few models to tell",
+            Grade.NOT_TESTED,
+            "Too few models to tell, since the intervals allow",
+        ),
+        (-0.06, -0.01, "Too few models to tell", Grade.NOT_TESTED, "These help, perhaps by less than 0.02: mixup 1."),
+        (-0.01, 0.01, "No defense helps by 0.02 or more", Grade.CLEAR, "95 % intervals exclude it"),
+        (-0.2, -0.1, "mixup 1 helps and costs no measurable accuracy", Grade.NONE, "Take mixup 1"),
+    ],
+)
+def test_absence_of_evidence_is_not_told_as_a_finding(low, high, title, severity, told):
+    results = compared(PLAIN, changed(low, high))
+    record = replace(make_defend_record(), results=results)
+    colour, words = verdict(results)
+    assert words.startswith(title)
+    assert colour == severity
+    assert told in " ".join(recommendation(results))
+    for shown in (str(record), defenses_markdown(record), html.unescape(render(record))):
+        assert str(effects(results)["mixup 1"]) in shown
+        assert all(sentence in shown for sentence in recommendation(results))
+    for shown in (defenses_markdown(record), render(record)):
+        assert words in shown
+    # Only where more models could tell more are they asked for.
+    asked = "2 models of each defense were attacked. More models tell more: raise --repeats (at most --references + 2"
+    assert (asked in " ".join(recommendation(results))) == (severity is Grade.NOT_TESTED)
+
+
+def test_a_record_of_before_is_told_by_todays_rule():
+    results = compared(PLAIN, changed(-0.065, 0.012)).model_copy(
+        update={"classes": None, "recommendation": ["no defense lowers the AUC"]}
+    )
+    record = replace(make_defend_record(), results=results)
+    for shown in (str(record), defenses_markdown(record), render(record)):
+        assert "no defense lowers the AUC" not in shown
+        assert "Too few models to tell" in shown
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"train_accuracy": 0.1}, "right on 10.0 % of their own training samples, no more often than guessing"),
+        ({"attacks": [result("none", 0.8, 0.505).attacks[0]]}, "show no measurable leakage"),
+    ],
+)
+def test_without_models_that_work_and_leak_no_defense_is_judged(change, why):
+    plain = PLAIN.model_copy(update=change)
+    results = compared(plain, FREE, UNSURE)
+    assert set(effects(results).values()) == {Effect.UNKNOWN}
+    assert picked(results) == (None, None)
+    assert verdict(results) == (Grade.NO_VERDICT, "This comparison cannot say whether a defense helps")
+    told = " ".join(recommendation(results))
+    assert why in told
+    assert "Take" not in told
+    assert "Too few models" not in told
+    assert str(Effect.UNKNOWN) in defenses_markdown(replace(make_defend_record(), results=results))
+
+
+@pytest.mark.parametrize(("right", "unknown"), [(0.1, True), (0.15, True), (0.16, False), (1.0, False)])
+def test_guessing_is_told_from_skill_by_the_error_of_the_share(right, unknown):
+    """2 models with 60 members each: .1 + 1.96 * sqrt(.1 * .9 / 120) = .1537 is what guessing may reach."""
+    plain = PLAIN.model_copy(update={"train_accuracy": right})
+    results = compared(plain, FREE)
+    assert results.targets * results.samples / 2 == 120
+    assert (why_unknown(results) is not None) == unknown
+    assert why_unknown(compared(plain, FREE, classes=None)) is None
 
 
 def test_the_front_holds_what_nothing_beats_in_both():

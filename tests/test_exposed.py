@@ -312,10 +312,10 @@ def test_exposed_records_have_the_pseudonyms_of_the_scores_and_their_true_classe
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"attacker": {"labels": "wrong"}}, "labels: Input should be 'true' or 'target', got 'wrong'"),
-        ({"attacker": {"wrong_labels": 1.0}}, "wrong_labels: Input should be less than 1, got 1.0"),
+        ({"attacker": {"labels": "wrong"}}, "labels must be 'true' or 'target', got 'wrong'"),
+        ({"attacker": {"wrong_labels": 1.0}}, "wrong_labels must be below 1, got 1.0"),
         ({"attacker": {"labels": "target", "wrong_labels": 0.1}}, "wrong_labels must be 0"),
-        ({"focus": {"worst_case": 1.0}}, "worst_case: Input should be less than 1, got 1.0"),
+        ({"focus": {"worst_case": 1.0}}, "worst_case must be below 1, got 1.0"),
     ],
 )
 def test_bad_settings_are_refused_before_any_query(change, told):

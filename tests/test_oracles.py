@@ -16,7 +16,7 @@ from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Box
 from hardlabel.data.samples import Samples
 from hardlabel.models.trainers import FunctionTrainer
-from hardlabel.oracles.base import LabelOracle, LabelsOfScores, ScoreOracle, values_in_memory
+from hardlabel.oracles.base import LOWEST, LabelOracle, LabelsOfScores, ScoreOracle, values_in_memory
 from hardlabel.oracles.budget import Account, BudgetExceeded, ChargedLabels, ChargedScores
 from hardlabel.targets import torch as pytorch
 from hardlabel.targets.registry import askable
@@ -142,26 +142,119 @@ def test_a_plan_may_ask_aside_on_the_same_account():
     assert oracle.calls == [3, 1]
 
 
+NAN, INF = float("nan"), float("inf")
+
+
 @pytest.mark.parametrize(
-    "answers", [torch.zeros(3), torch.zeros(2, dtype=torch.int64), torch.zeros(3, 1, dtype=torch.int64), [0, 0], "abc"]
+    ("answers", "told"),
+    [
+        (torch.tensor([0.0, 1.0, 0.0]), r"got floats for 3 of 3 inputs \(the first is row 0: 0\): round\?"),
+        ([1.0, 0.25, 1.0], r"got fractions for 1 of 3 inputs \(the first is row 1: 0.25\): .* regressor is no classif"),
+        (np.array([0, NAN, NAN]), r"got NaN or infinity for 2 of 3 inputs \(the first is row 1: nan\)"),
+        ([0, 2, -1], r"got negative numbers for 1 of 3 inputs \(the first is row 2: -1\): number the classes 0, 1"),
+        (torch.zeros(2, dtype=torch.int64), r"got torch.int64 \(2,\).*row 2 is the first without an answer"),
+        (np.zeros(4, dtype=int), r"got torch.int64 \(4,\): answer each input once"),
+        (torch.zeros(3, 1, dtype=torch.int64), r"got torch.int64 \(3, 1\)"),
+        (None, "got NoneType None"),
+        ("abc", "got str 'abc'"),
+        (["dog", "dog", "cat"], "got list of 3 with 'dog' in row 0, the first of 3"),
+        (np.array(["dog", "cat", "cat"]), "'dog' in row 0, the first of 3"),
+        ([1, None, 0], "with None in row 1, the first of 1"),
+    ],
 )
-def test_answers_that_are_no_labels_are_refused(answers):
+def test_answers_that_are_no_labels_are_refused(answers, told):
+    """The error names the role and the rule, what was answered, how many are wrong, the first row, and the way out."""
+
     class Wrong:
         def ask(self, inputs, ids):
             return answers
 
-    with pytest.raises(TypeError, match=r"ask\(inputs, ids\) must answer 3 inputs with integers"):
-        ChargedLabels(Wrong(), Account()).ask(torch.zeros(3, 2), torch.arange(3))
+    oracle = askable(Wrong(), torch.device("cpu"), role="the neighbour's model").labels
+    rule = r"^the neighbour's model must answer ask\(inputs, ids\) of 3 inputs with whole numbers \(3,\).*"
+    with pytest.raises(InvalidInput, match=rule + told):
+        oracle.ask(torch.zeros(3, 2), torch.arange(3))
 
 
-@pytest.mark.parametrize("answers", [torch.full((2, 3), 0.3), torch.full((2, 3), float("nan")), torch.zeros(2), "no"])
-def test_answers_that_are_no_log_probabilities_are_refused(answers):
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        (torch.tensor([[0.25, 0.75], [1.0, 0.0]]), r"got probabilities for all 2 .*row 0: \[0.25, 0.75\]\): take log"),
+        (
+            [[-1.0, -2.0], [0.5, -3.0]],
+            r"0 or less, got more for 1 of 2 inputs \(the first is row 1: 0.5\): .*log_softmax",
+        ),
+        ([[-1.0, -2.0], [NAN, -3.0]], r"got NaN for 1 of 2 inputs \(the first is row 1"),
+        ([[INF, -2.0], [INF, -3.0]], r"got infinity for 2 of 2 inputs \(the first is row 0: inf"),
+        ([[-1.0, -2.0], [-INF, -INF]], r"got no class at all for 1 of 2 inputs \(the first is row 1"),
+        (torch.zeros(2), r"of 2 classes at least, got torch.float32 \(2,\): show each class"),
+        (torch.zeros(2, 1), r"of 2 classes at least, got torch.float32 \(2, 1\): show each class"),
+        (torch.zeros(3, 2), r"got torch.float32 \(3, 2\)"),
+        (None, "got NoneType None"),
+        ("no", "got str 'no'"),
+    ],
+)
+@pytest.mark.parametrize("question", ["labels", "scores"])
+def test_answers_that_are_no_log_probabilities_are_refused(answers, told, question):
+    """Also where only the labels are asked for, which are read from them."""
+
     class Wrong:
         def ask_scores(self, inputs, ids):
             return answers
 
-    with pytest.raises(TypeError, match="log probabilities"):
-        ChargedScores(Wrong(), Account()).ask_scores(torch.zeros(2, 2), torch.arange(2))
+    model = askable(Wrong(), torch.device("cpu"), role="shadow model")
+    ask = model.labels.ask if question == "labels" else model.scores.ask_scores
+    rule = r"^shadow model must answer ask_scores\(inputs, ids\) of 2 inputs with log probabilities \(2, classes\).*"
+    with pytest.raises(InvalidInput, match=rule + told):
+        ask(torch.zeros(2, 2), torch.arange(2))
+
+
+class Server:
+    """Shows scores (q, width) that favour `best`, and labels."""
+
+    def __init__(self, width, best=0):
+        self.width, self.best = width, best
+
+    def ask(self, inputs, ids):
+        return [self.best] * len(inputs)
+
+    def ask_scores(self, inputs, ids):
+        return torch.full((len(inputs), self.width), -3.0)
+
+
+def test_a_width_that_changes_is_refused():
+    server = Server(3)
+    oracle = askable(server, torch.device("cpu"), role="target").scores
+    oracle.ask_scores(torch.zeros(2, 2), torch.arange(2))
+    server.width = 4
+    with pytest.raises(InvalidInput, match=r"target must show scores of the same .* 3 classes before and now 4"):
+        oracle.ask_scores(torch.zeros(2, 2), torch.arange(2))
+
+
+def test_labels_beyond_the_scores_are_refused_where_scores_have_shown_how_many_classes_there_are():
+    model = askable(Server(3, best=3), torch.device("cpu"), role="target")
+    assert model.labels.ask(torch.zeros(2, 2), torch.arange(2)).tolist() == [3, 3]  # Nobody can know.
+    model.scores.ask_scores(torch.zeros(2, 2), torch.arange(2))
+    with pytest.raises(InvalidInput, match=r"target must .* below the 3 .* got more for 2 of 2 inputs .* row 0: 3\)"):
+        model.labels.ask(torch.zeros(2, 2), torch.arange(2))
+
+
+def test_scores_of_fewer_classes_than_the_task_are_filled_up_and_of_more_refused():
+    few = askable(Server(3), torch.device("cpu"), role="shadow model", classes=5, exact=True)
+    assert few.scores.ask_scores(torch.zeros(1, 2), torch.arange(1)).tolist() == [[-3.0, -3.0, -3.0, LOWEST, LOWEST]]
+    many = askable(Server(6), torch.device("cpu"), role="shadow model", classes=5, exact=True)
+    with pytest.raises(InvalidInput, match="shadow model must show at most 5 classes, as many as the target, got 6"):
+        many.scores.ask_scores(torch.zeros(1, 2), torch.arange(1))
+    loose = askable(Server(6), torch.device("cpu"), role="trainer's model", classes=5)
+    assert loose.scores.ask_scores(torch.zeros(1, 2), torch.arange(1)).shape == (1, 6)
+
+
+def test_a_zero_probability_becomes_a_finite_number_below_all_others():
+    class Sure:
+        def ask_scores(self, inputs, ids):
+            return np.array([[0.0, -INF, -INF], [-0.5, -80.0, -INF]])
+
+    scores = askable(Sure(), torch.device("cpu"), role="target").scores.ask_scores(torch.zeros(2, 2), torch.arange(2))
+    assert scores.tolist() == [[0.0, LOWEST, LOWEST], [-0.5, -80.0, -80.0]]
 
 
 def test_answers_come_back_on_the_device_of_the_inputs():
@@ -177,13 +270,26 @@ def test_answers_come_back_on_the_device_of_the_inputs():
     assert ChargedScores(OnTheCpu(), Account()).ask_scores(inputs, ids).device == inputs.device
 
 
+def test_truth_values_are_the_classes_0_and_1():
+    class Yes:
+        def ask(self, inputs, ids):
+            return inputs[:, 0] > 0
+
+    answers = askable(Yes(), torch.device("cpu"), role="target").labels.ask(
+        torch.tensor([[1.0], [-1.0]]), torch.arange(2)
+    )
+    assert answers.dtype == torch.int64
+    assert answers.tolist() == [1, 0]
+
+
 @pytest.mark.parametrize("kind", [list, np.asarray, lambda answers: torch.tensor(answers, dtype=torch.int32)])
 def test_arrays_and_lists_are_answers_too(kind):
     class Foreign:
         def ask(self, inputs, ids):
             return kind([2, 0, 1])
 
-    answers = ChargedLabels(Foreign(), Account()).ask(torch.zeros(3, 2), torch.arange(3))
+    oracle = askable(Foreign(), torch.device("cpu"), role="target").labels
+    answers = ChargedLabels(oracle, Account()).ask(torch.zeros(3, 2), torch.arange(3))
     assert answers.dtype == torch.int64
     assert answers.tolist() == [2, 0, 1]
 

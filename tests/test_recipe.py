@@ -224,7 +224,7 @@ def test_by_default_what_the_models_do_not_show_is_left_out():
 @pytest.mark.parametrize(
     ("settings", "rule"),
     [
-        ({"repeats": 1}, r"repeats must lie in \[2, references \+ 2 = 6\], got 1"),
+        ({"repeats": 1}, "repeats must be at least 2, got 1"),
         ({"repeats": 7}, r"repeats must lie in \[2, references \+ 2 = 6\], got 7"),
         ({"attacker": Attacker(references=5)}, "references must be an even number from 2 to 256, got 5"),
         ({"samples": 19}, "samples must be at least 20, got 19"),

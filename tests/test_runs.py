@@ -17,6 +17,7 @@ import pytest
 import hardlabel
 from commands import called
 from hardlabel import store as stores
+from hardlabel.audits.game.check_rows import ROWS, most_askings
 from hardlabel.audits.game.execution import Execution
 from hardlabel.checks import InvalidInput
 from hardlabel.kinds import KINDS, run
@@ -304,8 +305,9 @@ def test_runs_are_listed_with_their_state(tmp_path, store, monkeypatch, capsys):
     rows = {
         line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]] for line in stdout.splitlines()
     }
-    assert rows["runs/whole"][:2] == [FINISHED, "digits"]
-    assert rows["runs/whole"][3] == str(len(events(tmp_path / "runs" / "whole", MADE)))
+    answer = hardlabel.load(tmp_path / "runs" / "whole").title
+    assert rows["runs/whole"][:3] == [FINISHED, answer, "digits"]
+    assert rows["runs/whole"][4] == str(len(events(tmp_path / "runs" / "whole", MADE)))
     assert rows["elsewhere"][0].startswith(f"{RUNNING}: process {process.pid} of ")
 
 
@@ -351,7 +353,8 @@ def test_a_dry_run_tells_the_plan_and_leaves_nothing(tmp_path, monkeypatch, caps
     # Target, shadow and 4 references; gap once, noise and lira on the target ...
     assert numbers[1] == 2 + 4
     assert numbers[3] == 3
-    assert numbers[4] == 120 * (1 + 1 + 101 + 1)  # ... and the audit's own question.
+    asked = 120 * (1 + 1 + 101 + 1)  # ... and the audit's own question, and its check rows.
+    assert numbers[4] == asked + ROWS * most_askings(asked, attacks=3)
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ PACKAGE = {
 
         def __getattr__(name):  # Rows of our tables, once those are whole.
             if name == "ATTACK":
-                return replace(TABLE._rows["gap"], name="toy-attack", summary="throws a toy")
+                return replace(dict.__getitem__(TABLE, "gap"), name="toy-attack", summary="throws a toy")
             if name == "DEFENSE":
                 return defenses.Row(
                     name="toy-defense", summary="a toy before the model", source="nobody", knob="", levels=(), cost="",

@@ -2,7 +2,15 @@
 
 import difflib
 import math
+import os
+import sys
 from collections.abc import Iterable, Sized
+from dataclasses import fields
+from typing import Any
+
+LONGEST = 120  # Characters of a value in an error.
+LONGEST_NAME = 255  # Bytes of the name of a file.
+LARGEST = 2**63 - 1  # Larger whole numbers fit neither PyTorch nor Parquet.
 
 
 class InvalidInput(ValueError):
@@ -12,8 +20,60 @@ class InvalidInput(ValueError):
     """
 
 
+def shown(value: object) -> str:
+    """The value in an error: its `repr` in one line, cut where it is long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
+def plain(value: Any) -> Any:
+    """The value with Python's numbers and lists in place of NumPy's; also in lists, tuples and dictionaries.
+
+    Example:
+        >>> import numpy as np
+        >>> from hardlabel.checks import plain
+        >>> plain([np.int64(3), np.float32(0.5), np.bool_(True)])
+        [3, 0.5, True]
+    """
+    numpy = sys.modules.get("numpy")  # Without NumPy there are none, and importing it takes time.
+    if numpy is not None and isinstance(value, numpy.generic):
+        return value.item()
+    if numpy is not None and isinstance(value, numpy.ndarray):
+        return value.tolist()
+    if type(value) in (list, tuple):
+        return type(value)(plain(item) for item in value)
+    if type(value) is dict:
+        return {plain(name): plain(item) for name, item in value.items()}
+    return value
+
+
+def plain_fields(settings: Any, *names: str) -> None:
+    """Turns NumPy's numbers into Python's in fields of a frozen dataclass; in all fields, if none is named."""
+    for name in names or [field.name for field in fields(settings)]:
+        object.__setattr__(settings, name, plain(getattr(settings, name)))
+
+
+def number(**numbers: object) -> None:
+    """Refuses what is no number: text, None, True and False."""
+    for name, value in numbers.items():
+        if not isinstance(plain(value), int | float) or isinstance(plain(value), bool):
+            raise InvalidInput(f"{name} must be a number, got {shown(value)}")
+
+
+def whole_number(minimum: int, **numbers: object) -> None:
+    """Refuses what is no whole number from `minimum` to LARGEST."""
+    for name, value in numbers.items():
+        integer = plain(value)
+        if not isinstance(integer, int) or isinstance(integer, bool):
+            raise InvalidInput(f"{name} must be a whole number, got {shown(value)}")
+        at_least(minimum, **{name: integer})
+        if integer > LARGEST:
+            raise InvalidInput(f"{name} must be at most 2**63 - 1, got {integer}")
+
+
 def positive(**numbers: float) -> None:
     """Refuses numbers that are not finite and above 0."""
+    number(**numbers)
     for name, value in numbers.items():
         if not (math.isfinite(value) and value > 0):
             raise InvalidInput(f"{name} must be positive, got {value}")
@@ -21,6 +81,7 @@ def positive(**numbers: float) -> None:
 
 def not_negative(**numbers: float) -> None:
     """Refuses numbers that are not finite or below 0."""
+    number(**numbers)
     for name, value in numbers.items():
         if not (math.isfinite(value) and value >= 0):
             raise InvalidInput(f"{name} must be 0 or more, got {value}")
@@ -28,6 +89,7 @@ def not_negative(**numbers: float) -> None:
 
 def at_least(minimum: float, **numbers: float) -> None:
     """Refuses numbers below `minimum`."""
+    number(**numbers)
     for name, value in numbers.items():
         if not value >= minimum:
             raise InvalidInput(f"{name} must be at least {minimum}, got {value}")
@@ -35,6 +97,7 @@ def at_least(minimum: float, **numbers: float) -> None:
 
 def probability(**numbers: float) -> None:
     """Refuses numbers outside [0, 1]."""
+    number(**numbers)
     for name, value in numbers.items():
         if not 0 <= value <= 1:
             raise InvalidInput(f"{name} must lie in [0, 1], got {value}")
@@ -42,9 +105,27 @@ def probability(**numbers: float) -> None:
 
 def open_fraction(**numbers: float) -> None:
     """Refuses numbers outside the open interval (0, 1)."""
+    number(**numbers)
     for name, value in numbers.items():
         if not 0 < value < 1:
             raise InvalidInput(f"{name} must lie strictly between 0 and 1, got {value}")
+
+
+def path(**paths: object) -> None:
+    """Refuses what names no file or folder."""
+    for name, value in paths.items():
+        if not isinstance(value, str | os.PathLike):
+            raise InvalidInput(f"{name} must be a path, got {shown(value)}")
+        text(**{name: os.fspath(value)})
+
+
+def text(**texts: str) -> None:
+    """Refuses text that can name neither a file nor a column."""
+    for name, value in texts.items():
+        if "\0" in value:
+            raise InvalidInput(f"{name} must not hold a null character, got {shown(value)}")
+        if any(len(part.encode(errors="replace")) > LONGEST_NAME for part in value.split(os.sep)):
+            raise InvalidInput(f"{name} must not hold a name of more than {LONGEST_NAME} bytes, got {shown(value)}")
 
 
 def same_length(**things: Sized) -> None:
@@ -59,7 +140,9 @@ def one_of(choices: Iterable[str], **names: str) -> None:
     """Refuses a name that is not among `choices`, and offers the nearest one."""
     known = sorted(choices)
     for argument, name in names.items():
+        if not isinstance(name, str):
+            raise InvalidInput(f"{argument} must be a name, got {shown(name)}: known are {', '.join(known)}")
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            raise InvalidInput(f"{argument} {name!r} is unknown: {hint}known are {', '.join(known)}")
+            raise InvalidInput(f"{argument} {shown(name)} is unknown: {hint}known are {', '.join(known)}")

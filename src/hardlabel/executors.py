@@ -101,9 +101,10 @@ class Local:
     elsewhere = False
 
     def __post_init__(self) -> None:
-        checks.at_least(1, cores=self.cores)
+        checks.whole_number(1, cores=self.cores)
         if self.processes is not None:
-            checks.at_least(1, processes=self.processes)
+            checks.whole_number(1, processes=self.processes)
+        checks.plain_fields(self, "cores", "processes")
 
     @property
     def width(self) -> int:
@@ -172,8 +173,9 @@ class Ray:
     elsewhere = True
 
     def __post_init__(self) -> None:
-        checks.at_least(1, cores=self.cores)
+        checks.whole_number(1, cores=self.cores)
         checks.not_negative(gpus=self.gpus)
+        checks.plain_fields(self, "cores", "gpus")
         _ray()
 
     @property

@@ -3,9 +3,11 @@
 To add a kind, add a row: it needs a module in `audits` with `prepare`, a record, a page and its Markdown.
 """
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hardlabel import checks
 from hardlabel.checks import InvalidInput
 from hardlabel.runs.folder import read_settings
 from hardlabel.runs.kinds import Kind, Kinds
@@ -85,7 +87,7 @@ def run(settings: RunSettings, *, store: "Store | None", execution: "Execution |
     from hardlabel.audits import kind
     from hardlabel.audits.game.execution import USUAL
 
-    return kind.run(KINDS, settings, store=store, execution=execution or USUAL)
+    return kind.run(KINDS, settings, store=store, execution=USUAL if execution is None else execution)
 
 
 def planned(settings: RunSettings, *, store: "Store | None", execution: "Execution | None" = None) -> "Plan":
@@ -97,7 +99,7 @@ def planned(settings: RunSettings, *, store: "Store | None", execution: "Executi
     from hardlabel.audits import kind
     from hardlabel.audits.game.execution import USUAL
 
-    return kind.planned(KINDS, settings, store=store, execution=execution or USUAL)
+    return kind.planned(KINDS, settings, store=store, execution=USUAL if execution is None else execution)
 
 
 def load(folder: str | Path) -> "Record[Any]":
@@ -112,8 +114,9 @@ def load(folder: str | Path) -> "Record[Any]":
         Traceback (most recent call last):
         hardlabel.checks.InvalidInput: run 'nothing' has no readable config.yaml: ...
     """
+    checks.path(folder=folder)
     folder = Path(folder)
-    kinds = [kind for kind in KINDS.rows.values() if (folder / kind.file).exists()]
+    kinds = [kind for kind in KINDS.rows.values() if os.path.exists(folder / kind.file)]  # Also of names too long.
     # The file decides first: settings of older library calls name no kind.
     kind = kinds[0] if len(kinds) == 1 else KINDS.of(read_settings(folder))
     record: Record[Any] = kind.load("record").load(folder)
@@ -121,8 +124,15 @@ def load(folder: str | Path) -> "Record[Any]":
 
 
 def kind_of(record: "Record[Any]") -> Kind:
-    """The kind of a record."""
-    return next(kind for kind in KINDS.rows.values() if isinstance(record, kind.load("record")))
+    """The kind of a record.
+
+    Raises:
+        InvalidInput: It is no record.
+    """
+    for kind in KINDS.rows.values():
+        if isinstance(record, kind.load("record")):
+            return kind
+    raise InvalidInput(f"record must be a record of an audit, got {checks.shown(record)}")
 
 
 def render(record: "Record[Any]") -> str:
@@ -131,8 +141,9 @@ def render(record: "Record[Any]") -> str:
 
 
 def markdown(record: "Record[Any]") -> str:
-    """The figures as Markdown tables, for a README or a pull request."""
-    return str(kind_of(record).load("markdown")(record))
+    """The answer, and the figures as Markdown tables, for a README or a pull request."""
+    answer = "\n\n".join([f"**{record.title}.**", *record.reasons])
+    return f"{answer}\n\n{kind_of(record).load('markdown')(record)}"
 
 
 def write_report(record: "Record[Any]", path: str | Path) -> None:
@@ -143,8 +154,9 @@ def write_report(record: "Record[Any]", path: str | Path) -> None:
         path: The file.
 
     Raises:
-        InvalidInput: The file cannot be written.
+        InvalidInput: There is no such record, or the file cannot be written.
     """
+    checks.path(path=path)
     text, path = render(record), Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,16 +1,16 @@
 """Tables to which other installed packages can add rows, by entry points."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from importlib import metadata
-from typing import Generic, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from hardlabel.checks import InvalidInput
 
 Row = TypeVar("Row")
 
 
-class Registry(Mapping[str, Row], Generic[Row]):
-    """A table of our own rows, then the rows of installed packages, which are loaded when the table is first read.
+class Registry(dict[str, Row]):
+    """A dictionary: our own rows, then the rows of installed packages, which are loaded when it is first read.
 
     A package adds a row by an entry point. Its name is the name of the row, its value is the row:
 
@@ -25,29 +25,45 @@ class Registry(Mapping[str, Row], Generic[Row]):
     """
 
     def __init__(self, group: str, rows: Mapping[str, Row], *, type: type | tuple[type, ...]) -> None:
-        self.group = group
-        self._rows, self._type = dict(rows), type
-        self._found: dict[str, Row] | None = None
+        super().__init__(rows)
+        self.group, self._type, self._whole = group, type, False
 
     def __getitem__(self, name: str) -> Row:
-        return self._all()[name]
+        return super(Registry, self._read()).__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        return super(Registry, self._read()).__contains__(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
+        return super(Registry, self._read()).__iter__()
 
     def __len__(self) -> int:
-        return len(self._all())
+        return super(Registry, self._read()).__len__()
 
-    def _all(self) -> Mapping[str, Row]:
-        if self._found is None:
-            rows = dict(self._rows)
+    def get(self, name: str, default: Any = None) -> Any:
+        return super(Registry, self._read()).get(name, default)
+
+    def keys(self) -> KeysView[str]:  # type: ignore[override]
+        return super(Registry, self._read()).keys()
+
+    def values(self) -> ValuesView[Row]:  # type: ignore[override]
+        return super(Registry, self._read()).values()
+
+    def items(self) -> ItemsView[str, Row]:  # type: ignore[override]
+        return super(Registry, self._read()).items()
+
+    def _read(self) -> "Registry[Row]":
+        """The table with the rows of installed packages."""
+        if not self._whole:
+            rows: dict[str, Row] = {}
             for point in metadata.entry_points(group=self.group):
                 row = self._loaded(point)
-                if point.name in rows:
+                if point.name in rows or dict.__contains__(self, point.name):
                     raise InvalidInput(f"{self._words(point)} must have another name: {point.name!r} is taken")
                 rows[point.name] = row
-            self._found = rows
-        return self._found
+            self._whole = True
+            self.update(rows)
+        return self
 
     def _loaded(self, point: metadata.EntryPoint) -> Row:
         try:

@@ -7,9 +7,17 @@ from collections.abc import Callable
 from dataclasses import is_dataclass, replace
 from typing import Any, ParamSpec, TypeVar
 
+from pydantic import BaseModel
+
+from hardlabel import checks
 from hardlabel.checks import InvalidInput
 
 UNTIL = "0.3"
+
+
+class Halved(float):
+    """Half of an old number of samples. It may end in .5: an argument that takes it needs no whole number."""
+
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,9 +58,10 @@ def renamed(**today: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 )
                 value = old_values[old]
                 if halved:
-                    value = value // 2 if value % 2 == 0 else value / 2
+                    checks.whole_number(1, **{old: value})
+                    value = int(value) // 2 if value % 2 == 0 else Halved(value / 2)
                 if field:
-                    value = _with(kwargs.get(argument, parameters[argument].default), field, value)
+                    value = _with(kwargs.get(argument, parameters[argument].default), field, value, argument)
                 elif argument in kwargs:
                     raise InvalidInput(f"{old} and {argument} are one argument: give {argument} only")
                 kwargs[argument] = value
@@ -63,8 +72,10 @@ def renamed(**today: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorated
 
 
-def _with(settings: Any, field: str, value: object) -> Any:
+def _with(settings: Any, field: str, value: object, argument: str) -> Any:
     """A copy of frozen settings with another value in a field; the value is checked."""
     if is_dataclass(settings) and not isinstance(settings, type):
         return replace(settings, **{field: value})
-    return type(settings)(**{**dict(settings), field: value})
+    if isinstance(settings, BaseModel):
+        return type(settings)(**{**dict(settings), field: value})
+    raise InvalidInput(f"{argument} must be an object with the field {field}, got {checks.shown(settings)}")

@@ -18,12 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from hardlabel import checks
 from hardlabel.checks import InvalidInput
 
 JSON: TypeAlias = bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"] | None
 Spec: TypeAlias = Mapping[str, JSON]
 
 ENVIRONMENT = "HARDLABEL_STORE"  # Where this variable points, the default store is.
+CHECKS = "checks"  # A store in a store: what check rows were answered, which grows and belongs to no run.
 DAMAGED = "is damaged (its checksum differs) and will be made again"
 _CHECKSUM_BYTES = 32
 
@@ -58,6 +60,7 @@ class Store:
     root: Path
 
     def __init__(self, root: str | Path) -> None:
+        checks.path(root=root)
         object.__setattr__(self, "root", Path(root))
         # Tried rather than looked up: permission bits say little of read-only disks and network folders.
         probe = self.root / f".{uuid.uuid4().hex}.probe"

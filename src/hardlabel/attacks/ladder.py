@@ -23,11 +23,14 @@ class Rung:
         attack: Its name.
         queries: Most queries per sample it will ask.
         why: In words, with what was measured.
+        weak: Why finding nothing with it would say little: it was measured to be no better than the gap attack, or was
+            never measured to be better. Empty for an attack that says enough.
     """
 
     attack: str
     queries: int
     why: str
+    weak: str = ""
 
 
 # From strong to weak: the attack, the fewest queries from which it is taken on images and elsewhere, and why.
@@ -65,6 +68,15 @@ def best(domain: Domain, budget: int, missing: Mapping[Need, str]) -> Rung:
             reason = f"needs {max(fewest, row.fewest)} queries"
         if reason is None:
             told = f"; {passed[0]}" if passed else ""
-            return Rung(attack=name, queries=row.allowed(budget), why=why + told)
+            return Rung(attack=name, queries=row.allowed(budget), why=why + told, weak=_weak(name, missing))
         passed.append(f"{name} would be stronger but {reason}")
     raise AssertionError("the gap attack suits every domain and budget")
+
+
+def _weak(name: str, missing: Mapping[Need, str]) -> str:
+    """Why finding nothing with this attack would say little; "" if it says enough."""
+    if name == "gap":
+        return "it only asks whether the label is right, so it sees nothing of a model that is right on all records"
+    if name == "noise" and Need.SHADOW in missing:
+        return "without a shadow model its noise level is a guess, and so it was measured to be no better than gap"
+    return ""

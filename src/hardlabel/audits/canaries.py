@@ -11,16 +11,20 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from sklearn.base import BaseEstimator
 
 from hardlabel import randomness
 from hardlabel.attacks import TABLE
-from hardlabel.audits.cases.canaries import CanariesCase, Planted, Planting, case_of_canaries, classes_of, plant
+from hardlabel.audits.arguments import checked, instance
+from hardlabel.audits.cases.canaries import CanariesCase, Planted, Planting, case_of_canaries, plant
+from hardlabel.audits.cases.case import classes_of, count_classes
 from hardlabel.audits.cases.from_arrays import Pair, trainer_of, whole
 from hardlabel.audits.cases.from_settings import checked_trainer, dataset_of
+from hardlabel.audits.cases.repeats import without_repeats
 from hardlabel.audits.findings.canary_bounds import many_runs, one_run
 from hardlabel.audits.game.asking import Asking
 from hardlabel.audits.game.chunks import cuts
@@ -40,10 +44,14 @@ from hardlabel.renamed import renamed
 from hardlabel.runs.progress import told
 from hardlabel.runs.settings import CANARY_KINDS, CanariesSettings
 from hardlabel.store import Store
+from hardlabel.targets.registry import askable
 from hardlabel.targets.torch import left_in_place, resolve_device
 
 
 @renamed(watch="execution.watch")
+@checked(
+    delta=Annotated[float, Field(ge=0, lt=1)], planted=instance("planted", Planted, "a hardlabel.Planted from plant")
+)
 def audit_planted(
     model: object,
     planted: Planted,
@@ -71,6 +79,8 @@ def audit_planted(
     where = resolve_device(device)
     asking = Asking.by(execution, seed=planted.seed, store=None)
     with left_in_place(model), left_in_place(reference):
+        highest = classes_of(planted.base, planted.canaries) - 1
+        count_classes(highest, askable(model, where, role="model"), planted.canaries.take(slice(0, 1)))
         bounds = one_run(model, reference, planted, delta=delta, device=where, asking=asking)
     results = CanaryResults(
         data="canaries planted",
@@ -83,6 +93,7 @@ def audit_planted(
         confidence=CONFIDENCE,
         guarantee=None,
         bounds=bounds,
+        notes=list(planted.notes),
         kept=None,
         environment=environment_of(planted.seed, time.perf_counter() - started, where),
     )
@@ -91,6 +102,7 @@ def audit_planted(
 
 
 @renamed(samples="data", runs="trainings", watch="execution.watch", work="execution")
+@checked(CanariesSettings)
 def audit_canaries(
     data: Pair,
     trainer: Callable[..., object] | BaseEstimator | Recipe,
@@ -102,6 +114,7 @@ def audit_canaries(
     delta: float | None = None,
     train_size: int | None = None,
     domain: Domain | None = None,
+    strict: bool = False,
     seed: int = 0,
     device: str = "auto",
     store: Store | None = None,
@@ -114,7 +127,8 @@ def audit_canaries(
     trained, and a coin decides for each whether the one canary is in its training set.
 
     Args:
-        data: (inputs, labels), arrays or tensors (n, *shape) and (n,); repeated inputs are dropped.
+        data: (inputs, labels), arrays or tensors (n, *shape) and (n,). Repeated inputs are dropped; the record's notes
+            say which.
         trainer: As for `hardlabel.audit`.
         canaries: Number of canaries in one training; over many trainings there is one.
         kinds: "mislabelled", "rare", "crafted"; many trainings use the first.
@@ -124,6 +138,7 @@ def audit_canaries(
             In one training, a larger canaries * delta weakens the bound: without a guarantee, choose a smaller delta.
         train_size: Number of training samples without canaries; None for half of the data.
         domain: Legal inputs; None to infer the domain.
+        strict: Whether to refuse repeated inputs instead of dropping them with a note.
         seed: Fixes every random draw.
         device: Where torch models run.
         store: Keeps models and measurements.
@@ -144,14 +159,22 @@ def audit_canaries(
         True
     """
     given, started = locals(), time.perf_counter()
-    everyone, arrays = whole(data, domain, seed=seed)
+    loaded = whole(data, domain, seed=seed, strict=strict)
+    everyone, arrays = loaded.samples, loaded.arrays
     where = resolve_device(device)
     fitter = trainer_of(trainer, classes_of(everyone), arrays=arrays, name=name, device=where, store=store)
     if fitter is None:
         raise InvalidInput("trainer must be given for an audit by canaries, got None")
     planting = Planting(canaries=canaries, kinds=kinds, trainings=trainings, epsilon=epsilon, delta=delta)
     case = case_of_canaries(
-        everyone, fitter, planting, data="samples given", train_size=train_size, device=where, seed=seed
+        everyone,
+        fitter,
+        planting,
+        data="samples given",
+        train_size=train_size,
+        notes=loaded.notes,
+        device=where,
+        seed=seed,
     )
     config = asked("canaries", given, domain=repr(everyone.domain), trainer=fitter.description)
     record = CanariesAudit(case=case, device=where).play(Asking.by(execution, seed=seed, store=store), started)
@@ -218,6 +241,7 @@ class CanariesAudit:
             confidence=CONFIDENCE,
             guarantee=guarantee,
             bounds=bounds,
+            notes=list(case.notes),
             kept=None
             if guarantee is None
             else all(bound.epsilon <= guarantee.epsilon for bound in bounds if bound.kind == ALL),
@@ -243,7 +267,9 @@ def prepare(
     """
     data = dataset_of(settings, execution.watch, store)
     trainer = checked_trainer(settings, data, device=device, store=store, float32=True)
-    order = torch.randperm(len(data.samples), generator=randomness.generator(settings.seed, "population"))
+    cleaned = without_repeats({"data": data.samples}, strict=settings.strict)
+    everyone = cleaned.groups["data"]
+    order = torch.randperm(len(everyone), generator=randomness.generator(settings.seed, "population"))
     planting = Planting(
         canaries=settings.canaries,
         kinds=settings.kinds,
@@ -252,11 +278,12 @@ def prepare(
         delta=settings.delta,
     )
     case = case_of_canaries(
-        data.samples.take(order),
+        everyone.take(order),
         trainer,
         planting,
         data=data.name,
         train_size=settings.train_size,
+        notes=cleaned.notes,
         device=device,
         seed=settings.seed,
     )

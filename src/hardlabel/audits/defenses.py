@@ -17,7 +17,9 @@ import torch
 from sklearn.base import BaseEstimator
 
 from hardlabel.attacks import Attack, LabelAttack
+from hardlabel.audits.arguments import checked
 from hardlabel.audits.attacker.models import Wanted
+from hardlabel.audits.cases.case import classes_of
 from hardlabel.audits.cases.defenses import DefensesCase, case_of_defenses
 from hardlabel.audits.cases.from_arrays import Pair, trainer_of, whole
 from hardlabel.audits.cases.from_settings import checked_trainer, dataset_of
@@ -54,6 +56,7 @@ from hardlabel.targets.torch import resolve_device
     watch="execution.watch",
     work="execution",
 )
+@checked(DefensesSettings)
 def defend(
     data: Pair,
     trainer: Recipe | BaseEstimator,
@@ -64,6 +67,7 @@ def defend(
     train_size: int | None = None,
     repeats: int = 8,
     domain: Domain | None = None,
+    strict: bool = False,
     attacks: Sequence[str | Attack] | None = None,
     budget: int | None = None,
     samples: int = MOST_ATTACKED,
@@ -80,7 +84,8 @@ def defend(
     shadow model. The rest is the defender's reserve.
 
     Args:
-        data: (inputs, labels), arrays or tensors (n, *shape) and (n,); repeated inputs are dropped.
+        data: (inputs, labels), arrays or tensors (n, *shape) and (n,). Repeated inputs are dropped; the record's notes
+            say which.
         trainer: A recipe, or a scikit-learn classifier, for which only defenses of answers can be compared.
         defenses: Names from `hardlabel.defenses.table.TABLE`; None for all that suit.
         levels: Strengths by name, in place of the usual strengths.
@@ -88,6 +93,7 @@ def defend(
         train_size: Number of training samples of a model; None for a fifth of the data, 2,500 at most.
         repeats: Number of models that play target, 2 to attacker.references + 2.
         domain: Legal inputs; None to infer the domain.
+        strict: Whether to refuse repeated inputs instead of dropping them with a note.
         attacks: As for `hardlabel.audit`; None for gap, the strongest label-only attack within the budget,
             shadow-network and lira.
         budget: Most queries per sample, for each attack separately.
@@ -119,14 +125,19 @@ def defend(
     given, started = locals(), time.perf_counter()
     where = resolve_device(device)
     refuse(attacker, Focus(), "a comparison of defenses", ("shadow_labels", "labels", "wrong_labels", "alike"))
-    everyone, _ = whole(data, domain, seed=seed)
+    loaded = whole(data, domain, seed=seed, strict=strict)
+    everyone, notes = loaded.samples, loaded.notes
+    pretraining = None
+    if pretrain is not None:
+        further = whole(pretrain, None, seed=seed, strict=strict, name="pretrain")
+        pretraining, notes = further.samples, (*notes, *further.notes)
     if not isinstance(trainer, Recipe | BaseEstimator):
         raise InvalidInput(f"trainer must be a hardlabel.Recipe or a classifier, got {type(trainer).__name__}")
     terms = Terms.given(attacks, budget, seed, attacker, Focus())
     with ExitStack() as stack:
         # Plain models serve many defenses. If the caller has no store, a temporary store keeps them.
         kept = store or Store(stack.enter_context(tempfile.TemporaryDirectory()))
-        classes = max(2, int(everyone.labels.max()) + 1)
+        classes = classes_of(everyone)
         fitter = trainer_of(trainer, classes, arrays=True, name=None, device=where, store=kept)
         assert fitter is not None
         compared = case_of_defenses(
@@ -140,7 +151,9 @@ def defend(
             repeats=repeats,
             defenses=defenses,
             levels=levels,
-            pretraining=None if pretrain is None else whole(pretrain, None, seed=seed)[0],
+            pretraining=pretraining,
+            strict=strict,
+            notes=notes,
             device=where,
             store=kept,
         )
@@ -209,25 +222,26 @@ class DefensesAudit:
         stage = Stage(case, compared.attacks, compared.terms, device=self.device, asking=asking)
         results = [stage.undefended(), *(stage.defended(strength, made) for strength, made in compared.strengths)]
         results, reserve = with_front(results), compared.defender.reserve
-        return DefendRecord(
-            results=DefendResults(
-                data=case.data,
-                domain=case.attacked.domain.kind,
-                samples=len(case.attacked),
-                train_size=compared.defender.train_size,
-                reserve=0 if reserve is None else len(reserve),
-                targets=case.targets,
-                references=compared.terms.attacker.references,
-                budget=compared.terms.budget,
-                margin=MARGIN,
-                defenses=results,
-                left_out=list(compared.left_out),
-                recommendation=recommendation(results, confidence=CONFIDENCE),
-                notes=list(case.notes),
-                environment=environment_of(compared.terms.seed, time.perf_counter() - started, self.device),
-            ),
-            scores=stage.frame(),
+        content = DefendResults(
+            data=case.data,
+            domain=case.attacked.domain.kind,
+            classes=compared.defender.classes,
+            samples=len(case.attacked),
+            train_size=compared.defender.train_size,
+            reserve=0 if reserve is None else len(reserve),
+            targets=case.targets,
+            references=compared.terms.attacker.references,
+            budget=compared.terms.budget,
+            margin=MARGIN,
+            defenses=results,
+            left_out=list(compared.left_out),
+            confidence=CONFIDENCE,
+            recommendation=[],  # Follows from all the rest.
+            notes=list(case.notes),
+            environment=environment_of(compared.terms.seed, time.perf_counter() - started, self.device),
         )
+        content = content.model_copy(update={"recommendation": recommendation(content)})
+        return DefendRecord(results=content, scores=stage.frame())
 
     def _train_ahead(self, asking: Asking) -> None:
         """Trains the models of all defenses side by side, plain models first. The store keeps them."""
@@ -273,6 +287,7 @@ def prepare(
         defenses=settings.defenses,
         levels=settings.levels,
         pretraining=pretraining,
+        strict=settings.strict,
         device=device,
         store=store,
     )

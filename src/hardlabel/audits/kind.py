@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from hardlabel.audits.arguments import checked
 from hardlabel.audits.game.asking import Asking
 from hardlabel.audits.game.execution import USUAL, Execution
 from hardlabel.audits.plan import Plan
@@ -40,6 +41,7 @@ class Prepared(Protocol):
         ...
 
 
+@checked()
 def run(kinds: Kinds, settings: RunSettings, *, store: Store | None, execution: Execution = USUAL) -> Record[Any]:
     """Does what the settings say, and saves the record in their run folder. Finished pieces are not made again.
 
@@ -64,6 +66,7 @@ def run(kinds: Kinds, settings: RunSettings, *, store: Store | None, execution: 
         return replace(record, config={**config, **record.config}).save(folder)
 
 
+@checked()
 def planned(kinds: Kinds, settings: RunSettings, *, store: Store | None, execution: Execution = USUAL) -> Plan:
     """What `run` would do. Loads the data, trains nothing and writes nothing.
 

@@ -9,20 +9,23 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator
 
-from hardlabel.attacks import Attack, Need
+from hardlabel.attacks import Attack, Need, ScoreAttack
+from hardlabel.audits.arguments import checked
 from hardlabel.audits.attacker import guessed_labels
 from hardlabel.audits.attacker.models import CRAFTERS, Wanted, owned_by
 from hardlabel.audits.attacker.shadow import labelled_by_target
-from hardlabel.audits.cases.case import Case, count_classes
+from hardlabel.audits.cases.case import Case, counted
 from hardlabel.audits.cases.from_arrays import Pair, case_of
 from hardlabel.audits.cases.from_settings import Loaded, case_of_settings, load
 from hardlabel.audits.cases.plans import MOST_ATTACKED
 from hardlabel.audits.cases.terms import Terms
 from hardlabel.audits.findings import exposed, figures
+from hardlabel.audits.game import check_rows
 from hardlabel.audits.game.asking import Asking, Side
 from hardlabel.audits.game.batches import settled
+from hardlabel.audits.game.check_rows import CheckRows
 from hardlabel.audits.game.execution import USUAL, Execution
-from hardlabel.audits.game.game import Game, Played
+from hardlabel.audits.game.game import ACCURACY, Game, Played
 from hardlabel.audits.game.kept_scores import played_or_kept
 from hardlabel.audits.kind import asked
 from hardlabel.audits.plan import Plan, Questions, Seats, Trainings, plan_of, questions_of
@@ -32,7 +35,8 @@ from hardlabel.metrics import blind, intervals
 from hardlabel.models.train import Recipe
 from hardlabel.oracles.budget import Account
 from hardlabel.records.environment import environment_of
-from hardlabel.records.model import AuditRecord, Blind, Choice, LeftOut, Results, Target
+from hardlabel.records.model import AuditRecord, Blind, Checks, LeftOut, Results, Target
+from hardlabel.records.verdict import exchanged, ignorance
 from hardlabel.renamed import renamed
 from hardlabel.runs.settings import Attacker, Focus, ModelSettings
 from hardlabel.store import Store
@@ -54,6 +58,7 @@ from hardlabel.targets.torch import left_in_place, resolve_device
     watch="execution.watch",
     work="execution",
 )
+@checked(ModelSettings)
 def audit(
     target: object,
     members: Pair,
@@ -80,14 +85,18 @@ def audit(
         target: The model: a torch module that maps inputs (q, *shape) to logits, a fitted scikit-learn classifier, or
             an oracle. An oracle has `ask(inputs, ids)` (labels), `ask_scores(inputs, ids)` (log probabilities) or both.
         members: (inputs, labels) that the target was trained on; arrays or tensors (n, *shape) and (n,).
-        nonmembers: (inputs, labels) from the same source that the target was not trained on; no input is a member too.
+        nonmembers: (inputs, labels) from the same source that the target was not trained on. Inputs that are members
+            too are dropped from both, and refused where they are more than a tenth of a group. Repeats within a group
+            are dropped, so that each input counts once. The record's notes say what was dropped; `focus.strict` refuses
+            it.
         population: Further (inputs, labels) from the same source, to train the attacker's models on. Repeated inputs,
             members and non-members are dropped.
         trainer: How the target was trained: a `hardlabel.Recipe` for a network of ours, a scikit-learn classifier to
             clone, or a function `trainer(inputs, labels, *, seed) -> model`. The function gets arrays if `members`
             are arrays, else tensors.
         train_size: Number of samples that the target was trained on; None for the number of members given.
-        domain: Legal inputs; None to infer the domain from the inputs, which the record notes.
+        domain: Legal inputs; None to infer the domain from the inputs, which the record notes. Images of integers are
+            only asked about in whole numbers. Vectors of integers other than 0 and 1 need a domain.
         attacks: Names from `hardlabel attacks`, or your own attacks (`hardlabel.attacks.LabelAttack`); None for all
             that suit the domain and the budget.
         budget: Most queries per sample, for each attack separately.
@@ -99,7 +108,8 @@ def audit(
         name: Name of this target in the store. It is needed with a store if the target is neither a torch module nor a
             scikit-learn classifier. The same name must mean the same model.
         attacker: What the attacker has and knows: reference models, labels.
-        focus: What the report shows besides the average record: the records most at risk, groups, a prior.
+        focus: What is looked at besides the average record (the records most at risk, groups, a prior), and what is put
+            up with: repeated inputs, a private target that may know nothing.
         execution: Where and in which pieces the attacker's models are trained and asked, and who is told of progress.
 
     Returns:
@@ -107,7 +117,9 @@ def audit(
 
     Raises:
         InvalidInput: An argument breaks a rule. Raised before any training, and before any query but one: to count its
-            classes, a target with scores is asked about one row.
+            classes, a target with scores is asked about one row. Or a model answers with what is no class or log
+            probability; the error names its role, the number of wrong answers and the first. The target's answers
+            about the attacked samples are looked at before training, own models' when they are first asked.
 
     Example:
         >>> import hardlabel
@@ -140,6 +152,8 @@ def audit(
             samples=samples,
             attacker=attacker,
             slices=focus.slices,
+            private=focus.private,
+            strict=focus.strict,
             seed=seed,
             device=where,
             store=store,
@@ -186,21 +200,21 @@ class ModelAudit:
             attacked=attacked,
             targets=1,
             references=references,
-            rest=2 * len(parts.members) - attacked,
+            rest=sum(map(len, ready.distinct)) - attacked,
             shadow_samples=2 * ready.shadow_attacked if wanted.shadow else 0,
         )
         overhead = attacked if self.terms.attacker.labels == "target" else 0
         if self.terms.attacker.shadow_labels == "target":
             overhead += len(parts.shadow_members) + len(parts.shadow_nonmembers)
+        questions = questions_of(attacks, seats, chunk=execution.chunk)
+        overhead += check_rows.ROWS * check_rows.most_askings(questions.queries + overhead, len(attacks))
         return plan_of(
             [
                 Trainings(models=2 if wanted.shadow else 1),
                 Trainings(models=references, together=True),
                 Trainings(models=CRAFTERS if wanted.crafters else 0, smooth=True),
             ],
-            questions_of(attacks, seats, chunk=execution.chunk)
-            + Questions(queries=overhead)
-            + exposed.looks(seats, chunk=execution.chunk),
+            questions + Questions(queries=overhead) + exposed.looks(seats, chunk=execution.chunk),
             scores=len(attacks),
             trainer=ready.trainer,
             samples=parts.members,
@@ -232,20 +246,26 @@ def audited(case: Case, terms: Terms, *, device: torch.device, asking: Asking, s
     watch, store = asking.watch, asking.store
     attacked = len(case.members) + len(case.nonmembers)
     chosen = terms.chosen(case.members.domain, missing=case.missing, attacked=attacked)
+    case = counted(case, device)
     [target] = settled([case.target], case.members.inputs[:1].to(device), store)
-    case = replace(case, target=target)
-    classes = count_classes(case, device)
+    if any(isinstance(attack, ScoreAttack) for attack in chosen.rows):
+        target.try_scores(case.members, case.nonmembers)
+    checker = CheckRows.of(
+        target, case.members, case.nonmembers, seed=terms.seed, device=device, store=store, watch=watch
+    )
+    case = replace(case, target=checker.watched)
     attacker = Account(on_spent=watch.advance)  # Pays for labels that the attacker asks for.
+    right, first_side = _first_answers(case, terms, device=device, asking=asking)
     truth = labelled_by_target(case, attacker, device=device, store=store, watch=watch)
     case = guessed_labels.labelled(truth, terms, attacker, device=device, store=store, watch=watch)
-    owned = owned_by(case, chosen.rows, terms, classes=classes, device=device, asking=asking)
+    owned = owned_by(case, chosen.rows, terms, device=device, asking=asking)
     game = Game(
         target=owned.target, shadow=owned.shadow, references=owned.references, budget=terms.budget, asking=asking
     )
     # The record's figures use the true labels, whatever labels the attacker has.
     true_side = guessed_labels.side_of(truth, game.target)
     member, labels = true_side.inside.numpy(), true_side.samples.labels.cpu().numpy()
-    right = replace(game, target=true_side).right().numpy()
+    asking.carry(ACCURACY, first_side, true_side)
     results, frames, played_by_name = [], [], {}
     for attack in chosen.rows:
         if (reason := game.lacks(attack)) is not None:
@@ -263,6 +283,7 @@ def audited(case: Case, terms: Terms, *, device: torch.device, asking: Asking, s
             seed=terms.seed,
         )
         watch.say(f"{attack.name}: AUC {result.auc}, {result.queries_per_sample.mean:.4g} queries per sample")
+        checker.check()
         results.append(result)
         played_by_name[attack.name] = played
         frames.append(_frame(attack, played, true_side, case))
@@ -271,6 +292,8 @@ def audited(case: Case, terms: Terms, *, device: torch.device, asking: Asking, s
     watch.stage("who is exposed", 1, "looks")
     access = {result.name: result.access for result in results}
     at_risk = exposed.of_audit(case, terms, owned, true_side, played_by_name, access=access, asking=asking)
+    checker.check()
+    checked = checker.result()
     scores = {result.name: frame["score"].to_numpy() for result, frame in zip(results, frames, strict=True)}
     return AuditRecord(
         results=Results(
@@ -280,10 +303,10 @@ def audited(case: Case, terms: Terms, *, device: torch.device, asking: Asking, s
             nonmembers=len(case.nonmembers),
             prior=terms.focus.prior,
             budget=terms.budget,
-            target=_target(case, classes, right, member, device),
+            target=_target(case, right, member, device),
             shadow=owned.shadow_facts,
             references=owned.reference_facts,
-            choice=Choice(attack=chosen.rung.attack, queries=chosen.rung.queries, why=chosen.rung.why),
+            choice=figures.choice_of(chosen.rung),
             blind=Blind(auc=blind_auc, differs=blind.differs(blind_auc), method=blind_method),
             attacks=results,
             differences=figures.differences(scores, access, member),
@@ -292,8 +315,11 @@ def audited(case: Case, terms: Terms, *, device: torch.device, asking: Asking, s
             exposed=at_risk.exposed,
             groups=at_risk.groups,
             named=at_risk.named,
-            notes=_notes(case, terms, "gap" in scores),
-            environment=environment_of(terms.seed, time.perf_counter() - started, device),
+            checks=checked,
+            notes=_notes(case, terms, "gap" in scores) + _checked_notes(checked),
+            environment=environment_of(
+                terms.seed, time.perf_counter() - started, device, check_queries=checker.queries
+            ),
         ),
         scores=exposed.with_pseudonyms(pd.concat(frames, ignore_index=True), true_side.samples)
         if frames
@@ -301,14 +327,30 @@ def audited(case: Case, terms: Terms, *, device: torch.device, asking: Asking, s
     )
 
 
-def _target(case: Case, classes: int, right: figures.Bools, member: figures.Bools, device: torch.device) -> Target:
+def _first_answers(case: Case, terms: Terms, *, device: torch.device, asking: Asking) -> tuple[figures.Bools, Side]:
+    """Which attacked samples the target is right on, asked before anything is trained, and the side that was asked.
+
+    A target that answers nonsense is refused here. What contradicts itself is told at once, and again in the verdict.
+    """
+    side = Side.mixed(case.target, case.members.to(device), case.nonmembers.to(device), seed=terms.seed)
+    game = Game(target=side, shadow=None, budget=terms.budget, asking=asking)
+    right = game.right().numpy()
+    by_class = figures.class_rights(side.inside.numpy(), side.samples.labels.cpu().numpy(), right)
+    contradictory, _ = ignorance(by_class, private=case.private)
+    for reason in (*contradictory, *exchanged(by_class)):
+        asking.watch.say(str(reason))
+    return right, side
+
+
+def _target(case: Case, right: figures.Bools, member: figures.Bools, device: torch.device) -> Target:
     return Target(
         description=case.target_description,
         train_accuracy=intervals.rate_interval(int(right[member].sum()), int(member.sum())),
         test_accuracy=intervals.rate_interval(int(right[~member].sum()), int((~member).sum())),
-        classes=classes,
+        classes=case.classes,
         device=str(device),
         batch_size=case.target.torch_model.batch_size if case.target.torch_model else None,
+        private=case.private,
     )
 
 
@@ -361,3 +403,9 @@ def _notes(case: Case, terms: Terms, gap_asked: bool) -> list[str]:
             "size; that is no attack's cost."
         )
     return notes
+
+
+def _checked_notes(checked: Checks | None) -> list[str]:
+    if checked is None:
+        return []
+    return [f"The audit itself checked, at no attack's cost, whether the target changes: {checked.told}."]

@@ -15,9 +15,10 @@ import torch
 from sklearn.base import BaseEstimator
 
 from hardlabel.attacks import Attack, Need
+from hardlabel.audits.arguments import checked
 from hardlabel.audits.attacker.models import CRAFTERS, Wanted
 from hardlabel.audits.attacker.paired import paired, turns
-from hardlabel.audits.attacker.references import accuracies
+from hardlabel.audits.attacker.references import right_on
 from hardlabel.audits.cases.from_arrays import Pair
 from hardlabel.audits.cases.plans import MOST_ATTACKED
 from hardlabel.audits.cases.recipe import RecipeCase, case_of_arrays, case_of_recipe
@@ -33,7 +34,7 @@ from hardlabel.data.domain import Domain
 from hardlabel.models.train import Recipe
 from hardlabel.models.trainers import RecipeTrainer
 from hardlabel.records.environment import environment_of
-from hardlabel.records.model import Choice, LeftOut
+from hardlabel.records.model import LeftOut
 from hardlabel.records.recipe import RecipeRecord, RecipeResults, TargetModel
 from hardlabel.renamed import renamed
 from hardlabel.runs.settings import Attacker, Focus, RecipeSettings
@@ -51,6 +52,7 @@ from hardlabel.targets.torch import resolve_device
     watch="execution.watch",
     work="execution",
 )
+@checked(RecipeSettings)
 def audit_recipe(
     data: Pair,
     trainer: Callable[..., object] | BaseEstimator | Recipe,
@@ -76,8 +78,8 @@ def audit_recipe(
     and crafters.
 
     Args:
-        data: (inputs, labels) to train on and to ask about, arrays or tensors (n, *shape) and (n,); repeated inputs
-            are dropped.
+        data: (inputs, labels) to train on and to ask about, arrays or tensors (n, *shape) and (n,). Repeated
+            inputs are dropped; the record's notes say which.
         trainer: As for `hardlabel.audit`.
         train_size: Number of training samples of a model; None for a quarter of the data.
         repeats: Number of models that play target, 2 to attacker.references + 2.
@@ -111,7 +113,12 @@ def audit_recipe(
     """
     given, started = locals(), time.perf_counter()
     where = resolve_device(device)
-    refuse(attacker, focus, "the audit of a recipe", ("shadow_labels", "labels", "wrong_labels", "alike", "prior"))
+    refuse(
+        attacker,
+        focus,
+        "the audit of a recipe",
+        ("shadow_labels", "labels", "wrong_labels", "alike", "prior", "private"),
+    )
     terms = Terms.given(attacks, budget, seed, attacker, focus)
     case = case_of_arrays(
         data,
@@ -122,6 +129,7 @@ def audit_recipe(
         samples=samples,
         domain=domain,
         slices=focus.slices,
+        strict=focus.strict,
         seed=seed,
         device=where,
         name=name,
@@ -208,7 +216,6 @@ class RecipeAudit:
                 frames.append(_frame(attack, on_target, target, models.sides[target]))
         watch.stage("who is exposed", 1, "looks")
         at_risk = exposed.of_recipe(case, models, terms, targets, played_by_name, rows=picked.rows, asking=asking)
-        accuracy = accuracies(models.sides)
         access = {result.name: result.access for result in results}
         return RecipeRecord(
             results=RecipeResults(
@@ -220,11 +227,8 @@ class RecipeAudit:
                 budget=terms.budget,
                 references=len(models.sides) - 2,
                 training_seconds=sum(trained.seconds for trained in models.made),
-                targets=[
-                    TargetModel(model=target, train_accuracy=accuracy[target][0], test_accuracy=accuracy[target][1])
-                    for target in targets
-                ],
-                choice=Choice(attack=picked.rung.attack, queries=picked.rung.queries, why=picked.rung.why),
+                targets=[_target(target, models.sides[target]) for target in targets],
+                choice=figures.choice_of(picked.rung),
                 attacks=results,
                 differences=figures.recipe_differences(scores, access, inside),
                 left_out=[LeftOut(name=name, reason=reason) for name, reason in picked.left_out.items()],
@@ -251,6 +255,16 @@ def prepare(
     """
     case = case_of_recipe(settings, device=device, store=store, watch=execution.watch)
     return RecipeAudit(case=case, terms=Terms.of(settings), device=device)
+
+
+def _target(number: int, side: Side) -> TargetModel:
+    right, inside = right_on(side), side.inside
+    return TargetModel(
+        model=number,
+        train_accuracy=float(right[inside].float().mean()),
+        test_accuracy=float(right[~inside].float().mean()),
+        classes=figures.class_rights(inside.numpy(), side.samples.labels.cpu().numpy(), right.numpy()),
+    )
 
 
 def _frame(attack: Attack, played: Played, target: int, side: Side) -> pd.DataFrame:

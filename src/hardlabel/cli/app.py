@@ -127,6 +127,9 @@ def _finish(kind: Kind, settings: RunSettings, where: dict[str, Any], *, quiet: 
     if not quiet:
         for part in kind.load("summary")(record, errors.width):
             say(part) if isinstance(part, str) else errors.print(part)
+        say(f"verdict: {record.title}")
+        for reason in record.reasons:
+            say(reason)
     write_report(record, report)
     typer.echo(report)
 

@@ -1,21 +1,19 @@
 """The command line's options, made from the fields of the settings: name, type, help, panel, default."""
 
 import inspect
-import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 from rich.markup import escape
 
 from hardlabel.checks import InvalidInput
 from hardlabel.cli.progress import say
 from hardlabel.renamed import UNTIL
-from hardlabel.runs.part import PANELS, Part, in_order
+from hardlabel.runs.part import PANELS, Part, in_order, is_parsed, types_of
 from hardlabel.runs.settings import how
 
 CONFIG = Annotated[Path | None, typer.Argument(help="Settings as YAML; options take precedence.", show_default=False)]
@@ -75,21 +73,12 @@ def _options(part: type[Part], name: str) -> Iterator[inspect.Parameter]:
 
 def _type(field: FieldInfo) -> Any:
     """The type of a field's option. The value is checked later, with the other settings."""
-    kind = next(kind for kind in _members(field.annotation) if kind is not type(None))
+    kind = next(kind for kind in types_of(field.annotation) if kind is not type(None))
     origin = typing.get_origin(kind)
     if origin is dict or (origin is list and not how(field)["commas"]):
         return list[str] | None
     # A setting with several notations, such as a share in per cent, gets the text as it was typed.
-    parsed_later = any(isinstance(item, BeforeValidator) for item in field.metadata)
-    return (kind if kind in (bool, int, float, Path) and not parsed_later else str) | None
-
-
-def _members(annotation: Any) -> list[Any]:
-    if typing.get_origin(annotation) is Annotated:
-        return _members(typing.get_args(annotation)[0])
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return [member for argument in typing.get_args(annotation) for member in _members(argument)]
-    return [annotation]
+    return (kind if kind in (bool, int, float, Path) and not is_parsed(field) else str) | None
 
 
 def _default(field: FieldInfo) -> str:

@@ -11,7 +11,7 @@ from hardlabel.checks import InvalidInput
 from hardlabel.cli.lists import print_table
 from hardlabel.kinds import KINDS
 
-HEADS = ["run", "state", "data", "begun", "pieces made", "and found", "size"]
+HEADS = ["run", "state", "answer", "data", "begun", "pieces made", "and found", "size"]
 
 
 def runs(
@@ -19,9 +19,9 @@ def runs(
         Path, typer.Argument(help="A folder of run folders; those the store knows are listed anyway.")
     ] = Path("runs"),
 ) -> None:
-    """List runs and their state: finished, running (by whom), broken off, gone (Markdown when piped)."""
+    """List runs: state (finished, running and by whom, broken off, gone) and answer (Markdown when piped)."""
     from hardlabel.reports.text import table_of
-    from hardlabel.runs.listing import RUNNING, listed
+    from hardlabel.runs.listing import FINISHED, RUNNING, listed
     from hardlabel.store import default_store
 
     rows = []
@@ -29,7 +29,8 @@ def runs(
         state = f"{run.state}: {run.holder}" if run.state == RUNNING and run.holder is not None else run.state
         begun = datetime.datetime.fromisoformat(run.started).strftime("%Y-%m-%d %H:%M") if run.started else ""
         others = len(run.pieces) - run.made
-        rows.append([_short(run.folder), state, run.data, begun, str(run.made), str(others), size(run.bytes)])
+        answer = _answer(run.folder) if run.state == FINISHED else ""
+        rows.append([_short(run.folder), state, answer, run.data, begun, str(run.made), str(others), size(run.bytes)])
     if Console().is_terminal:
         print_table(None, HEADS, rows)
     else:
@@ -66,6 +67,15 @@ def clean(
         typer.confirm(f"free {amount}?", abort=True)
     free(unneeded)
     typer.echo(f"freed {amount}")
+
+
+def _answer(folder: Path) -> str:
+    """The title of the record in a run folder; why there is none, if it cannot be read."""
+    kind = next(kind for kind in KINDS.rows.values() if (folder / kind.file).exists())
+    try:
+        return str(kind.load("record").title_in(folder))
+    except InvalidInput:
+        return "the record cannot be read"
 
 
 def size(count: int) -> str:

@@ -9,7 +9,8 @@ draws at several levels differ in strength only.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +22,7 @@ from hardlabel.checks import InvalidInput
 
 LEGAL_SLACK = 1e-6  # Float32 rounding at the edges of a box, in units of its width.
 WIDEST_SCALES = 100.0  # Standard deviations of columns may differ so many times where a domain is inferred.
+LARGEST_WHOLE = 2**24  # Float32 holds every whole number up to here.
 
 
 @dataclass(frozen=True, order=True)
@@ -59,7 +61,7 @@ class Domain(Protocol):
 
     @property
     def continuous(self) -> bool:
-        """Whether every point between two legal points is legal, as boundary searches need."""
+        """Whether `clip` gives a legal point near every point between two, as boundary searches need."""
         ...
 
     @property
@@ -102,24 +104,50 @@ class Domain(Protocol):
 
 @dataclass(frozen=True)
 class Box:
-    """Continuous points between `lower` and `upper` in every coordinate; an image where shape is (C, H, W).
+    """Points between `lower` and `upper` in every coordinate; an image where shape is (C, H, W).
 
-    Noise is Gaussian, clipped to the box; the distance is L2.
+    Noise is Gaussian, clipped to the box; the distance is L2. In a box of whole numbers (pixels of 0 to 255, counts)
+    noisy copies, random points and clipped points are rounded to whole numbers, so that no question holds a fraction.
 
     Attributes:
         shape: Shape of one sample.
-        lower: Smallest legal value.
-        upper: Largest legal value.
+        lower: Smallest legal value, the same for every coordinate.
+        upper: Largest legal value, the same for every coordinate.
+        whole: Whether only whole numbers are legal.
+
+    Raises:
+        InvalidInput: A bound is no finite number, `lower` is not below `upper`, or bounds of whole numbers are not
+            whole or above 2**24 in size.
+
+    Example:
+        >>> from hardlabel import Box
+        >>> Box((1, 28, 28), 0, 255, whole=True)
+        Box(shape=(1, 28, 28), lower=0, upper=255, whole=True)
     """
 
     shape: tuple[int, ...]
     lower: float = 0.0
     upper: float = 1.0
+    whole: bool = False
 
     def __post_init__(self) -> None:
         _check_shape(self.shape)
+        for name in ("lower", "upper"):
+            object.__setattr__(self, name, _bound(getattr(self, name), name))
         if not self.lower < self.upper:
             raise InvalidInput(f"lower must be below upper, got {self.lower} and {self.upper}")
+        if not isinstance(self.whole, bool):
+            raise InvalidInput(f"whole must be True or False, got {self.whole!r}")
+        for name, bound in (("lower", self.lower), ("upper", self.upper)) if self.whole else ():
+            if bound != round(bound) or abs(bound) > LARGEST_WHOLE:
+                raise InvalidInput(
+                    f"{name} of a box of whole numbers must be whole and at most 2**24 in size, got {bound!r}"
+                )
+
+    def __repr__(self) -> str:
+        # Stored measurements have this text in their keys: a box of any numbers reads as it always did.
+        whole = ", whole=True" if self.whole else ""
+        return f"Box(shape={self.shape!r}, lower={self.lower!r}, upper={self.upper!r}{whole})"
 
     @property
     def kind(self) -> str:
@@ -137,7 +165,7 @@ class Box:
 
     def check(self, inputs: Tensor, name: str = "inputs") -> None:
         check_form(inputs, self.shape, name)
-        slack = LEGAL_SLACK * (self.upper - self.lower)
+        slack = 0.0 if self.whole else LEGAL_SLACK * (self.upper - self.lower)
         if len(inputs) and not (
             float(inputs.min()) >= self.lower - slack and float(inputs.max()) <= self.upper + slack
         ):
@@ -145,19 +173,33 @@ class Box:
                 f"{name} must lie in [{self.lower:g}, {self.upper:g}], "
                 f"got values from {float(inputs.min()):g} to {float(inputs.max()):g}"
             )
+        if self.whole and inputs.is_floating_point():
+            fractions = inputs != inputs.round()
+            if bool(fractions.any()):
+                row = int(fractions.flatten(1).any(1).nonzero()[0])
+                raise InvalidInput(
+                    f"{name} must be whole numbers in a box with whole=True, got {float(inputs[fractions][0]):g} "
+                    f"in row {row}; fractions are legal without whole=True"
+                )
 
     def clip(self, inputs: Tensor, *, out: Tensor | None = None) -> Tensor:
-        return torch.clamp(inputs, self.lower, self.upper, out=out)
+        clipped = torch.clamp(inputs, self.lower, self.upper, out=out)
+        return clipped.round_() if self.whole else clipped
 
     def noise_source(self, draws: int, generator: torch.Generator) -> Tensor:
         return torch.randn(draws, _width(self.shape), generator=generator)
 
     def noisy(self, inputs: Tensor, source: Tensor, level: NoiseLevel) -> Tensor:
         noise = source.to(inputs.device).reshape(1, len(source), *self.shape)
-        return (inputs[:, None] + level.sigma * noise).clamp_(self.lower, self.upper)
+        copies = (inputs[:, None] + level.sigma * noise).clamp_(self.lower, self.upper)
+        return copies.round_() if self.whole else copies
 
     def random(self, count: int, generator: torch.Generator) -> Tensor:
         uniform = torch.rand(count, *self.shape, generator=generator)
+        if self.whole:
+            # In float64: every whole number is drawn alike, and float32 would round a draw up to the next one.
+            drawn = self.lower + (uniform.double() * (self.upper - self.lower + 1)).floor()
+            return drawn.clamp(max=self.upper).to(torch.float32)
         return self.lower + (self.upper - self.lower) * uniform
 
     def distance(self, first: Tensor, second: Tensor) -> Tensor:
@@ -221,19 +263,31 @@ class BinaryFeatures:
 
 
 def infer_domain(inputs: Tensor) -> Domain:
-    """The domain that `inputs` seem to come from.
+    """The domain that `inputs` of any type seem to come from.
 
     Images (n, C, H, W): the first of the boxes [0, 1], [-1, 1], [0, 255] that holds every value, else the
-    least box with whole bounds. Vectors (n, d): BinaryFeatures where all values are 0 or 1, else the least
-    box with whole bounds.
+    least box with whole bounds. Images of integers or booleans get such a box of whole numbers only. Vectors (n, d):
+    BinaryFeatures where all values are 0 or 1, else the least box with whole bounds; other vectors of integers are
+    refused, since integers may be codes.
 
     Raises:
         InvalidInput: Another number of axes, no rows or no features, NaN or infinity; images with channels last;
-            vectors whose columns differ in scale more than WIDEST_SCALES times.
+            vectors of integers that are not all 0 or 1; vectors whose columns differ in scale more than
+            WIDEST_SCALES times.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel.data.domain import infer_domain
+        >>> infer_domain(torch.tensor([[0.5, 2.0]]))
+        Box(shape=(2,), lower=0.0, upper=2.0)
     """
+    integers = not inputs.is_floating_point()
+    if inputs.dtype == torch.bool:
+        inputs = inputs.to(torch.uint8)
     if inputs.ndim not in (2, 4) or not inputs.numel():
         raise InvalidInput(
-            f"inputs must be images (n, C, H, W) or vectors (n, d), none of them empty, got {tuple(inputs.shape)}"
+            f"inputs must be images (n, C, H, W) or vectors (n, d), none of them empty, got {tuple(inputs.shape)}; for "
+            "other shapes pass domain=, such as hardlabel.Box(shape, lowest, highest)"
         )
     if not bool(torch.isfinite(inputs).all()):
         raise InvalidInput("inputs must be finite, got NaN or infinity; a missing value must be declared")
@@ -245,15 +299,32 @@ def infer_domain(inputs: Tensor) -> Domain:
         )
     if inputs.ndim == 2 and bool(((inputs == 0) | (inputs == 1)).all()):
         return BinaryFeatures(shape[0])
+    if inputs.ndim == 2 and integers:
+        raise InvalidInput(
+            f"inputs of whole numbers (n, d) need domain=, got type {str(inputs.dtype).removeprefix('torch.')} with "
+            f"values from {int(inputs.min())} to {int(inputs.max())}: whole numbers may be codes, token ids, counts or "
+            "measurements. For codes and token ids pass a hardlabel.MixedTable and its encoded rows; for counts pass "
+            f"domain=hardlabel.Box({shape}, lowest, highest, whole=True); measurements are given as floats"
+        )
     if inputs.ndim == 2:
         _refuse_unlike_scales(inputs)
     lower, upper = float(inputs.min()), float(inputs.max())
     if inputs.ndim == 4:
         for low, high in ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)):
             if low <= lower and upper <= high:
-                return Box(shape, low, high)
+                return Box(shape, low, high, whole=integers)
     low, high = float(np.floor(lower)), float(np.ceil(upper))
-    return Box(shape, low, high if high > low else low + 1.0)
+    return Box(shape, low, high if high > low else low + 1.0, whole=integers)
+
+
+def relaxed(domain: Domain) -> Domain:
+    """The same domain with fractions legal: where gradients move a point before it is rounded once, at the end."""
+    return replace(domain, whole=False) if isinstance(domain, Box) and domain.whole else domain
+
+
+def rounded(domain: Domain, points: Tensor) -> Tensor:
+    """Points (n, *shape) of `relaxed(domain)`, made whole where the domain asks for it, else as they are."""
+    return domain.clip(points) if isinstance(domain, Box) and domain.whole else points
 
 
 def _refuse_unlike_scales(inputs: Tensor) -> None:
@@ -291,6 +362,24 @@ def check_form(inputs: Tensor, shape: tuple[int, ...], name: str) -> None:
     if not bool(torch.isfinite(inputs).all()):
         row = int((~torch.isfinite(inputs)).flatten(1).any(1).nonzero()[0])
         raise InvalidInput(f"{name} must be finite, got NaN or infinity in row {row}; a missing value must be declared")
+
+
+def _bound(value: object, name: str) -> float:
+    """A bound of a box; NumPy's scalars become floats."""
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        value = float(value.item())
+    if isinstance(value, Real) and not isinstance(value, bool):
+        number = value if isinstance(value, int | float) else float(value)
+        if math.isfinite(number):
+            return number
+        raise InvalidInput(f"{name} must be a finite number, got {value!r}")
+    if isinstance(value, str) or not hasattr(value, "__len__"):
+        raise InvalidInput(f"{name} must be one number, got {value!r}")
+    raise InvalidInput(
+        f"{name} must be one number for all coordinates, got {type(value).__name__} of {len(value)}: for bounds that "
+        "differ between channels, put the normalisation into the model and give inputs in [0, 1], or give one pair of "
+        "bounds that holds all channels"
+    )
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:

@@ -26,7 +26,7 @@ from hardlabel import checks
 from hardlabel.checks import InvalidInput
 from hardlabel.data.columns import Categorical
 from hardlabel.data.dataset import Dataset, labelled
-from hardlabel.data.domain import Box
+from hardlabel.data.domain import Box, infer_domain
 from hardlabel.data.table import MixedTable
 
 FILE_TYPES = (".npz", ".csv", ".parquet")
@@ -166,8 +166,11 @@ def _read_arrays(path: Path) -> Dataset:
         if values.shape[3] in (1, 3) and values.shape[1] not in (1, 3):
             values = values.transpose(0, 3, 1, 2)
         inputs = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
-        inputs = inputs.div_(255) if values.dtype == np.uint8 else inputs
-        return labelled(path.name, inputs, labels, domain=None, origin=str(path))
+        if values.dtype == np.uint8:
+            return labelled(path.name, inputs.div_(255), labels, domain=None, origin=str(path))
+        # Integers stay integers.
+        domain = infer_domain(torch.from_numpy(np.ascontiguousarray(values)))
+        return labelled(path.name, inputs, labels, domain=domain, origin=str(path))
     if np.isin(values, (0, 1)).all():
         bits = torch.from_numpy(values.astype(np.float32))
         return labelled(path.name, bits, labels, domain=None, origin=str(path))

@@ -5,6 +5,7 @@ non-member, and no shadow model sees a copy of an attacked sample. Every row sta
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,11 +76,17 @@ def equal_sizes(total: int, size: int | None = None) -> Sizes:
     return Sizes(members=size, nonmembers=size, shadow_members=size, shadow_nonmembers=size)
 
 
-def split(samples: Samples, sizes: Sizes, *, seed: int) -> Split:
+def split(samples: Samples, sizes: Sizes, *, seed: int, contents: Sequence[bytes] | None = None) -> Split:
     """Groups of exactly `sizes`, drawn at random; the same samples, sizes and seed give the same split.
 
     Repeated inputs are placed first, the most frequent ahead, each into a group drawn in proportion to the
     room that is left; single rows fill up. Groups of equal size are therefore exchangeable.
+
+    Args:
+        samples: What is split.
+        sizes: How many samples each group gets.
+        seed: Fixes the draws.
+        contents: What `content` says of the samples, where it is known already.
 
     Raises:
         InvalidInput: Fewer samples than `sizes` asks for, or an input repeated more often than any group holds.
@@ -92,7 +99,7 @@ def split(samples: Samples, sizes: Sizes, *, seed: int) -> Split:
         )
     rng = randomness.numpy_generator(seed, "split")
     rooms = np.array([*(getattr(sizes, group) for group in GROUPS), rest])
-    group = _grouped(content(samples.inputs), rooms, rng)
+    group = _grouped(content(samples.inputs) if contents is None else contents, rooms, rng)
     order = rng.permutation(len(samples))
     parts = [samples.take(torch.from_numpy(order[group[order] == g]).to(samples.device)) for g in range(5)]
     return Split(**dict(zip((*GROUPS, "population"), parts, strict=True)))
@@ -105,7 +112,7 @@ def content(inputs: Tensor) -> list[bytes]:
     return [hashlib.blake2b((row + 0.0).tobytes(), digest_size=16).digest() for row in rows]
 
 
-def _grouped(contents: list[bytes], rooms: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+def _grouped(contents: Sequence[bytes], rooms: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
     """The group (n,) of each row, filling `rooms` exactly; rows of one content share theirs."""
     rows_of: dict[bytes, list[int]] = {}
     for row, key in enumerate(contents):

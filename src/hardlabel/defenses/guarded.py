@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from hardlabel.checks import InvalidInput
-from hardlabel.oracles.base import LabelOracle, ScoreOracle
-from hardlabel.targets.estimators import LOWEST
+from hardlabel.oracles.base import LOWEST, LabelOracle, ScoreOracle
 
 Masking = Callable[[Tensor, Tensor], Tensor]  # Inputs (q, ...) and confidences (q, classes) to confidences.
 

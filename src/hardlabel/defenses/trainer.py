@@ -108,7 +108,7 @@ class GuardedTrainer:
         if isinstance(model, ScoreOracle):
             return _Both(model)
         if is_estimator(model):
-            return of_estimator(model, classes=self.defender.classes)
+            return of_estimator(model, role="trainer's model").padded(self.defender.classes)
         raise InvalidInput(f"trainer must give a torch module, a classifier or an oracle, got {type(model).__name__}")
 
     def _fingerprint(self, model: object, samples: Samples, secret: int) -> str | None:

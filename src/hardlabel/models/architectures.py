@@ -65,7 +65,7 @@ def convolves(name: str) -> bool:
 
 def check_name(name: str) -> None:
     """Refuses a name that `build` does not know, and offers the nearest one."""
-    if not _FC.fullmatch(name):
+    if not isinstance(name, str) or not _FC.fullmatch(name):
         checks.one_of(ARCHITECTURES, architecture=name)
 
 

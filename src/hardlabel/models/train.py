@@ -65,14 +65,16 @@ class Recipe:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
+        checks.plain_fields(self)
         check_name(self.architecture)
         checks.one_of(OPTIMIZERS, optimizer=self.optimizer)
         checks.one_of(PRECISIONS, precision=self.precision)
         checks.positive(learning_rate=self.learning_rate)
+        checks.number(momentum=self.momentum)
         if not 0 <= self.momentum < 1:
             raise InvalidInput(f"momentum must lie in [0, 1), got {self.momentum}")
         checks.not_negative(weight_decay=self.weight_decay, min_delta=self.min_delta)
-        checks.at_least(1, batch_size=self.batch_size, max_epochs=self.max_epochs, patience=self.patience)
+        checks.whole_number(1, batch_size=self.batch_size, max_epochs=self.max_epochs, patience=self.patience)
         if self.stop_at_accuracy is not None:
             checks.probability(stop_at_accuracy=self.stop_at_accuracy)
 

@@ -234,7 +234,10 @@ class FunctionTrainer:
     store: Store | None = None
 
     def __post_init__(self) -> None:
-        parameters = inspect.signature(self.function).parameters
+        try:
+            parameters = inspect.signature(self.function).parameters
+        except (TypeError, ValueError):  # Built-in types and functions show none.
+            parameters = inspect.signature(lambda: None).parameters
         if "seed" not in parameters and not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
             raise InvalidInput("trainer must take (inputs, labels, *, seed), got one without seed")
 

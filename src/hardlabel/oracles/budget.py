@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
-from hardlabel.oracles.base import LabelOracle, ScoreOracle, check_labels, check_scores
+from hardlabel.oracles.base import LabelOracle, ScoreOracle
 
 Ints = NDArray[np.int64]
 
@@ -124,11 +124,11 @@ def _array(ids: Tensor) -> Ints:
 class ChargedLabels:
     """A LabelOracle that charges an account before it asks; with `overhead`, ids do not matter.
 
-    Answers lie on the inputs' device, wherever the inner oracle left them.
+    Answers lie on the inputs' device, wherever the inner oracle left them. Whether they are labels is checked where a
+    model is made askable (`CheckedLabels`), for all who ask.
 
     Raises:
         BudgetExceeded: On asking: the batch would overspend, and was not sent.
-        TypeError: On asking: the answers are not labels.
     """
 
     def __init__(self, inner: LabelOracle, account: Account, *, overhead: str | None = None) -> None:
@@ -140,8 +140,8 @@ class ChargedLabels:
 
     def ask(self, inputs: Tensor, ids: Tensor) -> Tensor:
         _charge(self._account, inputs, ids, self._overhead)
-        # A foreign oracle may answer elsewhere, on the CPU as a rule.
-        return check_labels(self._inner.ask(inputs, ids), len(inputs)).to(inputs.device)
+        # An oracle may answer elsewhere, on the CPU as a rule.
+        return self._inner.ask(inputs, ids).to(inputs.device)
 
 
 class ChargedScores:
@@ -152,7 +152,7 @@ class ChargedScores:
 
     def ask_scores(self, inputs: Tensor, ids: Tensor) -> Tensor:
         _charge(self._account, inputs, ids, None)
-        return check_scores(self._inner.ask_scores(inputs, ids), len(inputs)).to(inputs.device)
+        return self._inner.ask_scores(inputs, ids).to(inputs.device)
 
 
 def _charge(account: Account, inputs: Tensor, ids: Tensor, overhead: str | None) -> None:

@@ -14,8 +14,10 @@ import pandas as pd
 import yaml
 from pydantic import ValidationError
 
+from hardlabel import checks
 from hardlabel.checks import InvalidInput
 from hardlabel.records.part import RecordPart
+from hardlabel.records.verdict import Verdict
 from hardlabel.runs.folder import CONFIG, check_writable, read_settings
 from hardlabel.runs.part import first_error
 from hardlabel.store import write_whole
@@ -59,16 +61,32 @@ class Record(Generic[R]):
         """The main figures, one row for each attack, defense or bound."""
         raise NotImplementedError
 
+    @property
+    def title(self) -> str:
+        """The answer in a few words, for example "Clear leakage was measured"."""
+        return self._verdict.title
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the answer is no grade, or what makes it doubtful, with the likely cause and the remedy; often empty."""
+        return [str(reason) for reason in self._verdict.reasons]
+
+    @property
+    def _verdict(self) -> Verdict:
+        results: Any = self.results
+        verdict: Verdict = results.verdict
+        return verdict
+
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {getattr(self.results, 'data', '')}, {len(self.table())} rows>"
+        return f"<{type(self).__name__} of {getattr(self.results, 'data', '')}: {self.title}>"
 
     def __str__(self) -> str:
-        """The main figures as a table."""
+        """The answer, and the main figures as a table."""
         table = self.table()
         if table.empty:
-            return "no attack was run"
+            return f"{self.title}: no attack was run"
         shown = table[list(self.main)] if self.main else table
-        return str(shown.to_string(index=False, float_format="{:.3f}".format))
+        return f"{self.title}\n{shown.to_string(index=False, float_format='{:.3f}'.format)}"
 
     def save(self, folder: str | Path) -> Self:
         """Writes config.yaml, the scores, then the results; returns the record with its folder.
@@ -78,6 +96,7 @@ class Record(Generic[R]):
         Raises:
             InvalidInput: The folder cannot be written to.
         """
+        checks.path(folder=folder)
         folder = Path(folder)
         check_writable(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,12 +107,23 @@ class Record(Generic[R]):
         return replace(self, folder=folder)
 
     @classmethod
+    def title_in(cls, folder: Path) -> str:
+        """The title of the record in a run folder, read without its scores.
+
+        Raises:
+            InvalidInput: See `load`.
+        """
+        results: Any = cls._results(folder)
+        return cls(results=results).title
+
+    @classmethod
     def load(cls, folder: str | Path) -> Self:
         """Reads the record in a run folder.
 
         Raises:
             InvalidInput: A file is missing or damaged, or the record has a format that this version does not read.
         """
+        checks.path(folder=folder)
         folder = Path(folder)
         results: Any = cls._results(folder)
         try:

@@ -1,15 +1,21 @@
 """The record of an audit by canaries: lower bounds on epsilon."""
 
+from typing import Any
+
 import pandas as pd
+from pydantic import Field, computed_field, model_validator
 
 from hardlabel.checks import InvalidInput
 from hardlabel.records.base import Record
 from hardlabel.records.defenses import Guarantee
 from hardlabel.records.model import Environment
 from hardlabel.records.part import RecordPart
+from hardlabel.records.verdict import TITLES, Grade, Verdict, without_verdict
 
-FORMAT = 1
+FORMAT = 2  # Format 1 had no verdict.
+READABLE = (1, 2)
 CANARIES = "canaries.json"
+CLEAR, SEVERE = 1.0, 3.0  # Bounds on epsilon from which leakage is called so.
 ALL = "all"  # The kind of a bound that uses all canaries.
 KINDS = {
     "mislabelled": "a real point under another class's label, drawn at random",
@@ -56,6 +62,7 @@ class CanaryResults(RecordPart):
         delta, confidence: The delta that the bounds hold at, and the confidence of each single bound.
         guarantee: The accountant's upper bound; None if training is not private.
         bounds: Lower bounds. The bounds of single kinds only serve to compare the kinds.
+        notes: What the reader must know, such as data that were dropped.
         kept: Whether no bound that uses all canaries is above the accountant's epsilon; None without an accountant.
     """
 
@@ -70,8 +77,41 @@ class CanaryResults(RecordPart):
     confidence: float
     guarantee: Guarantee | None
     bounds: list[CanaryBound]
+    notes: list[str] = Field(default_factory=list)
     kept: bool | None
     environment: Environment
+
+    @property
+    def highest(self) -> float:
+        """The highest bound over all canaries; 0 without a bound."""
+        return max((bound.epsilon for bound in self.bounds if bound.kind == ALL), default=0.0)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def verdict(self) -> Verdict:
+        """The grade. A bound of 0 proves nothing and clears nobody, unless an accountant promises a bound from above.
+
+        A broken promise is severe.
+        """
+        highest = self.highest
+        if self.kept is False or highest >= SEVERE:
+            grade = Grade.SEVERE
+        elif highest >= CLEAR:
+            grade = Grade.CLEAR
+        elif highest > 0:
+            grade = Grade.SLIGHT
+        else:
+            grade = Grade.NONE if self.kept else Grade.NOT_TESTED
+        if self.kept is None:
+            title = "Nothing was proved" if grade is Grade.NOT_TESTED else TITLES[grade]
+        else:
+            title = "Nothing found breaks the promise" if self.kept else "The promise of privacy is broken"
+        return Verdict(grade=grade, title=title)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_verdict(cls, given: Any) -> Any:
+        return without_verdict(given)
 
 
 class CanaryRecord(Record[CanaryResults]):
@@ -79,8 +119,8 @@ class CanaryRecord(Record[CanaryResults]):
 
     file = CANARIES
     content = CanaryResults
-    readable = (FORMAT,)
-    unmarked = FORMAT
+    readable = READABLE
+    unmarked = 1
     keeps_scores = False
 
     def table(self) -> pd.DataFrame:
@@ -104,4 +144,4 @@ class CanaryRecord(Record[CanaryResults]):
         lower = ", ".join(f"{bound.access} {bound.epsilon:.3g}" for bound in bounds)
         guarantee = self.results.guarantee
         upper = "" if guarantee is None else f"; at most {guarantee.epsilon:.3g} by the accountant"
-        return f"epsilon at least {lower}{upper}"
+        return f"{self.title}: epsilon at least {lower}{upper}"

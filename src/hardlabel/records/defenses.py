@@ -5,7 +5,9 @@ import pandas as pd
 from hardlabel.checks import InvalidInput
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.metrics.roc import Floats, Mask
+from hardlabel.records import recommendation
 from hardlabel.records.base import Record, looked_up
+from hardlabel.records.effects import effects
 from hardlabel.records.model import Environment, LeftOut, Queries
 from hardlabel.records.part import RecordPart
 from hardlabel.signals.base import Access
@@ -125,11 +127,17 @@ class DefenseResult(RecordPart):
 
 
 class DefendResults(RecordPart):
-    """The content of defend.json."""
+    """The content of defend.json.
+
+    Attributes:
+        classes: Number of classes; None in records of earlier versions.
+        recommendation: What `records.recommendation` said when the run ended. Reports say what it says today.
+    """
 
     format: int = FORMAT
     data: str
     domain: str
+    classes: int | None = None
     samples: int
     train_size: int
     reserve: int
@@ -144,6 +152,16 @@ class DefendResults(RecordPart):
     notes: list[str]
     environment: Environment
 
+    @property
+    def undefended(self) -> DefenseResult:
+        """The undefended models."""
+        return next(result for result in self.defenses if result.defense == NONE)
+
+    @property
+    def defended(self) -> list[DefenseResult]:
+        """Each defense at each strength."""
+        return [result for result in self.defenses if result.defense != NONE]
+
 
 class DefendRecord(Record[DefendResults]):
     """The findings of a comparison of defenses.
@@ -155,7 +173,17 @@ class DefendRecord(Record[DefendResults]):
     file = DEFEND
     content = DefendResults
     readable = (FORMAT,)
-    main = ("name", "test_accuracy", "strongest", "auc", "auc_low", "auc_high", "front")
+    main = ("name", "test_accuracy", "strongest", "auc", "auc_low", "auc_high", "front", "effect")
+
+    @property
+    def title(self) -> str:
+        """The recommendation in a few words, for example "No defense helps by 0.02 or more"."""
+        return recommendation.title(self.results)
+
+    @property
+    def reasons(self) -> list[str]:
+        """None: the recommendation's sentences give them."""
+        return []
 
     def defense(self, name: str) -> DefenseResult:
         """The result of a defense, by name and level: "none", "l2 0.005".
@@ -186,8 +214,9 @@ class DefendRecord(Record[DefendResults]):
         return self.scores["member"].to_numpy().reshape(self.results.targets, -1)
 
     def table(self) -> pd.DataFrame:
-        """One row per defense and level: accuracy, strongest attack, its AUC and TPR with intervals, front, costs."""
+        """One row per defense and level: accuracy, strongest attack, its AUC and TPR with intervals, effect, costs."""
         rows: list[dict[str, object]] = []
+        found = effects(self.results)
         for defense in self.results.defenses:
             title = defense.strongest_at_low_fpr
             tpr = None if title is None else defense.attack(title).tpr
@@ -205,6 +234,7 @@ class DefendRecord(Record[DefendResults]):
                     "tpr_low": None if tpr is None else tpr.low,
                     "tpr_high": None if tpr is None else tpr.high,
                     "front": defense.front,
+                    "effect": str(found.get(defense.name, "")),
                     "epsilon": None if defense.privacy is None else defense.privacy.epsilon,
                     "training_seconds": defense.training_seconds,
                     "answer_seconds": defense.answer_seconds,
@@ -214,7 +244,7 @@ class DefendRecord(Record[DefendResults]):
 
     def __str__(self) -> str:
         """The table and the recommendation."""
-        return "\n".join([super().__str__(), *self.results.recommendation])
+        return "\n".join([super().__str__(), *recommendation.recommendation(self.results)])
 
 
 def column(name: str, title: str) -> str:

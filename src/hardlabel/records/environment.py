@@ -14,8 +14,8 @@ from hardlabel.records.model import Environment
 PACKAGES = ("hardlabel", "torch", "numpy", "scipy", "scikit-learn", "pandas")
 
 
-def environment_of(seed: int, seconds: float, device: torch.device) -> Environment:
-    """The environment of a run that has taken `seconds` so far."""
+def environment_of(seed: int, seconds: float, device: torch.device, *, check_queries: int = 0) -> Environment:
+    """The environment of a run that has taken `seconds` so far, and has asked check rows so many times."""
     program = Path(sys.argv[0])
     name = "hardlabel" if program.name == "__main__.py" else program.name
     begun = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds)
@@ -26,4 +26,5 @@ def environment_of(seed: int, seconds: float, device: torch.device) -> Environme
         seconds=seconds,
         versions={"python": platform.python_version()} | {package: metadata.version(package) for package in PACKAGES},
         machine=f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads, {device}",
+        check_queries=check_queries,
     )

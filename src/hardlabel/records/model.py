@@ -1,15 +1,29 @@
 """The record of the audit of a model: every figure of the report."""
 
+from typing import Any
+
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, computed_field, model_validator
 
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.records.base import Record, looked_up
 from hardlabel.records.exposure import GroupRisk, Named, Standout, WorstCase
 from hardlabel.records.part import RecordPart
+from hardlabel.records.verdict import (
+    ClassRight,
+    Reason,
+    Verdict,
+    decided,
+    exchanged,
+    ignorance,
+    unlike,
+    without_verdict,
+)
 
-FORMAT = 3  # Raised when results.json changes in a way that readers must know.
-READABLE = (1, 2, 3)  # Format 1 had no reference models and no ladder; format 2 had no records most at risk.
+FORMAT = 4  # Raised when results.json changes in a way that readers must know.
+# Format 1 had no reference models and no ranking, format 2 no records most at risk, format 3 no verdict and no check
+# rows.
+READABLE = (1, 2, 3, 4)
 RESULTS, REPORT = "results.json", "report.html"
 # The figures in `AuditRecord.table`, besides the TPRs.
 FIGURES = ("auc", "balanced_accuracy", "advantage", "best_balanced_accuracy", "precision", "precision_at_prior")
@@ -120,7 +134,10 @@ class LeftOut(RecordPart):
 
 
 class Target(RecordPart):
-    """The audited model, as far as the audit knows it; `batch_size` is the fastest that a probe found."""
+    """The audited model, as far as the audit knows it.
+
+    `batch_size` is the fastest that a probe found. `private` says that it was trained with differential privacy.
+    """
 
     description: str
     train_accuracy: Estimate
@@ -128,6 +145,42 @@ class Target(RecordPart):
     classes: int
     device: str
     batch_size: int | None
+    private: bool = False
+
+
+class Checks(RecordPart):
+    """What the check rows show: the same few samples, asked at the start, at times and at the end.
+
+    Attributes:
+        rows: Number of check rows.
+        otherwise: Check rows that were ever answered otherwise than at first.
+        noise: Share of the pairs of askings of the same row that were answered differently; before the change, if the
+            target changed.
+        chance: The p-value of "the same model answered all askings".
+        changed: Whether the target changed.
+        after: Rows that the target had been sent before the change; None without a change.
+    """
+
+    rows: int
+    otherwise: int
+    noise: float
+    chance: float
+    changed: bool
+    after: int | None
+
+    @property
+    def told(self) -> str:
+        """The finding in words."""
+        same = f"asked the same {self.rows} check rows again and again"
+        if self.changed:
+            return f"{same}, it answers {self.otherwise} of them otherwise since it was sent about {self.after:,} rows"
+        if self.otherwise:
+            return (
+                f"{same}, it gave another answer to {self.otherwise} of them, at a constant rate "
+                f"({100 * self.noise:.2g} % of the pairs of askings differ): its answers are noisy, but it did not "
+                "change"
+            )
+        return f"{same}, it always gave the same answers"
 
 
 class Shadow(RecordPart):
@@ -166,11 +219,15 @@ class ReferenceModels(RecordPart):
 
 
 class Choice(RecordPart):
-    """The label-only attack that the ladder names for the attacker's budget and means, and the reason."""
+    """The label-only attack that the ranking names for the attacker's budget and means, and the reason.
+
+    `weak` says why finding nothing with it would say little; it is empty for an attack that says enough.
+    """
 
     attack: str
     queries: int
     why: str
+    weak: str = ""
 
 
 class Blind(RecordPart):
@@ -186,7 +243,11 @@ class Blind(RecordPart):
 
 
 class Environment(RecordPart):
-    """How the figures came about."""
+    """How the figures came about.
+
+    `check_queries` are the queries to the target for check rows, which no attack pays; how many there are depends on
+    how often a run broke off.
+    """
 
     command: str
     seed: int
@@ -194,6 +255,7 @@ class Environment(RecordPart):
     seconds: float
     versions: dict[str, str]
     machine: str
+    check_queries: int = 0
 
 
 class Results(RecordPart):
@@ -219,8 +281,62 @@ class Results(RecordPart):
     exposed: list[Standout] = Field(default_factory=list)
     groups: list[GroupRisk] = Field(default_factory=list)
     named: list[Named] = Field(default_factory=list)
+    checks: Checks | None = None
     notes: list[str]
     environment: Environment
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def verdict(self) -> Verdict:
+        """The grade, or why there is none."""
+        right, private = class_rights(self.attacks), self.target.private
+        contradictory, doubtful = ignorance(right, private=private)
+        return decided(
+            self.attacks,
+            named=self.choice,
+            fewest=min(self.members, self.nonmembers),
+            confidence=self.confidence,
+            contradictions=[
+                *_changed(self.checks),
+                *exchanged(right),
+                *unlike(self.blind.auc, confidence=self.confidence),
+            ],
+            ignorance=contradictory,
+            doubts=doubtful,
+        )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_verdict(cls, given: Any) -> Any:
+        return without_verdict(given)
+
+
+def class_rights(attacks: list[AttackResult]) -> list[ClassRight]:
+    """How often the target is right on each class, from the first attack's entry: all have the same classes."""
+    return [
+        ClassRight(
+            label=one.label,
+            members=one.members,
+            nonmembers=one.nonmembers,
+            right_members=round((one.train_accuracy or 0.0) * one.members),
+            right_nonmembers=round((one.test_accuracy or 0.0) * one.nonmembers),
+        )
+        for one in (attacks[0].classes if attacks else [])
+    ]
+
+
+def _changed(checks: Checks | None) -> list[Reason]:
+    if checks is None or not checks.changed:
+        return []
+    return [
+        Reason(
+            finding=f"The target changed during the audit: {checks.told}.",
+            cause="An endpoint may have reached a limit and answered with a default, or another model stands behind it "
+            "now.",
+            remedy="Make sure that one model answers and no limit is reached; then audit it under a new name, so that "
+            "no answer kept is used again.",
+        )
+    ]
 
 
 class AuditRecord(Record[Results]):

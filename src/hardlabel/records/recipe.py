@@ -1,16 +1,19 @@
 """The record of the audit of a recipe: figures over several targets."""
 
+from typing import Any
+
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, computed_field, model_validator
 
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.records.base import Record, looked_up
 from hardlabel.records.exposure import Games, GroupRisk, Standout, WorstCase
 from hardlabel.records.model import Choice, Compute, Difference, Environment, LeftOut, Queries
 from hardlabel.records.part import RecordPart
+from hardlabel.records.verdict import ClassRight, Reason, Verdict, decided, exchanged, ignorance, without_verdict
 
-FORMAT = 2
-READABLE = (1, 2)  # Format 1 had no records most at risk.
+FORMAT = 3
+READABLE = (1, 2, 3)  # Format 1 had no records most at risk, format 2 no verdict.
 RECIPE = "recipe.json"
 
 
@@ -50,11 +53,15 @@ class RecipeAttack(RecordPart):
 
 
 class TargetModel(RecordPart):
-    """A model that played target: its number among the paired models, and its accuracy on the attacked samples."""
+    """A model that played target: its number among the paired models, and its accuracy on the attacked samples.
+
+    `classes` tells how often it is right on each class; it is empty in older records.
+    """
 
     model: int
     train_accuracy: float
     test_accuracy: float
+    classes: list[ClassRight] = Field(default_factory=list)
 
 
 class RecipeResults(RecordPart):
@@ -81,6 +88,32 @@ class RecipeResults(RecordPart):
     games: list[Games] = Field(default_factory=list)
     notes: list[str]
     environment: Environment
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def verdict(self) -> Verdict:
+        """The grade, or why there is none."""
+        found = [(target.model, *ignorance(target.classes, private=False)) for target in self.targets]
+        return decided(
+            self.attacks,
+            named=self.choice,
+            fewest=self.samples // 2,
+            confidence=self.confidence,
+            contradictions=[
+                _of(target.model, reason) for target in self.targets for reason in exchanged(target.classes)
+            ],
+            ignorance=[_of(model, reason) for model, contradictory, _ in found for reason in contradictory][:1],
+            doubts=[_of(model, reason) for model, _, doubtful in found for reason in doubtful][:1],
+        )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_verdict(cls, given: Any) -> Any:
+        return without_verdict(given)
+
+
+def _of(model: int, reason: Reason) -> Reason:
+    return reason.model_copy(update={"finding": f"Of model {model}: {reason.finding}"})
 
 
 class RecipeRecord(Record[RecipeResults]):

@@ -1,14 +1,17 @@
 """Which defense to take: the Pareto front, and a recommendation by a fixed rule."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from hardlabel.records.defenses import NONE, DefenseResult
+from hardlabel.records.effects import LEAST, Effect, effects, enough, why_unknown
+
+if TYPE_CHECKING:  # The record shows the recommendation, so it imports this module.
+    from hardlabel.records.defenses import DefendResults, DefenseResult
 
 MARGIN = 0.02  # A defense that costs less test accuracy than this counts as free.
-LEAST = 0.02  # A defense helps if it lowers the strongest attacks' AUC by more than this.
 
 
-def with_front(results: Sequence[DefenseResult]) -> list[DefenseResult]:
+def with_front(results: "Sequence[DefenseResult]") -> "list[DefenseResult]":
     """The same results with `front` set: the Pareto front of test accuracy against the strongest attack's AUC."""
     points = [(_number(result.test_accuracy.value), _leak(result)) for result in results]
     return [
@@ -17,37 +20,38 @@ def with_front(results: Sequence[DefenseResult]) -> list[DefenseResult]:
     ]
 
 
-def recommendation(results: Sequence[DefenseResult], *, confidence: float, margin: float = MARGIN) -> list[str]:
+def title(results: "DefendResults") -> str:
+    """The recommendation in a few words."""
+    best, strongest = picked(results)
+    if best is not None:
+        return f"{best.name} helps and costs no measurable accuracy"
+    if strongest is not None:
+        return f"{strongest.name} helps, at a price"
+    if why_unknown(results) is not None:
+        return "This comparison cannot say whether a defense helps"
+    if undecided(results):
+        return f"Too few models to tell whether a defense helps by {LEAST:g} or more"
+    return f"No defense helps by {LEAST:g} or more"
+
+
+def recommendation(results: "DefendResults") -> list[str]:
     """Sentences: the free defense that lowers the strongest attack's AUC most, and the strongest defense at any cost.
 
-    A defense helps if it weakens two attacks: the strongest on the defense, and the strongest on the undefended models.
-    For both, the upper end of the paired change in AUC must be below -LEAST. A defense is free if the lower end of the
-    paired change in accuracy is above -margin.
+    A defense is recommended if it helps by more than LEAST, see `effects.enough`. A defense is free if the lower end of
+    the paired change in accuracy is above -margin. If no defense qualifies, the sentences say whether that was measured
+    or whether there were too few models to tell.
     """
-    plain = _undefended(results)
+    plain = results.undefended
     sentences = [
         f"Undefended, the strongest attack ({plain.strongest}) has an AUC of {plain.worst.auc}, at a test accuracy of "
         f"{plain.test_accuracy}."
     ]
-    best, strongest = picked(results, margin=margin)
-    if strongest is None:
-        sentences.append(
-            f"As far as {100 * confidence:g} % intervals tell, no defense lowers the AUC of the strongest attacks by "
-            f"{LEAST:g} or more."
-        )
-    elif best is not None:
-        sentences.append(
-            f"Take {best.name}: its strongest attack ({best.strongest}) has an AUC of {best.worst.auc}, and it costs "
-            f"less than {100 * margin:g} points of test accuracy ({_points(best)})."
-        )
+    why = why_unknown(results)
+    if why is not None:
+        sentences.append(f"This comparison cannot say whether a defense helps. {why}")
     else:
-        sentences.append(f"No defense that helps surely costs less than {100 * margin:g} points of test accuracy.")
-    if strongest is not None and (best is None or strongest.name != best.name):
-        sentences.append(
-            f"The strongest protection is {strongest.name}: AUC {strongest.worst.auc} ({strongest.strongest}), for "
-            f"{_points(strongest)} of test accuracy."
-        )
-    masks = [result.defense for result in results if result.keeps_labels and result.defense != NONE]
+        sentences += _picked_words(results) + _found_words(results)
+    masks = [result.defense for result in results.defended if result.keeps_labels]
     if masks:
         names = ", ".join(dict.fromkeys(masks))
         sentences.append(
@@ -59,33 +63,77 @@ def recommendation(results: Sequence[DefenseResult], *, confidence: float, margi
     return sentences
 
 
-def picked(
-    results: Sequence[DefenseResult], *, margin: float = MARGIN
-) -> tuple[DefenseResult | None, DefenseResult | None]:
+def picked(results: "DefendResults") -> "tuple[DefenseResult | None, DefenseResult | None]":
     """The best free defense, and the best defense at any cost; None if no defense qualifies."""
-    plain = _undefended(results)
-    helping = [result for result in results if result.defense != NONE and _helps(result, plain)]
-    free = [result for result in helping if (result.accuracy_change.low or 0.0) > -margin]
+    if why_unknown(results) is not None:
+        return None, None
+    helping = [result for result in results.defended if enough(result, results.undefended)]
+    free = [result for result in helping if (result.accuracy_change.low or 0.0) > -results.margin]
     return min(free, key=_leak, default=None), min(helping, key=_leak, default=None)
 
 
-def _undefended(results: Sequence[DefenseResult]) -> DefenseResult:
-    return next(result for result in results if result.defense == NONE)
+def undecided(results: "DefendResults") -> list[str]:
+    """Names of defenses that may lower the AUC by LEAST or more, or by less: their intervals allow both."""
+    found = effects(results)
+    return [
+        result.name
+        for result in results.defended
+        if found[result.name] in (Effect.FEW, Effect.HELPS) and not enough(result, results.undefended)
+    ]
 
 
-def _helps(defended: DefenseResult, plain: DefenseResult) -> bool:
-    """Whether the defense weakens its strongest attack and the strongest attack on the undefended models."""
-    names = {defended.worst.name, plain.worst.name}
-    changes = [attack.change for attack in defended.attacks if attack.name in names]
-    strongest = max(_number(attack.auc.value) for attack in defended.attacks)
-    return strongest < _leak(plain) and bool(changes) and all((change.high or 0.0) < -LEAST for change in changes)
+def _picked_words(results: "DefendResults") -> list[str]:
+    """Which defense to take; empty if no defense qualifies."""
+    best, strongest = picked(results)
+    if strongest is None:
+        return []
+    margin = 100 * results.margin
+    words = [f"No defense that helps surely costs less than {margin:g} points of test accuracy."]
+    if best is not None:
+        words = [
+            f"Take {best.name}: its strongest attack ({best.strongest}) has an AUC of {best.worst.auc}, and it costs "
+            f"less than {margin:g} points of test accuracy ({_points(best)})."
+        ]
+    if best is None or strongest.name != best.name:
+        words.append(
+            f"The strongest protection is {strongest.name}: AUC {strongest.worst.auc} ({strongest.strongest}), for "
+            f"{_points(strongest)} of test accuracy."
+        )
+    return words
+
+
+def _found_words(results: "DefendResults") -> list[str]:
+    """What was found of the other defenses; what no interval tells is no finding."""
+    found, open_names = effects(results), undecided(results)
+    fails = [name for name, effect in found.items() if effect is Effect.NOT]
+    small = [name for name in open_names if found[name] is Effect.HELPS]
+    level, words = f"{100 * results.confidence:g} %", []
+    if fails and len(fails) == len(found):
+        words.append(
+            f"No defense lowers the AUC of the strongest attacks by {LEAST:g} or more: {level} intervals exclude it."
+        )
+    elif fails:
+        words.append(f"By {level} intervals, these do not help by {LEAST:g} or more: {', '.join(fails)}.")
+    if small:
+        words.append(f"These help, perhaps by less than {LEAST:g}: {', '.join(small)}.")
+    few = [name for name in open_names if name not in small]
+    if few:
+        words.append(
+            f"Too few models to tell, since the intervals allow no fall and a fall of {LEAST:g}: {', '.join(few)}."
+        )
+    if open_names:
+        words.append(
+            f"{results.targets} models of each defense were attacked. More models tell more: raise --repeats "
+            f"(at most --references + 2, here {results.references + 2}), or --samples."
+        )
+    return words
 
 
 def _better(other: tuple[float, float], point: tuple[float, float]) -> bool:
     return other[0] >= point[0] and other[1] <= point[1] and other != point
 
 
-def _leak(result: DefenseResult) -> float:
+def _leak(result: "DefenseResult") -> float:
     return _number(result.worst.auc.value)
 
 
@@ -94,7 +142,7 @@ def _number(value: float | None) -> float:
     return value
 
 
-def _points(result: DefenseResult) -> str:
+def _points(result: "DefenseResult") -> str:
     change = result.accuracy_change
     if change.value is None or change.low is None or change.high is None:
         return "an unknown change"

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from hardlabel.attacks.ladder import USUAL
 from hardlabel.records.model import Choice, Compute, ReferenceModels
-from hardlabel.reports.severity import Graded
+from hardlabel.records.verdict import Graded
 from hardlabel.reports.wording import counted, duration, figure, number, percent, times
 
 OWN = "Reference models (own rows, time)"

@@ -3,20 +3,18 @@
 import math
 from dataclasses import dataclass
 
-from hardlabel.records.canaries import ALL, CanaryBound, CanaryResults
+from hardlabel.records.canaries import ALL, CLEAR, SEVERE, CanaryBound, CanaryResults
+from hardlabel.records.verdict import Grade
 from hardlabel.reports.figures import Figure
-from hardlabel.reports.severity import TITLES, Severity
 from hardlabel.reports.svg import WIDTH, Scale, Style, line, picture, text
 from hardlabel.reports.wording import counted, listed, number
 from hardlabel.signals.base import Access
 
-CLEAR, SEVERE = 1.0, 3.0
-
 RULE = (
     f"Severe: a bound over all canaries reaches {SEVERE:g}, at which even odds may become {math.exp(SEVERE):.0f} to 1, "
     f"or lies above the accountant's promise. Clear: it reaches {CLEAR:g}, at which they may become "
-    f"{math.exp(CLEAR):.1f} to 1. Slight: it lies above 0. No leakage measured: no bound over all canaries does. "
-    "Bounds for single kinds of canaries do not count, nor does what is promised."
+    f"{math.exp(CLEAR):.1f} to 1. Slight: it lies above 0. Not fully tested: no bound over all canaries does, and "
+    "nothing bounds epsilon from above. Bounds for single kinds of canaries do not count, nor does what is promised."
 )
 
 
@@ -25,13 +23,13 @@ class CanaryVerdict:
     """What a reader who stops after one paragraph should know.
 
     Attributes:
-        severity: By `RULE`.
+        grade: By `RULE`.
         title: The finding in a few words.
         headline: The bounds over all canaries.
         sentences: What they mean, beside the promise if there is one.
     """
 
-    severity: Severity
+    grade: Grade
     title: str
     headline: str
     sentences: tuple[str, ...]
@@ -40,9 +38,8 @@ class CanaryVerdict:
 def verdict(results: CanaryResults) -> CanaryVerdict:
     """Says in plain words what was proved."""
     whole = [one for one in results.bounds if one.kind == ALL]
-    highest = max((one.epsilon for one in whole), default=0.0)
+    highest, found = results.highest, results.verdict
     level = f"{100 * results.confidence:g} %"
-    severity = _severity(highest, kept=results.kept)
     told: list[str] = []
     if highest > 0:
         shown = listed([f"{proved(one.epsilon)} for an attacker who sees {sees(one)}" for one in whole])
@@ -57,7 +54,7 @@ def verdict(results: CanaryResults) -> CanaryVerdict:
             "private: other canaries, more of them, or a stronger attack may show more."
         )
     told += _promise(results, highest)
-    return CanaryVerdict(severity=severity, title=_title(results, severity), headline=headline, sentences=tuple(told))
+    return CanaryVerdict(grade=found.grade, title=found.title, headline=headline, sentences=tuple(told))
 
 
 def sees(one: CanaryBound) -> str:
@@ -117,18 +114,6 @@ def planted(results: CanaryResults) -> str:
     if results.runs > 1:
         return f"one, in {number(results.planted)} of {counted(results.runs, 'training')}"
     return f"{number(results.planted)} of {number(sum(results.canaries.values()))}, in one training"
-
-
-def _severity(highest: float, *, kept: bool | None) -> Severity:
-    if kept is False or highest >= SEVERE:
-        return Severity.SEVERE
-    return Severity.CLEAR if highest >= CLEAR else Severity.SLIGHT if highest > 0 else Severity.NONE
-
-
-def _title(results: CanaryResults, severity: Severity) -> str:
-    if results.kept is None:
-        return TITLES[severity]
-    return "Nothing found breaks the promise" if results.kept else "The promise of privacy is broken"
 
 
 def _promise(results: CanaryResults, highest: float) -> list[str]:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from hardlabel.defenses.table import TABLE
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.records.defenses import NONE, DefendResults, DefenseResult
-from hardlabel.records.recommendation import picked
+from hardlabel.records.effects import why_unknown
+from hardlabel.records.recommendation import picked, title, undecided
+from hardlabel.records.verdict import Grade
 from hardlabel.reports.figures import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, Figure, frame, names
-from hardlabel.reports.severity import Severity
 from hardlabel.reports.svg import Point, Scale, Style, line, path, picture, text
 from hardlabel.reports.wording import figure, percent
 
@@ -17,14 +18,16 @@ UNDEFENDED, TRAINING, ANSWERS, BOTH = "undefended", "changes the training", "cha
 KINDS = (UNDEFENDED, TRAINING, ANSWERS, BOTH)
 
 
-def verdict(results: DefendResults) -> tuple[Severity, str]:
+def verdict(results: DefendResults) -> tuple[Grade, str]:
     """How the page's first box is coloured, and its title."""
-    best, strongest = picked(results.defenses, margin=results.margin)
-    if best is not None:
-        return Severity.NONE, f"{best.name} helps and costs no measurable accuracy"
+    best, strongest = picked(results)
     if strongest is not None:
-        return Severity.SLIGHT, f"{strongest.name} helps, at a price"
-    return Severity.CLEAR, "No defense measurably helps"
+        grade = Grade.SLIGHT if best is None else Grade.NONE
+    elif why_unknown(results) is not None:
+        grade = Grade.NO_VERDICT
+    else:
+        grade = Grade.NOT_TESTED if undecided(results) else Grade.CLEAR
+    return grade, title(results)
 
 
 def kind(one: DefenseResult) -> str:

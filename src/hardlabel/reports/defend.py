@@ -1,6 +1,8 @@
 """A comparison of defenses as a Markdown table, with what was changed and the recommendation."""
 
 from hardlabel.records.defenses import DefendRecord, DefenseResult, TestedGuarantee
+from hardlabel.records.effects import effects
+from hardlabel.records.recommendation import recommendation, title
 from hardlabel.reports.text import table_of
 
 HEAD = (
@@ -10,6 +12,7 @@ HEAD = (
     "strongest attack",
     "its AUC",
     "its change",
+    "effect",
     "TPR at 1 % FPR",
     "front",
     "training, s",
@@ -20,19 +23,20 @@ HEAD = (
 def defenses_markdown(record: DefendRecord) -> str:
     """One row per defense and level, the guarantees and changes, what was left out, the recommendation."""
     results = record.results
+    found = effects(results)
     lines = [
         f"{results.data}: {results.targets} models of each defense play target, trained on {results.train_size} "
         f"samples each; {results.samples} samples asked about, {results.references} reference models for each target.",
         "",
-        table_of(HEAD, [_cells(one) for one in results.defenses]),
+        table_of(HEAD, [_cells(one, str(found.get(one.name, ""))) for one in results.defenses]),
     ]
     told = [line for one in results.defenses for line in _changed(one)]
     told += [f"left out: {one.name}: {one.reason}" for one in results.left_out]
     lines += ["", *(f"- {line}" for line in told)] if told else []
-    return "\n".join([*lines, "", *results.recommendation])
+    return "\n".join([*lines, "", f"{title(results)}.", *recommendation(results)])
 
 
-def _cells(one: DefenseResult) -> list[str]:
+def _cells(one: DefenseResult, effect: str) -> list[str]:
     low = None if one.strongest_at_low_fpr is None else one.attack(one.strongest_at_low_fpr)
     return [
         one.name,
@@ -41,6 +45,7 @@ def _cells(one: DefenseResult) -> list[str]:
         f"{one.worst.title}, {one.worst.access}",
         str(one.worst.auc),
         str(one.worst.change) if one.defense != "none" else "",
+        effect,
         one.attacks[0].tpr.note if low is None else f"{low.tpr} ({low.title})",
         "yes" if one.front else "",
         f"{one.training_seconds:.3g}",

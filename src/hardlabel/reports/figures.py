@@ -8,8 +8,8 @@ from markupsafe import Markup
 
 from hardlabel.metrics.intervals import FALSE_ALARMS
 from hardlabel.records.model import AttackResult, Results
+from hardlabel.records.verdict import Graded
 from hardlabel.reports.attacker import OWN, own_models
-from hardlabel.reports.severity import Graded
 from hardlabel.reports.svg import WIDTH, Point, Scale, Style, element, line, path, picture, text
 from hardlabel.reports.tables import featured, lowest_rate
 from hardlabel.reports.wording import counted, figure, number, percent, score

@@ -11,14 +11,14 @@ from hardlabel.metrics.estimate import Estimate
 from hardlabel.records.base import Record
 from hardlabel.records.canaries import KINDS, CanaryRecord
 from hardlabel.records.defenses import NONE, DefendRecord
+from hardlabel.records.effects import LEAST, effects
 from hardlabel.records.exposure import CLASS, Standout
 from hardlabel.records.model import AttackResult, AuditRecord
 from hardlabel.records.recipe import RecipeAttack, RecipeRecord
-from hardlabel.records.recommendation import LEAST, picked
+from hardlabel.records.recommendation import picked, recommendation
 from hardlabel.reports import attacker, canaries, comparison, figures, strips, tables, wording
 from hardlabel.reports.recipe import recipe_verdict, right
-from hardlabel.reports.severity import RULE
-from hardlabel.reports.verdict import verdict
+from hardlabel.reports.verdict import RULE, verdict
 
 
 def model_page(record: AuditRecord) -> str:
@@ -89,14 +89,16 @@ def recipe_page(record: RecipeRecord) -> str:
 def defenses_page(record: DefendRecord) -> str:
     """The report of a comparison of defenses."""
     results = record.results
-    severity, title = comparison.verdict(results)
+    grade, title = comparison.verdict(results)
     return _page(
         "comparison.html.jinja",
         record,
-        severity=severity,
+        grade=grade,
         title=title,
         plain=record.defense(NONE),
-        best=picked(results.defenses, margin=results.margin)[0],
+        best=picked(results)[0],
+        recommendation=recommendation(results),
+        effects=effects(results),
         margin=f"{wording.MINUS}{100 * results.margin:g}",
         least=LEAST,
         groups=comparison.by_kind(results),

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from hardlabel.metrics.estimate import Estimate
-from hardlabel.reports.severity import MEASURED, A, Graded, Severity, beats_guessing, below_guessing, reached
+from hardlabel.records.verdict import MEASURED, A, Graded, Verdict, beats_guessing, below_guessing
 
 
-def earned(labels: Sequence[A], severity: Severity) -> list[A]:
-    """The attacks that reach the severity, all of them without measured leakage; the wrong way round only alone."""
-    if severity not in MEASURED:
+def earned(labels: Sequence[A], verdict: Verdict) -> list[A]:
+    """The attacks that reach the grade, all of them without measured leakage; the wrong way round only alone."""
+    if verdict.grade not in MEASURED:
         return list(labels)
-    reaching = [attack for attack in labels if severity in reached(attack).values()]
+    reaching = [attack for attack in labels if attack.name in verdict.earned]
     wrong = below_guessing(reaching)
     return [attack for attack in reaching if attack not in wrong] or reaching
 

@@ -4,19 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hardlabel.records.recipe import RecipeAttack, RecipeRecord, RecipeResults, TargetModel
+from hardlabel.records.verdict import MEASURED, Grade, Reason, below_guessing
 from hardlabel.reports import attacker, picking, sentences
-from hardlabel.reports.severity import MEASURED, TITLES, Severity, below_guessing, grade
 from hardlabel.reports.wording import counted, decimal, figure, number, percent
 from hardlabel.signals.base import Access
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeVerdict:
-    """What a reader who stops after one paragraph should know; see `Verdict`.
+class RecipeParagraph:
+    """What a reader who stops after one paragraph should know; see `reports.verdict.Paragraph`.
 
     Attributes:
-        severity: By `severity.RULE`, from the label-only attacks' mean AUCs and pooled TPRs.
-        title: The severity in a few words.
+        grade: By `reports.verdict.RULE`, from the label-only attacks' mean AUCs and pooled TPRs.
+        title: The verdict in a few words.
+        reasons: Why there is no grade, or what makes it doubtful.
         headline: The main finding, with interval.
         sentences: What belongs beside it.
         strongest: Name of the label-only attack spoken of, or None.
@@ -24,8 +25,9 @@ class RecipeVerdict:
         fpr: False-positive rate of the headline, or None where it speaks of the AUC.
     """
 
-    severity: Severity
+    grade: Grade
     title: str
+    reasons: tuple[Reason, ...]
     headline: str
     sentences: tuple[str, ...]
     strongest: str | None
@@ -33,29 +35,30 @@ class RecipeVerdict:
     fpr: str | None
 
 
-def recipe_verdict(record: RecipeRecord) -> RecipeVerdict:
+def recipe_verdict(record: RecipeRecord) -> RecipeParagraph:
     """Says in plain words what the audit of a recipe found; the attack is picked as for one model."""
     results = record.results
     labels = [attack for attack in results.attacks if attack.access == Access.LABEL]
-    severity = grade(labels, fewest=results.samples // 2)
-    earned = picking.earned(labels, severity)
-    strongest, fpr = picking.strongest(earned, low_fpr=severity in MEASURED)
+    found = results.verdict
+    earned = picking.earned(labels, found)
+    strongest, fpr = picking.strongest(earned, low_fpr=found.grade in MEASURED)
     scores = picking.best([attack for attack in results.attacks if attack.access == Access.SCORES], fpr)
     told: list[str] = []
     if strongest is None:
         headline = sentences.nothing_known(labels)
     else:
-        headline = _headline(strongest, fpr, len(labels), severity)
+        headline = _headline(strongest, fpr, labels, found.grade)
         told.append(_spread(strongest, len(results.targets)))
-        if severity in MEASURED:
+        if found.grade in MEASURED:
             told += _picked(strongest, labels)
         told += attacker.models_used(strongest, None)
         told += sentences.wrong_way(labels, strongest)
         told += sentences.beside_confidences(results, strongest, scores, fpr)
     told += attacker.named(results.choice, results.budget, labels, spoken_of=strongest)
-    return RecipeVerdict(
-        severity=severity,
-        title=TITLES[severity],
+    return RecipeParagraph(
+        grade=found.grade,
+        title=found.title,
+        reasons=tuple(found.reasons),
         headline=headline,
         sentences=tuple(told),
         strongest=strongest.name if strongest else None,
@@ -85,23 +88,10 @@ def _mean_and_ends(values: Sequence[float]) -> str:
     return f"{sum(values) / len(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 
-def _headline(attack: RecipeAttack, fpr: str | None, count: int, severity: Severity) -> str:
-    if severity not in MEASURED:
-        which = (
-            "The only label-only attack run does not tell"
-            if count == 1
-            else f"None of the {count} label-only attacks run tells"
-        )
-        end = (
-            "This does not say that there is no leakage."
-            if severity is not Severity.NONE
-            else "This is no proof that a stronger attack would find nothing."
-        )
-        return (
-            f"{which} members of models trained this way measurably from non-members by labels alone: the "
-            f"{'mean' if count == 1 else 'highest mean'} AUC, of “{attack.name}”, is {figure(attack.auc)}, where "
-            f"guessing has 0.5. {end}"
-        )
+def _headline(attack: RecipeAttack, fpr: str | None, labels: Sequence[RecipeAttack], grade: Grade) -> str:
+    if grade not in MEASURED:
+        groups = "members and non-members of models trained this way"
+        return sentences.ungraded(groups, attack, labels, grade, mean="mean ")
     who = attacker.who(attack)
     if fpr is not None:
         rate = percent(float(fpr))

@@ -4,20 +4,11 @@ from collections.abc import Callable, Sequence
 
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.records.model import AttackResult, Results
+from hardlabel.records.verdict import Grade, Graded, beats_guessing, below_guessing, reached
 from hardlabel.reports.attacker import queries, who
 from hardlabel.reports.picking import resolved
-from hardlabel.reports.severity import (
-    FEWEST,
-    SEVERE_AUC,
-    Graded,
-    Severity,
-    beats_guessing,
-    below_guessing,
-    reached,
-    wide,
-)
 from hardlabel.reports.tables import Attacked
-from hardlabel.reports.wording import counted, decimal, figure, finely, interval, listed, number, odds, percent
+from hardlabel.reports.wording import counted, decimal, figure, finely, listed, odds, percent
 from hardlabel.signals.base import Access
 
 FEWER_QUERIES = 5  # How many times fewer queries make a comparable attack worth naming.
@@ -29,31 +20,29 @@ def nothing_known(labels: Sequence[object]) -> str:
     )
 
 
-def nothing_found(results: Results, attack: AttackResult, count: int, severity: Severity) -> str:
-    which = "The only label-only attack run" if count == 1 else f"None of the {count} label-only attacks run"
-    told = "does not tell" if count == 1 else "tells"
-    highest = f"the AUC of “{attack.name}”" if count == 1 else f"the highest AUC, of “{attack.name}”,"
-    members, others = counted(results.members, "member"), counted(results.nonmembers, "non-member")
-    told = f"{which} {told} the {members} measurably from the {others}: {highest} is {figure(attack.auc)}, "
-    if severity is not Severity.NONE:
-        return f"{told}where guessing has 0.5. This does not say that there is no leakage."
-    return f"{told}where guessing has 0.5. This is no proof that a stronger attack would find nothing."
+def ungraded(groups: str, attack: Graded, labels: Sequence[Graded], grade: Grade, *, mean: str = "") -> str:
+    """The headline where no leakage was graded.
 
-
-def too_few(results: Results, labels: Sequence[AttackResult]) -> list[str]:
-    """Why finding nothing says nothing here: wide intervals, small groups, or both."""
-    told = []
-    severe = max(wide(labels), key=lambda attack: attack.auc.high or 0.0, default=None)
-    if severe is not None and severe.auc.low is not None and severe.auc.high is not None:
-        told.append(
-            f"The interval of the AUC of “{severe.name}”, {interval(severe.auc)}, is "
-            f"{decimal(severe.auc.high - severe.auc.low)} wide and reaches {SEVERE_AUC}, from where leakage is called "
-            "severe: these records cannot exclude it."
-        )
-    if min(results.members, results.nonmembers) < FEWEST:
-        members, others = counted(results.members, "member"), counted(results.nonmembers, "non-member")
-        told.append(f"With {members} and {others}, finding nothing says nothing: at least {FEWEST} of each are needed.")
-    return told
+    Args:
+        groups: Members and non-members, in words.
+        attack: The attack with the greatest AUC.
+        labels: The label-only attacks.
+        grade: NONE, or no grade.
+        mean: "mean " where AUCs are means over several targets.
+    """
+    which = (
+        f"the {mean}AUC of “{attack.name}” is"
+        if len(labels) == 1
+        else f"the highest {mean}AUC is that of “{attack.name}”,"
+    )
+    told = f"On {groups}, {which} {figure(attack.auc)}, where guessing has 0.5."
+    if grade is Grade.NO_VERDICT:
+        return f"{told} This audit cannot say whether there is leakage."
+    if any(one.auc.low is not None and one.auc.low > 0.5 for one in labels):
+        return f"{told} There may be leakage, and a stronger attack may find more."
+    if grade is Grade.NONE:
+        return f"{told} That is not measurably better. This is no proof that a stronger attack would find nothing."
+    return f"{told} That is not measurably better. This does not say that there is no leakage."
 
 
 def found(attack: AttackResult, fpr: str) -> str:
@@ -95,9 +84,10 @@ def accusation(precision: Estimate, prior: float) -> list[str]:
     ]
 
 
-def why_this_grade(attack: AttackResult, severity: Severity, fpr: str | None) -> list[str]:
+def why_this_grade(attack: AttackResult, grade: Grade, fpr: str | None) -> list[str]:
     """Which figure of the attack earned the grade, where the headline quotes another one."""
-    earning = [rate for rate, level in reached(attack).items() if level is severity]
+    # An attack that ranks members below non-members reaches its grade by the AUC, and no figure by itself.
+    earning = [rate for rate, level in reached(attack).items() if level is grade] or [None]
     if fpr in earning and (fpr is not None or _quoted(attack, None)[0] is attack.auc or below_guessing([attack])):
         return []
     rate = None if None in earning else min((rate for rate in earning if rate), key=float)
@@ -164,16 +154,12 @@ def others(attack: AttackResult, fpr: str | None, labels: Sequence[AttackResult]
     return told
 
 
-def perhaps_chance(results: Results, labels: Sequence[AttackResult]) -> str:
-    """How likely a slight finding is by chance alone, as several intervals were searched for it."""
-    searched = sum(attack.auc.low is not None for attack in labels)
-    miss = 1 - results.confidence
-    alone = f"where nothing is to be found, a single AUC interval still excludes guessing in {percent(miss)} of audits"
-    if searched == 1:
-        return f"A slight finding can be chance: {alone}."
+def perhaps_chance(results: Results) -> str:
+    """How likely a slight finding is by chance alone."""
+    miss = percent(1 - results.confidence)
     return (
-        f"A slight finding can be chance: {alone}, and at least one of the {searched} searched here in more, up to "
-        f"{percent(1 - results.confidence**searched)} if they were independent of one another."
+        "A slight finding can be chance: where nothing is to be found, at most "
+        f"{miss} of audits are graded slight or worse, however many attacks are run."
     )
 
 
@@ -222,15 +208,6 @@ def inflated(results: Results) -> list[str]:
     return [
         "These figures are inflated: members and non-members can be told apart without any model "
         f"(AUC {figure(results.blind.auc)}). See the warning below."
-    ]
-
-
-def mismatch(results: Results) -> list[str]:
-    target = results.target
-    return [
-        "The model's labels seem not to mean the same as the given ones: it is right on "
-        f"{figure(target.train_accuracy, percent)} of the members; with {number(target.classes)} classes guessing "
-        f"is right on {percent(1 / target.classes)}. Check that both number the classes alike."
     ]
 
 

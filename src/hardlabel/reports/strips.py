@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
+from hardlabel.records.verdict import Graded
 from hardlabel.reports.figures import Figure, auc_range, styles
-from hardlabel.reports.severity import Graded
 from hardlabel.reports.svg import WIDTH, Scale, Style, element, line, picture, text
 from hardlabel.reports.wording import decimal, figure
 

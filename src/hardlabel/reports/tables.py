@@ -12,7 +12,7 @@ from hardlabel.metrics.estimate import Estimate
 from hardlabel.metrics.rates import rate_interval
 from hardlabel.records.exposure import GroupRisk, Standout
 from hardlabel.records.model import AttackResult, AuditRecord, Difference
-from hardlabel.reports.severity import A, Graded
+from hardlabel.records.verdict import A, Graded
 from hardlabel.reports.wording import counted, listed
 from hardlabel.signals.base import Access
 

@@ -1,27 +1,53 @@
-"""The verdict of an audit: which attack it speaks of, and how bad it is; a pure function of the record."""
+"""The first paragraph of an audit's report: the verdict in words, and the attack that it speaks of."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.metrics.intervals import operating_point
 from hardlabel.randomness import derive
-from hardlabel.records.model import AttackResult, AuditRecord, Results, Target
+from hardlabel.records.model import AttackResult, AuditRecord, Results
+from hardlabel.records.verdict import (
+    ALARM,
+    CLEAR_AUC,
+    CLEAR_GAIN,
+    FEWEST,
+    MEASURED,
+    SEVERE_AUC,
+    SEVERE_FPR,
+    SEVERE_GAIN,
+    Grade,
+    Reason,
+)
 from hardlabel.reports import attacker, picking, sentences
-from hardlabel.reports.severity import MEASURED, TITLES, Severity, grade
+from hardlabel.reports.wording import counted, number, percent
 from hardlabel.signals.base import Access
+
+RULE = (
+    f"Severe: the lower end of some label-only attack's interval reaches an AUC of {SEVERE_AUC}, or {SEVERE_GAIN} "
+    f"times the members that guessing would find at {percent(SEVERE_FPR)} false alarms or fewer. Clear: it reaches an "
+    f"AUC of {CLEAR_AUC}, or {CLEAR_GAIN} times what guessing would find at any reported rate of false alarms. Slight: "
+    "neither, but the interval of some label-only attack's AUC lies above 0.5. Lower ends are used so that noise alone "
+    "does not make a finding worse. The attack that the ranking names was chosen beforehand and counts with its "
+    "interval. The others count after Holm's correction over all their figures, so that the best of many does not "
+    "win by luck; a grade that only they prove is called “at least”. No leakage found: nothing of this, by the attack "
+    f"that the ranking names, with upper ends of all AUC intervals below {SEVERE_AUC}, at least {FEWEST} members and "
+    f"{FEWEST} non-members. Not fully tested: nothing worse than slight was proved, and that attack was not run or is "
+    "weak on such data, or there are too few records. No verdict: the evidence contradicts itself, at a chance of less "
+    f"than 1 in {number(1 / ALARM)} in a healthy audit: constant answers, members right less often than non-members or "
+    "no more often than guessing, groups that can be told apart without any model, a target that changed."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Paragraph:
     """What a reader who stops after one paragraph should know.
 
     Attributes:
-        severity: By `severity.RULE`, from the label-only attacks alone.
-        title: The severity in a few words.
+        grade: By `RULE`, from the label-only attacks alone.
+        title: The verdict in a few words.
+        reasons: Why there is no grade, or what makes it doubtful.
         headline: The main finding, with interval.
-        warnings: That the figures are inflated, where the blind baseline tells the groups apart; that the target's
-            labels seem not to be those given.
+        warnings: That the figures are inflated, where the blind baseline tells the groups apart.
         sentences: What belongs beside it: accusations at the prior, confidences, how the attack was picked.
         strongest: Name of the label-only attack spoken of, or None.
         strongest_scores: Name of the attack that sees confidences and is strongest at the same rate, or None.
@@ -29,8 +55,9 @@ class Verdict:
         precision: Share of right accusations at `fpr` and the record's prior; undefined where `fpr` is None.
     """
 
-    severity: Severity
+    grade: Grade
     title: str
+    reasons: tuple[Reason, ...]
     headline: str
     warnings: tuple[str, ...]
     sentences: tuple[str, ...]
@@ -40,74 +67,59 @@ class Verdict:
     precision: Estimate
 
 
-def verdict(record: AuditRecord) -> Verdict:
+def verdict(record: AuditRecord) -> Paragraph:
     """Says in plain words what the audit found.
 
-    The attack spoken of is one that reaches the severity: of those, the one that finds most members at the smallest
+    The attack spoken of is one that reaches the grade: of those, the one that finds most members at the smallest
     resolved false-positive rate at which any of them measurably beats guessing; where none does, and without measured
     leakage, the one with the greatest AUC.
     """
     results = record.results
     labels = _with_access(results, Access.LABEL)
-    severity = _severity(results, labels)
-    earned = picking.earned(labels, severity)
-    strongest, fpr = picking.strongest(earned, low_fpr=severity in MEASURED)
+    found = results.verdict
+    grade = found.grade
+    earned = picking.earned(labels, found)
+    strongest, fpr = picking.strongest(earned, low_fpr=grade in MEASURED)
     scores = picking.best(_with_access(results, Access.SCORES), fpr)
     precision = Estimate.undefined("no false-positive rate was resolved")
-    if strongest and fpr and severity in MEASURED:
+    if strongest and fpr and grade in MEASURED:
         precision = _precision(record, strongest.name, fpr)
     told: list[str] = []
     if strongest is None:
         headline = sentences.nothing_known(labels)
-    elif severity not in MEASURED:
-        headline = sentences.nothing_found(results, strongest, len(labels), severity)
+    elif grade not in MEASURED:
+        groups = f"{counted(results.members, 'member')} and {counted(results.nonmembers, 'non-member')}"
+        headline = sentences.ungraded(groups, strongest, labels, grade)
     elif fpr is None:
         headline = sentences.right_cases(strongest)
         told += sentences.accusation(strongest.precision_at_prior, results.prior)
     else:
         headline = sentences.found(strongest, fpr)
         told += sentences.accusation(precision, results.prior)
-    if severity is Severity.FEW:
-        told += sentences.too_few(results, labels)
     if strongest is not None:
-        if severity in MEASURED:
-            told += sentences.why_this_grade(strongest, severity, fpr)
+        if grade in MEASURED:
+            told += sentences.why_this_grade(strongest, grade, fpr)
             told += sentences.which(strongest, fpr, labels, earned)
             told += attacker.models_used(strongest, results.references)
             told += sentences.others(strongest, fpr, labels)
-        if severity is Severity.SLIGHT:
-            told.append(sentences.perhaps_chance(results, labels))
-        told += sentences.low_rates(labels, results, fpr, found=severity in MEASURED)
+        if grade is Grade.SLIGHT:
+            told.append(sentences.perhaps_chance(results))
+        told += sentences.low_rates(labels, results, fpr, found=grade in MEASURED)
         told += sentences.wrong_way(labels, strongest)
         told += sentences.beside_confidences(results, strongest, scores, fpr)
     told += attacker.named(results.choice, results.budget, labels, spoken_of=strongest)
-    return Verdict(
-        severity=severity,
-        title=TITLES[severity],
+    return Paragraph(
+        grade=grade,
+        title=found.title,
+        reasons=tuple(found.reasons),
         headline=headline,
-        warnings=(*sentences.inflated(results), *(sentences.mismatch(results) if _mismatched(results.target) else ())),
+        warnings=tuple(sentences.inflated(results)),
         sentences=tuple(told),
         strongest=strongest.name if strongest else None,
         strongest_scores=scores.name if scores else None,
         fpr=fpr,
         precision=precision,
     )
-
-
-def _severity(results: Results, labels: Sequence[AttackResult]) -> Severity:
-    severity = grade(labels, fewest=min(results.members, results.nonmembers))
-    # An attack that asks whether the label is kept cannot find anything where it never was the model's.
-    return Severity.UNKNOWN if severity not in MEASURED and _mismatched(results.target) else severity
-
-
-def _mismatched(target: Target) -> bool:
-    """Whether the target is right on no more members than guessing is, or hardly more."""
-    accuracy, guessing = target.train_accuracy, 1 / max(target.classes, 1)
-    if target.classes < 2 or accuracy.value is None:
-        return False
-    # Half as much again as guessing; less with few classes, where a weak model is right that often.
-    hardly = guessing * (3 - guessing) / 2
-    return accuracy.value <= guessing or (accuracy.high is not None and accuracy.high <= hardly)
 
 
 def _precision(record: AuditRecord, attack: str, fpr: str) -> Estimate:

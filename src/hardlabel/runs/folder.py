@@ -18,7 +18,7 @@ def read_settings(folder: Path) -> dict[str, object]:
     """
     try:
         settings = yaml.safe_load((folder / CONFIG).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise InvalidInput(f"run {str(folder)!r} has no readable {CONFIG}: {str(error).splitlines()[0]}") from error
     if not isinstance(settings, dict):
         raise InvalidInput(f"run {str(folder)!r}: {CONFIG} must map settings to values, got {type(settings).__name__}")

@@ -87,9 +87,9 @@ class Kinds:
         name = given.get("kind")
         if name is None:
             name = next(kind for kind, names in _OLDER.items() if given.keys() >= names)
-        if name not in self.rows:
+        if not isinstance(name, str) or name not in self.rows:
             raise InvalidInput(f"kind must be one of {', '.join(self.rows)}, got {name!r}")
-        return self.rows[str(name)]
+        return self.rows[name]
 
     def of_settings(self, settings: RunSettings) -> Kind:
         """The kind whose settings have this type."""

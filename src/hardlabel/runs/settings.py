@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, Strict, model_validator
 from pydantic.config import JsonDict
 
-from hardlabel.checks import InvalidInput
+from hardlabel.checks import InvalidInput, shown
 from hardlabel.renamed import UNTIL
-from hardlabel.runs.part import Part
+from hardlabel.runs.part import Part, is_parsed, types_of
 
 REFERENCES = 12  # Default number of reference models.
 CHUNK = 1000  # Default number of samples in a piece of work.
+FARTHEST = {"shift": 100, "rotate": 180}  # Pixels and degrees of an augmentation; every step up to it is made.
 CANARY_KINDS = ("mislabelled", "rare", "crafted")
 
 S = TypeVar("S", bound="RunSettings")
@@ -86,10 +87,17 @@ def _levels(value: object) -> object:
     return levels
 
 
+Strength = Annotated[float, Strict()]  # True is no strength.
 Words = Annotated[list[str], BeforeValidator(_words)]
 
 
-class Data(Part, panel="Data"):
+class Repeats(Part, panel="Data"):
+    """What happens to repeated rows."""
+
+    strict: bool = option(False, "Refuse repeated rows instead of dropping them.")
+
+
+class Data(Repeats, panel="Data"):
     """The data that a run loads."""
 
     data: str = option(
@@ -239,10 +247,10 @@ class Where(Part, panel="Where it runs"):
 
     executor: str = option("local", "Where the attacker's own models are trained and asked: local or ray.")
     address: str | None = option(None, "The Ray cluster's address.", shown="one that runs, else a new one here")
-    jobs: int | None = option(None, "Processes at once, of local.", shown="one per core")
-    cores: int = option(1, "Cores, and threads, of each piece of work.")
-    gpus: float = option(0.0, "GPUs of each piece of work, fractions included; of ray.")
-    chunk: int = option(CHUNK, "Samples of a piece of work: what a broken run may have to ask again.")
+    jobs: int | None = option(None, "Processes at once, of local.", shown="one per core", ge=1)
+    cores: int = option(1, "Cores, and threads, of each piece of work.", ge=1)
+    gpus: float = option(0.0, "GPUs of each piece of work, fractions included; of ray.", ge=0)
+    chunk: int = option(CHUNK, "Samples of a piece of work: what a broken run may have to ask again.", ge=1)
 
 
 class Attacker(OwnModels, Labels):
@@ -261,8 +269,8 @@ class Attacker(OwnModels, Labels):
     )
 
 
-class Focus(Prior, AtRisk):
-    """What the report looks at besides the average record.
+class Focus(Prior, AtRisk, Repeats):
+    """What the audit looks at besides the average record, and what it puts up with.
 
     Example:
         >>> from hardlabel import Focus
@@ -274,6 +282,11 @@ class Focus(Prior, AtRisk):
         {},
         "Groups to report risk for: by name, one value for each sample. `audit` takes a pair (of members, of "
         "non-members). Numbers of many values are cut at their quartiles.",
+    )
+    private: bool = option(
+        False,
+        "Whether the target was trained with differential privacy. Such a model may be right no more often than "
+        "guessing; of another model this contradicts that it was trained on the members, and there is no verdict.",
     )
 
 
@@ -296,17 +309,18 @@ class RecipeSettings(RunSettings, Precision, Samples, ShadowSamples, Attacks, Ow
         8,
         "Audit the recipe instead of one model: so many models play target in turn, 2 to references + 2.",
         shown="one model is audited",
+        ge=2,
     )
 
 
 class DefensesSettings(RunSettings, Samples, Attacks, OwnModels, panel="Model"):
     """A comparison of defenses."""
 
-    repeats: int = option(8, "Models that play target in turn, 2 to references + 2.")
+    repeats: int = option(8, "Models that play target in turn, 2 to references + 2.", ge=2)
     defenses: Words | None = option(
         None, "Names, with commas between them; --list shows them.", shown="all that suit", commas=True
     )
-    levels: Annotated[dict[str, list[float]] | None, BeforeValidator(_levels)] = option(
+    levels: Annotated[dict[str, list[Strength]] | None, BeforeValidator(_levels)] = option(
         None, "Strengths of a defense, as NAME=LEVEL,LEVEL; repeatable.", shown="three each"
     )
     pretrain: str | None = option(None, "Data to pretrain on.", shown="the defender's reserve")
@@ -315,14 +329,14 @@ class DefensesSettings(RunSettings, Samples, Attacks, OwnModels, panel="Model"):
 class CanariesSettings(RunSettings, panel="Model"):
     """An audit by canaries."""
 
-    canaries: int = option(500, "Canaries in one training.")
+    canaries: int = option(500, "Canaries in one training.", ge=1)
     kinds: Words = option(
         list(CANARY_KINDS), f"Kinds of canaries, with commas: {', '.join(CANARY_KINDS)}.", commas=True
     )
-    trainings: int = option(1, "1, or so many trainings with and without a single canary.", old="runs")
-    epsilon: float | None = option(None, "Train by DP-SGD with this guarantee.", shown="train as it is")
+    trainings: int = option(1, "1, or so many trainings with and without a single canary.", old="runs", ge=1)
+    epsilon: float | None = option(None, "Train by DP-SGD with this guarantee.", shown="train as it is", gt=0)
     delta: float | None = option(
-        None, "Of the bounds and the guarantee.", shown="the largest power of ten below 1 / train_size"
+        None, "Of the bounds and the guarantee.", shown="the largest power of ten below 1 / train_size", gt=0, lt=1
     )
 
 
@@ -336,10 +350,13 @@ def read(path: Path) -> dict[str, object]:
         content = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"config {str(path)!r} cannot be read: {error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist.
         raise InvalidInput(f"config {str(path)!r} is not YAML: {' '.join(str(error).split())}") from error
     if content is not None and not isinstance(content, dict):
         raise InvalidInput(f"config {str(path)!r} must map settings to values, got {type(content).__name__}")
+    for name in content or {}:
+        if not isinstance(name, str):
+            raise InvalidInput(f"config {str(path)!r} must map names of settings to values, got the name {name!r}")
     return content or {}
 
 
@@ -366,7 +383,18 @@ def made(kind: type[S], given: Mapping[str, object], *, title: str, known: Seque
         if value != default and (name, value) != ("precision", "float32"):
             raise InvalidInput(f"{name} must be left at {default!r}, since {title} does not use it, got {value!r}")
         del values[name]
-    return kind(**values)
+    return kind(**{name: _number(kind, name, value) for name, value in values.items()})
+
+
+def _number(kind: type[Part], name: str, value: object) -> object:
+    """Reads text as a number where the setting is a number: to YAML, 1e-3 is text. Other text stays text."""
+    field = kind.model_fields.get(name)
+    if isinstance(value, str) and field is not None and not is_parsed(field):
+        for number in (int, float):
+            if number in types_of(field.annotation):
+                with contextlib.suppress(ValueError):
+                    return number(value)
+    return value
 
 
 def renamed(given: Mapping[str, object], known: Sequence[type[Part]], *, warn: bool = True) -> dict[str, object]:
@@ -400,5 +428,8 @@ def moves_of(names: Sequence[str]) -> list[tuple[str, int]]:
         match = re.fullmatch(r"(mirror)|(shift|rotate):(\d+)", name)
         if match is None:
             raise InvalidInput(f'augment must be "mirror", "shift:PIXELS" or "rotate:DEGREES", got {name!r}')
-        moves.append((match[1] or match[2], int(match[3] or 0)))
+        move, distance = match[1] or match[2], int(match[3] or 0)
+        if distance > FARTHEST.get(move, 0):
+            raise InvalidInput(f"augment {move} must be at most {FARTHEST[move]}, got {shown(name)}")
+        moves.append((move, distance))
     return moves

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hardlabel.runs.journal import Journal
 from hardlabel.runs.listing import GONE, KNOWN, Run, listed
-from hardlabel.store import Store
+from hardlabel.store import CHECKS, Store
 
 DRAFT_SECONDS = 3600.0  # No process writes a draft for so long: an older draft belongs to a killed process.
 
@@ -32,7 +32,7 @@ def spare(store: Store, *, unclaimed: bool = False) -> Spare:
     """The files that no existing run folder needs.
 
     Some pieces were never made or found by a run: they come from library calls or older versions. Nobody knows who
-    needs them, so they are included only if `unclaimed`.
+    needs them, so they are included only if `unclaimed`, with the answers to check rows.
     """
     runs = [run for run in listed(store) if run.known is not None]
     gone = [run for run in runs if run.state == GONE]
@@ -42,6 +42,7 @@ def spare(store: Store, *, unclaimed: bool = False) -> Spare:
     pieces = [path for name, path in stored.items() if name not in needed and (unclaimed or name in claimed)]
     files = [file for path in pieces for file in (path, path.with_suffix(".json"))]
     files += [file for run in gone for file in _notes(run)]
+    files += list((store.root / CHECKS).glob("*")) if unclaimed else []
     files += [path for path in store.root.glob(".*") if path.is_file() and _age(path) > DRAFT_SECONDS]
     files = [file for file in files if file.exists()]
     return Spare(

@@ -54,6 +54,8 @@ def craft(
 ) -> tuple[Tensor, Tensor]:
     """Points (n, *shape) and found (n,) of all samples, from `make(rows)` for blocks of at most ROWS.
 
+    `make` may move points through fractions in a box of whole numbers (`relaxed`).
+
     Meanwhile the models lie on the samples' device, in evaluation mode; afterwards each module is back in its own
     mode. Their weights get no gradients.
     """

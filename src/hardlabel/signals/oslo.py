@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
+from hardlabel.data.domain import relaxed, rounded
 from hardlabel.data.samples import Samples
 from hardlabel.signals import crafting
 from hardlabel.signals.base import Access, Knowledge
@@ -44,9 +45,10 @@ class Oslo:
         implementations, whose settings differ; rounds, steps and reach are the defaults of one (LeakPro), the steps'
         length and the mean of logits those of the other. MI-FGSM: Dong et al. (2018), section 3.
 
-    Deviations: bounds are in box widths and any continuous domain will do; the paper's are images. In a binary
-    domain each round flips the bit that gains most to first order, none of them twice. A sample below tau from the
-    start is asked as it is. The paper has several architectures among its surrogates; ours are what crafters are.
+    Deviations: bounds are in box widths and any continuous domain will do; the paper's are images. In a box of whole
+    numbers the point is rounded once, at the end. In a binary domain each round flips the bit that gains most to first
+    order, none of them twice. A sample below tau from the start is asked as it is. The paper has several architectures
+    among its surrogates; ours are what crafters are.
     """
 
     access: ClassVar[Access] = Access.LABEL
@@ -94,10 +96,10 @@ class Oslo:
             points[left] = self._round(points[left], part.take(left), sources, self.reach * (turn + 1) / self.rounds)
         found = torch.ones(len(part), dtype=torch.bool)
         found[left.cpu()] = False
-        return points, found
+        return rounded(part.domain, points), found
 
     def _round(self, points: Tensor, part: Samples, sources: tuple[nn.Module, ...], bound: float) -> Tensor:
-        domain, origins = part.domain, part.inputs
+        domain, origins = relaxed(part.domain), part.inputs
 
         def loss(inputs: Tensor) -> Tensor:
             return cross_entropy(_together(sources, inputs, part.labels), part.labels, reduction="none")

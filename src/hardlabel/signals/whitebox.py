@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
-from hardlabel.data.domain import corners, l2
+from hardlabel.data.domain import corners, l2, relaxed
 from hardlabel.data.samples import Samples
 from hardlabel.signals import crafting
 from hardlabel.signals.walk import farthest
@@ -35,8 +35,9 @@ class Nearest(NamedTuple):
     """The nearest points found that a network gives another label.
 
     Attributes:
-        points: (n, *shape), legal; the sample itself where it is misclassified or nothing was found. The network's
-            answer at each other point is another class, by more than its rounding.
+        points: (n, *shape), legal, but for fractions in a box of whole numbers; the sample itself where it is
+            misclassified or nothing was found. The network's answer at each other point is another class, by more than
+            its rounding.
         distances: L2 (n,), float32, in input units, from the samples to `points`: 0 for a misclassified sample; where
             nothing was found, the distance to the box's farthest corner.
         found: Whether the label changes at `points`, (n,) bool.
@@ -118,6 +119,7 @@ def _found(model: nn.Module, samples: Samples, nearest: Callable[[Samples], tupl
             f"distances to a boundary need a continuous domain (every point between two is legal), "
             f"got a {samples.domain.kind} one"
         )
+    samples = Samples(ids=samples.ids, inputs=samples.inputs, labels=samples.labels, domain=relaxed(samples.domain))
     with torch.no_grad():  # But for slopes.
         points, found = crafting.craft(samples, [model], lambda rows: nearest(samples.take(rows)))
     found = found.to(samples.device)

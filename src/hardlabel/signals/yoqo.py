@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
+from hardlabel.data.domain import relaxed, rounded
 from hardlabel.data.samples import Samples
 from hardlabel.signals import crafting
 from hardlabel.signals.base import Access, Knowledge
@@ -49,10 +50,10 @@ class Yoqo:
         improvement area. Losses, weights, rate, steps and stop are read from the authors' code
         (github.com/WU-YU-TONG/YOQO: README.md, shadow_training/yoqo_atk.py); the paper's own text was out of reach.
 
-    Deviations: steps are clipped to the box (the authors' points may leave it). In a binary domain each step flips
-    the bit that gains most to first order, none of them twice (theirs moves bits to fractions). The point of lowest
-    loss is taken (theirs: the last, one step past the stop). Losses are means over the models of a side, so that
-    sides may differ in size (theirs: sums over pairs).
+    Deviations: steps are clipped to the box (the authors' points may leave it); in a box of whole numbers the point is
+    rounded once, at the end. In a binary domain each step flips the bit that gains most to first order, none of them
+    twice (theirs moves bits to fractions). The point of lowest loss is taken (theirs: the last, one step past the
+    stop). Losses are means over the models of a side, so that sides may differ in size (theirs: sums over pairs).
     """
 
     access: ClassVar[Access] = Access.LABEL
@@ -111,7 +112,7 @@ class Yoqo:
         return _Cast(models, inside, shares + _shares(inside) if self.online else shares)
 
     def _craft(self, part: Samples, cast: "_Cast") -> tuple[Tensor, Tensor]:
-        domain, origins = part.domain, part.inputs
+        domain, origins = relaxed(part.domain), part.inputs
         unit = (SPREAD if domain.continuous else 1.0) * crafting.widths(domain, origins)
         wanted = _wanted(part, cast)
         points, best = origins.clone(), origins.clone()
@@ -131,7 +132,7 @@ class Yoqo:
             else:
                 points[left] = crafting.flipped(points[left], origins[left], -gradient)
         # Whatever the loss reached, the answer there counts: no search ends without its object.
-        return best, torch.ones(len(part), dtype=torch.bool)
+        return rounded(part.domain, best), torch.ones(len(part), dtype=torch.bool)
 
     def _slope(
         self, points: Tensor, origins: Tensor, unit: Tensor, cast: "_Cast", wanted: Tensor

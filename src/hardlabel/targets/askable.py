@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, replace
 
-from torch import nn
+from torch import Tensor, nn
 
+from hardlabel.data.samples import Samples
 from hardlabel.oracles.base import LabelOracle, ScoreOracle
 from hardlabel.store import JSON
+from hardlabel.targets.estimators import Estimator, EstimatorScores
+from hardlabel.targets.padded import width
 from hardlabel.targets.torch import TorchModel, TorchScores
 
 
@@ -42,6 +45,39 @@ class AskableModel:
             network, device=adapter.device, batch_size=adapter.batch_size, role=adapter.role, mixed=True
         )
         return replace(self, labels=labels, mixed=True)
+
+    def shown(self, inputs: Tensor, ids: Tensor) -> int | None:
+        """Number of classes that the model shows; None if it answers with labels only.
+
+        A classifier says it. A network and another oracle with scores are asked about `inputs` (1, *shape) once.
+        """
+        if isinstance(self.labels, Estimator):
+            return self.labels.classes
+        if self.network is not None and self.torch_model is not None:
+            return width(self.network, inputs, device=self.torch_model.device, role=self.torch_model.role)
+        return None if self.scores is None else self.scores.ask_scores(inputs, ids).shape[1]
+
+    def try_scores(self, *groups: Samples) -> None:
+        """Asks a classifier for the scores of all samples, which costs nobody anything, to see wrong answers early.
+
+        A network's labels show its wrong answers, and other oracles may bill each question: they are not asked.
+
+        Raises:
+            InvalidInput: Some answers are wrong.
+        """
+        if isinstance(self.scores, EstimatorScores):
+            for group in groups:
+                self.scores.ask_scores(group.inputs, group.ids)
+
+    def padded(self, classes: int) -> "AskableModel":
+        """The same model for a task of `classes` classes, if it is a classifier that may not know the last of them.
+
+        Other models are as they were: where they show fewer classes than the labels need, the labels are wrong.
+        """
+        if not isinstance(self.labels, Estimator):
+            return self
+        labels = self.labels.padded(classes)
+        return replace(self, labels=labels, scores=labels if isinstance(labels, EstimatorScores) else None)
 
     @property
     def identity(self) -> dict[str, JSON] | None:

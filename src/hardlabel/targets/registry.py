@@ -1,18 +1,25 @@
 """Turns a model of any sort into an `AskableModel`. A table has one row for each sort of model."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 from hardlabel.checks import InvalidInput
 from hardlabel.models.model_store import weights_hash
-from hardlabel.oracles.base import CopiedInputs, CopiedScoreInputs, LabelOracle, LabelsOfScores, ScoreOracle
+from hardlabel.oracles.base import (
+    CheckedLabels,
+    CheckedScores,
+    LabelOracle,
+    LabelsOfScores,
+    ScoreOracle,
+    check_width,
+)
 from hardlabel.plugins import Registry
 from hardlabel.targets.askable import AskableModel
-from hardlabel.targets.estimators import EstimatorScores, estimator_hash, is_estimator, of_estimator
-from hardlabel.targets.torch import TorchScores
+from hardlabel.targets.estimators import Estimator, EstimatorScores, estimator_hash, is_estimator, of_estimator
+from hardlabel.targets.torch import TorchModel, TorchScores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +30,20 @@ class Request:
         device: Where torch models run.
         role: What errors call the model.
         name: Distinguishes the model from others if its weights cannot be seen.
-        classes: Least number of classes of the task, since a classifier may not know the last classes; None if unknown.
+        classes: Number of classes of the task, since a classifier may not know the last classes; None if unknown.
+        exact: Whether a model that shows more than `classes` is refused.
     """
 
     device: torch.device
     role: str = "a model"
     name: str | None = None
     classes: int | None = None
+    exact: bool = False
+
+    @property
+    def most(self) -> int | None:
+        """The most classes that the model may show; None for any number."""
+        return self.classes if self.exact else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,18 +81,16 @@ def _oracle(model: object, request: Request) -> AskableModel:
     scores = model if isinstance(model, ScoreOracle) else None
     if isinstance(model, LabelOracle):
         weights = getattr(model, "fingerprint", None)
-        labels = CopiedInputs(model) if scores is None else CopiedScoreInputs(model, scores)
-    else:
-        assert scores is not None
-        weights, labels = None, CopiedScoreInputs(LabelsOfScores(scores), scores)
-    shown = labels if isinstance(labels, CopiedScoreInputs) else None
-    return AskableModel(labels=labels, scores=shown, name=request.name, weights=weights)
+        return AskableModel(labels=model, scores=scores, name=request.name, weights=weights)
+    assert scores is not None
+    return AskableModel(labels=LabelsOfScores(scores), scores=scores, name=request.name)
 
 
 def _estimator(model: object, request: Request) -> AskableModel:
-    oracle = of_estimator(model)
-    if request.classes is not None and request.classes > oracle.classes:
-        oracle = of_estimator(model, classes=request.classes)
+    oracle = of_estimator(model, role=request.role)
+    check_width(oracle.classes, request.most, role=request.role)
+    if request.classes is not None:
+        oracle = oracle.padded(request.classes)
     scores = oracle if isinstance(oracle, EstimatorScores) else None
     return AskableModel(labels=oracle, scores=scores, name=request.name, weights=estimator_hash(model))
 
@@ -100,20 +112,41 @@ ADAPTERS: Registry[Adapter] = Registry(
 
 
 def askable(
-    model: object, device: torch.device, *, role: str, name: str | None = None, classes: int | None = None
+    model: object,
+    device: torch.device,
+    *,
+    role: str,
+    name: str | None = None,
+    classes: int | None = None,
+    exact: bool = False,
 ) -> AskableModel:
-    """A model in the form that audits ask.
+    """A model in the form that audits ask. Whoever asks it, its answers are checked: `InvalidInput` names its role.
 
     Args:
         model: An object that one of ADAPTERS accepts.
-        device, name, classes: See `Request`.
+        device, name, classes, exact: See `Request`. A network is fitted to `classes` before, by `padded`.
         role: The name of the model in errors.
 
     Raises:
         InvalidInput: No adapter accepts it.
     """
+    request = Request(device=device, role=role, name=name, classes=classes, exact=exact)
     for adapter in ADAPTERS.values():
         if adapter.accepts(model):
-            return adapter.adapt(model, Request(device=device, role=role, name=name, classes=classes))
+            return _checked(adapter.adapt(model, request), request)
     *first, last = [adapter.summary for adapter in ADAPTERS.values()]
     raise InvalidInput(f"{role} must be {', '.join(first)} or {last}, got {type(model).__name__}")
+
+
+def _checked(model: AskableModel, request: Request) -> AskableModel:
+    """The same model with its answers checked. Networks and classifiers check their own, where they are read."""
+    own = (TorchModel, Estimator)
+    labels, scores = model.labels, model.scores
+    checked = None
+    if scores is not None and not isinstance(scores, own):
+        checked = CheckedScores(scores, role=request.role, classes=request.classes, exact=request.exact)
+    if isinstance(labels, LabelsOfScores) and checked is not None:
+        labels = LabelsOfScores(checked)
+    elif not isinstance(labels, own):
+        labels = CheckedLabels(labels, role=request.role, scores=checked)
+    return replace(model, labels=labels, scores=checked or scores)

@@ -35,7 +35,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
-        torch.empty(1, device=resolved)
+        torch.zeros(1, device=resolved).item()  # A device without memory, such as "meta", fails here.
     except (RuntimeError, AssertionError) as error:
         raise InvalidInput(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
     return resolved

@@ -37,13 +37,14 @@ def labelled(
             guesses = answered(group, case.target, attacker, device=device, store=store, watch=watch, purpose=GUESSING)
         else:
             guesses = wrong(
-                group.labels, share=terms.attacker.wrong_labels, classes=_classes(case), ids=group.ids, seed=terms.seed
+                group.labels, share=terms.attacker.wrong_labels, classes=case.classes, ids=group.ids, seed=terms.seed
             )
         labels |= by_id(group.ids, guesses)
+    members, nonmembers = with_labels(case.members, labels), with_labels(case.nonmembers, labels)
+    case = case.with_classes(1 + max(labels.values()))
     references = case.references
     if references is not None:
         references = replace(references, pool=with_labels(references.pool, labels))
-    members, nonmembers = with_labels(case.members, labels), with_labels(case.nonmembers, labels)
     return replace(case, members=members, nonmembers=nonmembers, references=references)
 
 
@@ -81,8 +82,3 @@ def notes(terms: Terms, case: Case) -> list[str]:
             "wrong; its reference models were trained with them, the target with the true ones."
         )
     return sentences
-
-
-def _classes(case: Case) -> int:
-    groups = [group for group in (case.members, case.nonmembers, case.population) if group is not None and len(group)]
-    return case.classes or max(2, 1 + max(int(group.labels.max()) for group in groups))

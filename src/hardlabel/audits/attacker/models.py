@@ -7,9 +7,18 @@ import torch
 from torch import nn
 
 from hardlabel.attacks import Attack, Need
-from hardlabel.audits.attacker.references import Crafters, craftable, crafters_of, facts, sides_of, trained_references
+from hardlabel.audits.attacker.references import (
+    Crafters,
+    craftable,
+    crafters_of,
+    facts,
+    refuse_diverged,
+    sides_of,
+    trained_references,
+)
 from hardlabel.audits.attacker.shadow import shadow_of
-from hardlabel.audits.cases.case import AttackerCase, Case
+from hardlabel.audits.attacker.widths import fitted
+from hardlabel.audits.cases.case import AttackerCase, Case, classes_of
 from hardlabel.audits.cases.terms import Terms
 from hardlabel.audits.game.asking import Asking, Side
 from hardlabel.audits.game.batches import as_trained, settled
@@ -60,14 +69,19 @@ class Wanted:
         )
 
 
-def owned_by(
-    case: Case, rows: Sequence[Attack], terms: Terms, *, classes: int, device: torch.device, asking: Asking
-) -> Owned:
-    """Trains the models that the attacks `rows` need, or finds them in the store; the task has `classes` classes."""
+def owned_by(case: Case, rows: Sequence[Attack], terms: Terms, *, device: torch.device, asking: Asking) -> Owned:
+    """Trains the models that the attacks `rows` need, or finds them in the store."""
     watch = asking.watch
     wanted = Wanted.by(rows, worst_case=terms.focus.worst_case is not None)
     plan = case.references if wanted.references else None
     trained = [] if plan is None else trained_references(plan, watch, asking.executor)
+    # Where the target shows scores, its width is known: a model with another one is another task's.
+    classes, exact = case.classes, case.target.scores is not None
+    roles = [f"reference model {number}" for number in range(1, len(trained) + 1)]
+    if plan is not None:
+        trained = fitted(
+            trained, plan.trainer, plan.pool.inputs[:1], classes=classes, exact=exact, device=device, roles=roles
+        )
     crafters = crafters_of(case.crafting, watch, asking.executor) if wanted.crafters else Crafters()
     target = Side.mixed(case.target, case.members.to(device), case.nonmembers.to(device), seed=terms.seed)
     shadows = None if plan is None else craftable(plan.pool, plan.inside, trained, target.samples)
@@ -75,9 +89,14 @@ def owned_by(
     shadow = shadow_facts = references = reference_facts = None
     if case.shadow is not None and wanted.shadow:
         searched = Knowledge(population=searched_population(case, device))
-        shadow_facts, shadow = shadow_of(case.shadow, knowledge=searched, classes=classes, device=device, asking=asking)
+        shadow_facts, shadow = shadow_of(
+            case.shadow, knowledge=searched, classes=classes, exact=exact, device=device, asking=asking
+        )
     if plan is not None:
-        models = [askable(model.model, device, role="trainer's model", classes=classes) for model in trained]
+        models = [
+            askable(model.model, device, role=role, classes=classes, exact=exact)
+            for model, role in zip(trained, roles, strict=True)
+        ]
         models = as_trained(settled(models, target.samples.inputs[:1], asking.store), plan.trainer)
         with_pool = any(wants_pool(row.calibration, len(target.samples)) for row in rows if row.calibration.per_sample)
         references = sides_of(plan, models, target.samples, target.knowledge, with_pool=with_pool)
@@ -96,8 +115,11 @@ def knowledge_of(case: AttackerCase, *, crafters: Crafters, shadows: Shadows | N
 
     def fit(samples: Samples, seed: int) -> nn.Module:
         assert trainer is not None
-        model = trainer.fit(samples, seed).model
+        # A target that answers with labels only may name a class beyond all labels given.
+        classes = max(trainer.classes, classes_of(samples))
+        model = replace(trainer, classes=classes).fit(samples, seed).model
         assert isinstance(model, nn.Module)
+        refuse_diverged(model, samples, role="surrogate")
         return model
 
     if case.own is not None and not _labelled_by_target(case):

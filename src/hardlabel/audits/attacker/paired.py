@@ -9,6 +9,7 @@ from hardlabel.attacks import Attack
 from hardlabel.audits.attacker.models import Wanted, knowledge_of, searched_population
 from hardlabel.audits.attacker.references import craftable, crafters_of, sides_of, trained_references
 from hardlabel.audits.attacker.shadow import shadow_of
+from hardlabel.audits.attacker.widths import fitted, most_shown
 from hardlabel.audits.cases.recipe import RecipeCase
 from hardlabel.audits.game.asking import Asking, Side
 from hardlabel.audits.game.batches import settled
@@ -70,16 +71,21 @@ def paired(case: RecipeCase, rows: Sequence[Attack], *, device: torch.device, as
     crafters = crafters_of(case.crafting, watch, asking.executor)
     samples = case.attacked.to(device)
     knowledge = knowledge_of(case, crafters=crafters, shadows=None, device=device)
-    groups = [group for group in (case.plan.pool, case.own) if group is not None]
-    classes = max(2, 1 + max(int(group.labels.max()) for group in groups))
-    models = [askable(model.model, device, role="trainer's model", classes=classes) for model in trained]
+    # No target says how many classes there are: a trainer's networks may show more than the labels need.
+    trainer, example, role = case.plan.trainer, samples.inputs[:1], "trainer's model"
+    classes = most_shown(trained, trainer, example, classes=case.classes, device=device, role=role)
+    roles = [role] * len(trained)
+    trained = fitted(trained, trainer, example, classes=classes, exact=False, device=device, roles=roles)
+    models = [askable(model.model, device, role=role, classes=classes) for model in trained]
     models = settled(models, samples.inputs[:1], asking.store)
     with_pool = any(wants_pool(row.calibration, len(samples)) for row in rows if row.calibration.per_sample)
     references = sides_of(case.plan, models, samples, knowledge, with_pool=with_pool)
     shadow = None
     if case.shadow is not None and Wanted.by(rows, worst_case=False).shadow:
         searched = Knowledge(population=searched_population(case, device))
-        _, shadow = shadow_of(case.shadow, knowledge=searched, classes=classes, device=device, asking=asking)
+        _, shadow = shadow_of(
+            case.shadow, knowledge=searched, classes=classes, exact=False, device=device, asking=asking
+        )
     return PairedModels(
         sides=references.sides, pool_sides=references.pool_sides, shadow=shadow, made=trained, case=case
     )

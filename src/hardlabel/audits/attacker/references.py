@@ -18,6 +18,9 @@ from hardlabel.records.model import ReferenceModels
 from hardlabel.runs.progress import Watch, told
 from hardlabel.signals.base import Knowledge, Shadows
 from hardlabel.targets.askable import AskableModel
+from hardlabel.targets.torch import TorchModel
+
+JUDGED = 256  # Training samples that a new network of the attacker's is asked about, to see whether it diverged.
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,10 +43,21 @@ def crafters_of(plan: CraftingPlan | None, watch: Watch, executor: Executor | No
             watch.stage("training a crafter", trainer.epochs or 1, "epochs")
             trained = shadows.train_alone(trainer, samples, seed, on_epoch=told(watch), executor=executor)
             assert isinstance(trained.model, nn.Module)
+            refuse_diverged(trained.model, samples, role="crafter")
             networks.append(trained.model)
             seconds += trained.seconds
         groups.append(tuple(networks))
     return Crafters(first=groups[0], second=groups[1], seconds=seconds)
+
+
+def refuse_diverged(network: nn.Module, samples: Samples, *, role: str) -> None:
+    """Refuses a network of the attacker's whose answers to its first training samples are NaN or infinite.
+
+    Raises:
+        InvalidInput: Some are; the error names the `role`, the count and the first row.
+    """
+    some, home = samples.take(slice(0, JUDGED)), next((weight.device for weight in network.parameters()), "cpu")
+    TorchModel(network, device=home, batch_size=JUDGED, role=role).ask(some.inputs, some.ids)
 
 
 def trained_references(plan: ReferencePlan, watch: Watch, executor: Executor | None = None) -> list[Made]:
@@ -126,8 +140,10 @@ def facts(plan: ReferencePlan, made: Sequence[Made], sides: Sequence[Side]) -> R
 
 def accuracies(sides: Sequence[Side]) -> list[tuple[float, float]]:
     """Each model's share of right answers: on the samples it was trained on, and on the other samples."""
-    shares = []
-    for side in sides:
-        right = (side.model.labels.ask(side.samples.inputs, side.samples.ids) == side.samples.labels).cpu().float()
-        shares.append((float(right[side.inside].mean()), float(right[~side.inside].mean())))
-    return shares
+    answers = [(right_on(side).float(), side.inside) for side in sides]
+    return [(float(right[inside].mean()), float(right[~inside].mean())) for right, inside in answers]
+
+
+def right_on(side: Side) -> Tensor:
+    """Which samples a model of the attacker's own classifies rightly, bool (n,), on the CPU."""
+    return (side.model.labels.ask(side.samples.inputs, side.samples.ids) == side.samples.labels).cpu()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hardlabel import randomness
 from hardlabel.audits.attacker.references import accuracies
+from hardlabel.audits.attacker.widths import fitted
 from hardlabel.audits.cases.case import Case
 from hardlabel.audits.cases.plans import ShadowPlan
 from hardlabel.audits.game.asking import Asking, Side
@@ -29,15 +30,20 @@ LABELLING = "labelling the shadow data"
 
 
 def shadow_of(
-    plan: ShadowPlan, *, knowledge: Knowledge, classes: int, device: torch.device, asking: Asking
+    plan: ShadowPlan, *, knowledge: Knowledge, classes: int, exact: bool, device: torch.device, asking: Asking
 ) -> tuple[Shadow, Side]:
-    """Trains the shadow model. Returns its facts for the record, and its side of the game."""
+    """Trains the shadow model. Returns its facts for the record, and its side of the game.
+
+    The model is fitted to `classes` classes; with `exact` it must not show more.
+    """
     watch = asking.watch
     watch.stage("training the shadow model", plan.trainer.epochs or 1, "epochs")
     seed = randomness.derive(asking.seed, "shadow model")
     trained = train_alone(plan.trainer, plan.members, seed, on_epoch=told(watch), executor=asking.executor)
-    model = askable(trained.model, device, role="trainer's model", classes=classes)
-    [model] = as_trained(settled([model], plan.members.inputs[:1].to(device), asking.store), plan.trainer)
+    example, role = plan.members.inputs[:1].to(device), "shadow model"
+    [trained] = fitted([trained], plan.trainer, example, classes=classes, exact=exact, device=device, roles=[role])
+    model = askable(trained.model, device, role=role, classes=classes, exact=exact)
+    [model] = as_trained(settled([model], example, asking.store), plan.trainer)
     members, nonmembers = plan.members.take(slice(0, plan.attacked)).to(device), plan.nonmembers.to(device)
     side = Side.mixed(model, members, nonmembers, seed=asking.seed, knowledge=knowledge)
     [(train_accuracy, test_accuracy)] = accuracies([side])
@@ -73,6 +79,9 @@ def labelled_by_target(
         if len(unlabelled):
             answers = answered(unlabelled, case.target, attacker, device=device, store=store, watch=watch)
             labels |= by_id(unlabelled.ids, answers)
+    case = case.with_classes(1 + max(labels.values()))
+    plan, crafting = case.shadow, case.crafting
+    assert plan is not None
     if crafting is not None:
         crafting = replace(
             crafting,

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hardlabel import checks, randomness
+from hardlabel.audits.arguments import checked
+from hardlabel.audits.cases.case import classes_of
 from hardlabel.audits.cases.from_arrays import Pair, whole
 from hardlabel.audits.cases.plans import FEWEST_SHADOW
 from hardlabel.checks import InvalidInput
@@ -23,7 +25,7 @@ from hardlabel.models.trainers import RecipeTrainer, Trainer
 from hardlabel.records.canaries import KINDS
 from hardlabel.records.defenses import Guarantee
 from hardlabel.renamed import renamed
-from hardlabel.runs.settings import CANARY_KINDS
+from hardlabel.runs.settings import CANARY_KINDS, CanariesSettings
 
 Bools = NDArray[np.bool_]
 FEWEST_TRAININGS = 20  # Fewer prove nothing, since half of them are used to choose the event.
@@ -51,6 +53,7 @@ class Planted:
         kinds: Kind of each canary, (m,).
         inside: Whether each canary is planted, (m,) bool, by an independent fair coin.
         seed: Fixes the coins.
+        notes: What was dropped of the data.
     """
 
     base: Samples
@@ -58,6 +61,7 @@ class Planted:
     kinds: tuple[str, ...]
     inside: Bools
     seed: int
+    notes: tuple[str, ...] = ()
 
     @property
     def training(self) -> Samples:
@@ -72,6 +76,7 @@ class Planted:
 
 
 @renamed(samples="data")
+@checked(CanariesSettings)
 def plant(
     data: Pair | Samples,
     *,
@@ -79,22 +84,30 @@ def plant(
     kinds: Sequence[str] = CANARY_KINDS,
     train_size: int | None = None,
     domain: Domain | None = None,
+    strict: bool = False,
     seed: int = 0,
 ) -> Planted:
     """A training set with canaries. Train your own model on it, then call `audit_planted`.
 
     Args:
-        data: (inputs, labels) to train on and to make canaries from, arrays or tensors; repeated inputs are dropped.
+        data: (inputs, labels) to train on and to make canaries from, arrays or tensors. Repeated inputs are dropped;
+            the notes say which.
         canaries: Number of canaries, of all kinds in turn; about half are planted.
         kinds: Names in KINDS.
         train_size: Number of training samples without canaries; None for half of the data.
         domain: Legal inputs; None to infer the domain.
+        strict: Whether to refuse repeated inputs instead of dropping them with a note.
         seed: Fixes every random draw, the coins too.
 
     Raises:
         InvalidInput: An argument breaks a rule.
     """
-    everyone = data if isinstance(data, Samples) else whole(data, domain, seed=seed)[0]
+    notes: tuple[str, ...] = ()
+    if isinstance(data, Samples):
+        everyone = data
+    else:
+        given = whole(data, domain, seed=seed, strict=strict)
+        everyone, notes = given.samples, given.notes
     size = base_size(everyone, canaries, kinds, train_size)
     order = torch.randperm(len(everyone), generator=randomness.generator(seed, "planted"))
     base, rest = everyone.take(order[:size]), everyone.take(order[size:])
@@ -105,6 +118,7 @@ def plant(
         kinds=kind_of,
         inside=coins(canaries, seed=seed),
         seed=seed,
+        notes=notes,
     )
 
 
@@ -172,6 +186,7 @@ class CanariesCase:
         size: Number of training samples without canaries.
         delta: Delta of the bounds and of the guarantee.
         guarantee: The guarantee of private training, or None.
+        notes: What was dropped of the data.
     """
 
     data: str
@@ -181,6 +196,7 @@ class CanariesCase:
     size: int
     delta: float
     guarantee: Guarantee | None
+    notes: tuple[str, ...] = ()
 
 
 def case_of_canaries(
@@ -190,6 +206,7 @@ def case_of_canaries(
     *,
     data: str,
     train_size: int | None,
+    notes: tuple[str, ...] = (),
     device: torch.device,
     seed: int,
 ) -> CanariesCase:
@@ -209,7 +226,14 @@ def case_of_canaries(
         trained = size + planting.canaries // 2
         trainer, guarantee = _private(trainer, planting.epsilon, delta, everyone, trained, device=device, seed=seed)
     return CanariesCase(
-        data=data, everyone=everyone, trainer=trainer, planting=planting, size=size, delta=delta, guarantee=guarantee
+        data=data,
+        everyone=everyone,
+        trainer=trainer,
+        planting=planting,
+        size=size,
+        delta=delta,
+        guarantee=guarantee,
+        notes=notes,
     )
 
 
@@ -226,8 +250,3 @@ def _private(
     training = DPSGD(epsilon=epsilon, delta=delta).training(trainer.recipe, defender)
     assert training.privacy is not None
     return replace(trainer, recipe=training.recipe, method=training.method), Guarantee(**vars(training.privacy))
-
-
-def classes_of(samples: Samples) -> int:
-    """Number of classes, by the highest label."""
-    return max(2, int(samples.labels.max()) + 1)

@@ -1,7 +1,7 @@
 """A case: everything that an audit needs, checked before any training or query."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -10,6 +10,7 @@ from hardlabel.audits.cases.plans import CraftingPlan, ReferencePlan, ShadowPlan
 from hardlabel.audits.cases.slices import Slices
 from hardlabel.checks import InvalidInput
 from hardlabel.data.samples import Samples
+from hardlabel.models.trainers import RecipeTrainer, Trainer
 from hardlabel.targets.askable import AskableModel
 
 
@@ -19,6 +20,7 @@ class AttackerCase:
 
     Attributes:
         data: Name of the data set.
+        classes: Number of classes of the task: all that trains or asks a model takes it from here.
         population: Other samples of the same domain, or None.
         own: The attacker's own samples, which a surrogate may be trained on, or None.
         shadow: How to train a shadow model, or None.
@@ -29,6 +31,7 @@ class AttackerCase:
     """
 
     data: str
+    classes: int
     population: Samples | None = None
     own: Samples | None = None
     shadow: ShadowPlan | None = None
@@ -45,9 +48,9 @@ class Case(AttackerCase):
     Attributes:
         target: The model.
         target_description: The model, in words.
-        classes: Number of classes; None if the target has to be asked.
         members: Attacked samples that the model was trained on.
         nonmembers: Attacked samples that it was not trained on.
+        private: Whether the model was trained with differential privacy.
         references: How to train reference models, or None.
         rows: Row of each attacked id in its group; None if ids are rows of the source.
         settings: Values chosen for settings that the caller left open.
@@ -55,29 +58,74 @@ class Case(AttackerCase):
 
     target: AskableModel
     target_description: str
-    classes: int | None
     members: Samples
     nonmembers: Samples
+    private: bool = False
     references: ReferencePlan | None = None
     rows: Mapping[int, int] | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
 
+    def with_classes(self, classes: int) -> "Case":
+        """The same case for more classes, where a target that answers with labels only has named another class."""
+        if classes <= self.classes:
+            return self
+        shadow, references, crafting = self.shadow, self.references, self.crafting
+        return replace(
+            self,
+            classes=classes,
+            shadow=None if shadow is None else replace(shadow, trainer=_widened(shadow.trainer, classes)),
+            references=(
+                None if references is None else replace(references, trainer=_widened(references.trainer, classes))
+            ),
+            crafting=(
+                None
+                if crafting is None
+                else replace(
+                    crafting,
+                    trainer=replace(crafting.trainer, classes=classes),
+                    second=_widened(crafting.second, classes),
+                )
+            ),
+        )
 
-def count_classes(case: Case, device: torch.device) -> int:
-    """Number of classes: the width of the target's scores for one row; without scores, from the labels given.
+
+def _widened(trainer: Trainer, classes: int) -> Trainer:
+    return replace(trainer, classes=classes) if isinstance(trainer, RecipeTrainer) else trainer
+
+
+def counted(case: Case, device: torch.device) -> Case:
+    """The case with all classes that its labels need and its target shows: asks the target once, if that tells.
 
     Raises:
-        InvalidInput: A label is not below the target's number of classes.
+        InvalidInput: See `count_classes`.
     """
-    groups = [group for group in (case.members, case.nonmembers, case.population) if group is not None]
-    highest = max(int(group.labels.max()) for group in groups if len(group))
-    if case.classes is not None:
-        classes = case.classes
-    elif case.target.scores is None:
-        return max(2, highest + 1)
-    else:
-        sample = case.members.take(slice(0, 1)).to(device)
-        classes = case.target.scores.ask_scores(sample.inputs, sample.ids).shape[1]
-    if highest >= classes:
-        raise InvalidInput(f"labels must be below the target's {classes} classes, got {highest}")
-    return classes
+    classes = count_classes(case.classes - 1, case.target, case.members.take(slice(0, 1)).to(device))
+    return replace(case.with_classes(classes), target=case.target.padded(classes))
+
+
+def count_classes(highest: int, target: AskableModel, example: Samples) -> int:
+    """Number of classes of an audit, 2 at least: all that the labels need and the target shows.
+
+    A target with scores is asked about the sample `example` once. Without scores it may know more classes than this.
+
+    Args:
+        highest: The highest label given.
+        target: The target.
+        example: One sample.
+
+    Raises:
+        InvalidInput: The target shows scores of fewer classes than the labels need. Only a classifier may not know the
+            last classes, since it lists those it knows: of other targets, labels numbered from 1 look just alike.
+    """
+    shown = target.shown(example.inputs, example.ids)
+    if shown is not None and highest >= shown and target.padded(highest + 1) is target:
+        raise InvalidInput(
+            f"labels must be below the target's {shown} classes, got {highest}: number them from 0, as the target's "
+            "outputs are"
+        )
+    return max(2, highest + 1, shown or 0)
+
+
+def classes_of(*groups: Samples | None) -> int:
+    """Number of classes of samples, 2 at least, by the highest label."""
+    return max(2, *(1 + int(group.labels.max()) for group in groups if group is not None and len(group)))

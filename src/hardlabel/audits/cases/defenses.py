@@ -10,6 +10,7 @@ from hardlabel.attacks import Attack, Need, ladder
 from hardlabel.audits.cases.from_arrays import crafting_plan, drawn
 from hardlabel.audits.cases.plans import FEWEST_SHADOW, MOST_SHADOW, ReferencePlan, ShadowPlan, lacking_pairs
 from hardlabel.audits.cases.recipe import RecipeCase, check_repeats
+from hardlabel.audits.cases.repeats import counted
 from hardlabel.audits.cases.terms import Terms
 from hardlabel.checks import InvalidInput
 from hardlabel.data.samples import Samples, concatenate
@@ -59,6 +60,8 @@ def case_of_defenses(
     defenses: Sequence[str] | None,
     levels: Mapping[str, Sequence[float]] | None,
     pretraining: Samples | None,
+    strict: bool,
+    notes: Sequence[str] = (),
     device: torch.device,
     store: Store,
 ) -> DefensesCase:
@@ -72,13 +75,16 @@ def case_of_defenses(
     checks.at_least(FEWEST_SHADOW, samples=samples)
     size = min(len(everyone) // GROUPS, DEFAULT_SIZE) if train_size is None else train_size
     checks.at_least(FEWEST_SHADOW, train_size=size)
-    parts = split(everyone, equal_sizes(len(everyone), size), seed=seed)
+    rows = counted(everyone, strict=strict)
+    parts = split(everyone, equal_sizes(len(everyone), size), seed=seed, contents=rows.contents)
     shadow_groups = parts.shadow_members, parts.shadow_nonmembers
     own = concatenate(*shadow_groups)
     crafting, _ = crafting_plan(own, classes, size, seed=seed, device=device, store=store)
-    plan = ReferencePlan.of(concatenate(parts.members, parts.nonmembers), references + 2, trainer, seed=seed)
+    pool = concatenate(rows.once(parts.members), rows.once(parts.nonmembers))
+    plan = ReferencePlan.of(pool, references + 2, trainer, seed=seed)
     case = RecipeCase(
         data=data,
+        classes=classes,
         plan=plan,
         attacked=drawn(plan.pool, round(2 * samples), seed),
         targets=repeats,
@@ -86,7 +92,7 @@ def case_of_defenses(
         shadow=ShadowPlan.of(*shadow_groups, trainer, min(size, MOST_SHADOW)),
         crafting=crafting,
         missing=lacking_pairs(references),
-        notes=(f"Data: {data}, {len(everyone)} rows.",),
+        notes=(f"Data: {data}, {len(everyone)} rows.", *notes, *rows.notes),
     )
     case = with_second(case, trainer)
     attacks = _attacks(terms, case)

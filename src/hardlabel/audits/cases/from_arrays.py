@@ -1,7 +1,7 @@
 """The case of a model and samples that the caller gives as Python objects."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,11 +21,11 @@ from hardlabel.audits.cases.plans import (
     ShadowPlan,
     lacking_pairs,
 )
+from hardlabel.audits.cases.repeats import without_repeats
 from hardlabel.audits.cases.slices import slices_of
 from hardlabel.checks import InvalidInput
-from hardlabel.data.domain import Domain, infer_domain
+from hardlabel.data.domain import LARGEST_WHOLE, BinaryFeatures, Box, Domain, infer_domain
 from hardlabel.data.samples import Samples, concatenate
-from hardlabel.data.split import content
 from hardlabel.models import shadows
 from hardlabel.models.architectures import usual_architecture
 from hardlabel.models.train import Recipe
@@ -51,6 +51,8 @@ def case_of(
     samples: int | None,
     attacker: Attacker,
     slices: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    private: bool,
+    strict: bool,
     seed: int,
     device: torch.device,
     store: Store | None,
@@ -75,17 +77,20 @@ def case_of(
     ids = torch.randperm(total, generator=randomness.generator(seed, "ids"))
     groups: dict[str, Samples] = {}
     for group, (inputs, labels) in arrays.items():
-        domain.check(inputs, group)
-        groups[group] = Samples(ids=ids[: len(inputs)], inputs=inputs, labels=labels, domain=domain)
+        own = ids[: len(inputs)]
+        groups[group] = Samples(ids=own, inputs=_settled(inputs, domain, group), labels=labels, domain=domain)
         ids = ids[len(inputs) :]
-    inside, outside = groups["members"], groups["nonmembers"]
-    _refuse_shared(inside, outside)
-    rest = groups.get("population")
-    if rest is not None:
-        rest, dropped = _fresh(rest, inside, outside, seed=seed)
-        if dropped:
-            notes.append(f"{dropped} population samples repeat others or are given as members or non-members.")
-    classes = 1 + max(int(labels.max()) for _, labels in arrays.values())
+    given = groups["members"], groups["nonmembers"]
+    rows = {int(sample_id): row for group in given for row, sample_id in enumerate(group.ids)}
+    sliced = slices_of(slices, [group.ids for group in given], ("members", "nonmembers"))
+    cleaned = without_repeats(groups, strict=strict)
+    notes += cleaned.notes
+    inside, outside, rest = (cleaned.groups.get(group) for group in ("members", "nonmembers", "population"))
+    assert inside is not None, "members are given"
+    assert outside is not None, "non-members are given"
+    rest = None if rest is None else _shuffled(rest, seed=seed)
+    highest = max(int(labels.max()) for _, labels in arrays.values())
+    classes = max(2, highest + 1)  # Those that the labels show; `counted` asks the target for more.
     missing: dict[Need, str] = {} if target.scores is not None else {Need.SCORES: "the target answers with labels only"}
     fitter = trainer_of(
         trainer, classes, arrays=not isinstance(members[0], Tensor), name=target.name, device=device, store=store
@@ -94,8 +99,6 @@ def case_of(
     shadow, why = shadow_plan(rest, fitter, size, guessed=train_size is None, labels=attacker.shadow_labels)
     if why is not None:
         missing[Need.SHADOW] = why
-    rows = {int(sample_id): row for group in (inside, outside) for row, sample_id in enumerate(group.ids)}
-    sliced = slices_of(slices, (inside.ids, outside.ids), ("members", "nonmembers"))
     if samples is not None and max(len(inside), len(outside)) > samples:
         notes.append(f"Of {len(inside)} members and {len(outside)} non-members, at most {samples} each were attacked.")
         inside, outside = drawn(inside, samples, seed), drawn(outside, samples, seed)
@@ -110,7 +113,8 @@ def case_of(
         data="samples given",
         target=target,
         target_description=description,
-        classes=None,
+        private=private,
+        classes=classes,
         members=inside,
         nonmembers=outside,
         population=_unused(rest, shadow),
@@ -125,18 +129,37 @@ def case_of(
     )
 
 
-def whole(pair: Pair, domain: Domain | None, *, seed: int) -> tuple[Samples, bool]:
-    """The samples of a pair, shuffled and without repeats, and whether the pair holds arrays.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Whole:
+    """The samples of a pair.
+
+    Attributes:
+        samples: The samples, shuffled and without repeats.
+        arrays: Whether the pair holds arrays, not tensors.
+        notes: What was dropped.
+    """
+
+    samples: Samples
+    arrays: bool
+    notes: tuple[str, ...]
+
+
+def whole(pair: Pair, domain: Domain | None, *, seed: int, strict: bool = False, name: str = "data") -> Whole:
+    """The samples of a pair, shuffled and without repeats; `strict` refuses repeats, `name` is the pair's in errors.
 
     Raises:
         InvalidInput: The pair or its values break a rule.
     """
-    inputs, labels = _arrays(pair, "data")
-    domain = _inferred({"data": (inputs, labels)}) if domain is None else domain
-    domain.check(inputs, "data")
+    inputs, labels = _arrays(pair, name)
+    domain = _inferred({name: (inputs, labels)}) if domain is None else domain
     ids = given_ids(pair, seed=seed)
-    everyone = Samples(ids=ids, inputs=inputs, labels=labels, domain=domain)
-    return _fresh(everyone, seed=seed)[0], not isinstance(pair[0], Tensor)
+    everyone = Samples(ids=ids, inputs=_settled(inputs, domain, name), labels=labels, domain=domain)
+    cleaned = without_repeats({name: everyone}, strict=strict)
+    return Whole(
+        samples=_shuffled(cleaned.groups[name], seed=seed),
+        arrays=not isinstance(pair[0], Tensor),
+        notes=cleaned.notes,
+    )
 
 
 def given_ids(pair: Pair, *, seed: int) -> Tensor:
@@ -149,6 +172,9 @@ def _inferred(arrays: dict[str, tuple[Tensor, Tensor]]) -> Domain:
     if len(shapes) > 1:
         listed = ", ".join(f"{group} {tuple(inputs.shape)}" for group, (inputs, _) in arrays.items())
         raise InvalidInput(f"inputs must agree in shape, got {listed}")
+    if len({inputs.is_floating_point() for inputs, _ in arrays.values()}) > 1:
+        listed = ", ".join(f"{group} {_type(inputs)}" for group, (inputs, _) in arrays.items())
+        raise InvalidInput(f"inputs must all be whole numbers or all be floats, got {listed}; or pass domain=")
     return infer_domain(torch.cat([inputs for inputs, _ in arrays.values()]))
 
 
@@ -158,58 +184,78 @@ def drawn(samples: Samples, most: int, seed: int) -> Samples:
     return samples.take(order[:most])
 
 
-def _refuse_shared(members: Samples, nonmembers: Samples) -> None:
-    """Refuses an input that is in both groups."""
-    inside = content(members.inputs)
-    shared = set(inside) & set(content(nonmembers.inputs))
-    if shared:
-        row = next(row for row, values in enumerate(inside) if values in shared)
-        raise InvalidInput(
-            f"members and nonmembers must not share inputs, got {len(shared)} in both (the first is members[{row}])"
-        )
+def _settled(inputs: Tensor, domain: Domain, name: str) -> Tensor:
+    """Inputs of any type as float32, checked by the domain."""
+    if isinstance(domain, Box | BinaryFeatures):
+        domain.check(inputs, name)  # As given: float32 rounds.
+        return inputs.to(torch.float32)
+    settled = inputs.to(torch.float32)
+    domain.check(settled, name)
+    return settled
 
 
 def _arrays(pair: Pair, name: str) -> tuple[Tensor, Tensor]:
+    """Inputs of their own type and labels, int64."""
     try:
         inputs, labels = pair
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"{name} must be a pair (inputs, labels), got {type(pair).__name__}") from error
     try:
-        inputs, labels = _tensor(inputs), _tensor(labels)
+        inputs, labels = _tensor(inputs, name, "inputs"), _tensor(labels, name, "labels")
+    except InvalidInput:
+        raise
     except (TypeError, ValueError) as error:
         raise InvalidInput(
             f"{name} must hold arrays of numbers ({' '.join(str(error).split())}); a table is encoded by "
             "hardlabel.MixedTable, labels are 0, 1, 2, ..."
         ) from error
-    if not len(inputs) or inputs.ndim < 2:
+    if inputs.ndim < 2 or not len(inputs):
         raise InvalidInput(f"{name} must hold at least one sample (n, ...), got shape {tuple(inputs.shape)}")
-    if len(labels) != len(inputs):
+    if labels.ndim and len(labels) != len(inputs):
         raise InvalidInput(f"{name} must hold one label per input, got {len(inputs)} inputs, {len(labels)} labels")
     if labels.ndim != 1 or labels.is_floating_point():
         raise InvalidInput(
             f"labels of {name} must be whole numbers ({len(inputs)},), got {labels.dtype} {tuple(labels.shape)}"
         )
-    return inputs.to(torch.float32), labels.to(torch.int64)
+    if not inputs.is_floating_point() and inputs.dtype != torch.bool and inputs.numel():
+        largest = max(int(inputs.max()), int(inputs.min()), key=abs)
+        if abs(largest) > LARGEST_WHOLE:
+            raise InvalidInput(
+                f"{name} must hold whole numbers up to 2**24 = {LARGEST_WHOLE} in size, which float32 holds exactly, "
+                f"got {largest}: encode codes by hardlabel.MixedTable, rescale measurements and give them as floats"
+            )
+    return inputs, labels.to(torch.int64)
 
 
-def _tensor(values: ArrayLike | Tensor) -> Tensor:
+def _tensor(values: ArrayLike | Tensor, group: str, name: str) -> Tensor:
+    """The values on the CPU, of their own type; unsigned integers of 16 bits and more become int64."""
     if isinstance(values, Tensor):
-        return values.detach().cpu()
+        if values.is_complex():
+            raise InvalidInput(f"{group} must hold arrays of real numbers, got {name} of type {_type(values)}")
+        values = values.detach().cpu()
+        if values.dtype in (torch.uint16, torch.uint32, torch.uint64):
+            return _tensor(values.numpy(), group, name)
+        return values
     array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise InvalidInput(
+            f"{group} must hold arrays of real numbers, got {name} of type {array.dtype}; a table with text, dates or "
+            "codes is encoded by hardlabel.MixedTable, labels are 0, 1, 2, ..."
+        )
+    if array.dtype.kind == "u" and array.dtype.itemsize > 1:
+        if array.size and int(array.max()) > np.iinfo(np.int64).max:
+            raise InvalidInput(f"{name} of {group} must be below 2**63, got {int(array.max())}")
+        array = array.astype(np.int64)
     # PyTorch warns about read-only arrays, which Pandas returns.
     return torch.as_tensor(array if array.flags.writeable else array.copy())
 
 
-def _fresh(population: Samples, *others: Samples, seed: int) -> tuple[Samples, int]:
-    """The population without repeats and without inputs of `others`, shuffled, and the number of samples dropped."""
-    seen = {values for other in others for values in content(other.inputs)}
-    rows = []
-    for row, values in enumerate(content(population.inputs)):
-        if values not in seen:
-            seen.add(values)
-            rows.append(row)
-    order = torch.randperm(len(rows), generator=randomness.generator(seed, "population"))
-    return population.take(torch.tensor(rows, dtype=torch.int64)[order]), len(population) - len(rows)
+def _type(values: Tensor) -> str:
+    return str(values.dtype).removeprefix("torch.")
+
+
+def _shuffled(samples: Samples, *, seed: int) -> Samples:
+    return samples.take(torch.randperm(len(samples), generator=randomness.generator(seed, "population")))
 
 
 def _unused(population: Samples | None, shadow: ShadowPlan | None) -> Samples | None:
@@ -233,7 +279,7 @@ def trainer_of(
     if trainer is None:
         return None
     if isinstance(trainer, Recipe):
-        return RecipeTrainer(recipe=trainer, classes=max(2, classes), device=device, store=store)
+        return RecipeTrainer(recipe=trainer, classes=classes, device=device, store=store)
     if isinstance(trainer, BaseEstimator):
         return EstimatorTrainer(estimator=trainer, store=store)
     if not callable(trainer):
@@ -302,7 +348,7 @@ def crafting_plan(
     plain = Recipe(architecture=usual_architecture(population.domain), max_epochs=SECOND_EPOCHS)
     trainer = RecipeTrainer(
         recipe=smooth(Recipe(architecture=plain.architecture), population.domain),
-        classes=max(2, classes),
+        classes=classes,
         device=device,
         store=store,
     )

@@ -17,6 +17,7 @@ from hardlabel.audits.cases.plans import (
     ShadowPlan,
     lacking_pairs,
 )
+from hardlabel.audits.cases.repeats import counted
 from hardlabel.audits.cases.slices import read_slices
 from hardlabel.audits.cases.terms import Chosen, Terms
 from hardlabel.checks import InvalidInput
@@ -24,7 +25,7 @@ from hardlabel.data import augment, mapped
 from hardlabel.data.augment import Move
 from hardlabel.data.dataset import Dataset
 from hardlabel.data.domain import Domain
-from hardlabel.data.samples import concatenate
+from hardlabel.data.samples import Samples, concatenate
 from hardlabel.data.split import Split, equal_sizes, split
 from hardlabel.executors import Executor
 from hardlabel.models import shadows
@@ -45,21 +46,25 @@ class Loaded:
         settings: The settings.
         data: The loaded data.
         parts: The data, split into groups.
+        distinct: The members and the non-members without repeats.
         trainer: Trains the target, the shadow model and the reference models.
         attacked: Number of members attacked; the same number of non-members.
         shadow_attacked: The same, on the shadow model.
         missing: What the attacker cannot have, with the reason.
         picked: The attacks to run.
+        notes: What the reader must know about the data.
     """
 
     settings: ModelSettings
     data: Dataset
     parts: Split
+    distinct: tuple[Samples, Samples]
     trainer: RecipeTrainer
     attacked: int
     shadow_attacked: int
     missing: dict[Need, str]
     picked: Chosen
+    notes: tuple[str, ...] = ()
 
 
 def load(settings: ModelSettings, terms: Terms, *, device: torch.device, store: Store | None, watch: Watch) -> Loaded:
@@ -71,8 +76,12 @@ def load(settings: ModelSettings, terms: Terms, *, device: torch.device, store: 
     data = dataset_of(settings, watch, store)
     read_slices(settings.slices, settings.slices_file, data)  # Refuses unknown columns before any training.
     trainer = checked_trainer(settings, data, device=device, store=store)
-    parts = split(data.samples, equal_sizes(len(data.samples), settings.train_size), seed=settings.seed)
+    rows = counted(data.samples, strict=settings.strict)
+    sizes = equal_sizes(len(data.samples), settings.train_size)
+    parts = split(data.samples, sizes, seed=settings.seed, contents=rows.contents)
+    distinct = rows.once(parts.members), rows.once(parts.nonmembers)
     attacked = at_most("samples", settings.samples, len(parts.members), MOST_ATTACKED)
+    attacked = min(attacked, *map(len, distinct))
     if settings.shadow_samples is not None:
         checks.at_least(FEWEST_SHADOW, shadow_samples=settings.shadow_samples)
     shadows.check_count(settings.references)
@@ -85,12 +94,14 @@ def load(settings: ModelSettings, terms: Terms, *, device: torch.device, store: 
         settings=settings,
         data=data,
         parts=parts,
+        distinct=distinct,
         trainer=trainer,
         attacked=attacked,
         # Refuses attacks that cannot be run.
         picked=terms.chosen(data.samples.domain, missing=missing, attacked=2 * attacked),
         shadow_attacked=at_most("shadow_samples", settings.shadow_samples, len(parts.shadow_members), MOST_SHADOW),
         missing=missing,
+        notes=rows.notes,
     )
 
 
@@ -104,7 +115,7 @@ def case_of_settings(ready: Loaded, *, device: torch.device, watch: Watch, execu
     if Need.SHADOW not in ready.missing:
         shadow_groups = parts.shadow_members, parts.shadow_nonmembers
         shadow = ShadowPlan.of(*shadow_groups, trainer, ready.shadow_attacked, labels=settings.shadow_labels)
-        pool = concatenate(parts.members, parts.nonmembers)
+        pool = concatenate(*ready.distinct)
         references = ReferencePlan.of(pool, settings.references, trainer, seed=settings.seed)
         crafting = crafting_of(parts, trainer, seed=settings.seed)
         own = concatenate(*shadow_groups)
@@ -113,8 +124,8 @@ def case_of_settings(ready: Loaded, *, device: torch.device, watch: Watch, execu
         target=askable(target.model, device, role="target"),
         target_description=f"{trainer.description}, {len(parts.members)} training samples, {target.told}",
         classes=data.classes,
-        members=parts.members.take(slice(0, ready.attacked)),
-        nonmembers=parts.nonmembers.take(slice(0, ready.attacked)),
+        members=ready.distinct[0].take(slice(0, ready.attacked)),
+        nonmembers=ready.distinct[1].take(slice(0, ready.attacked)),
         population=parts.population if len(parts.population) else None,
         shadow=shadow,
         references=references,
@@ -128,7 +139,7 @@ def case_of_settings(ready: Loaded, *, device: torch.device, watch: Watch, execu
             "samples": ready.attacked,
             "shadow_samples": ready.shadow_attacked,
         },
-        notes=(f"Data: {data.name}, {len(data.samples)} rows, {data.origin}.",),
+        notes=(f"Data: {data.name}, {len(data.samples)} rows, {data.origin}.", *ready.notes),
     )
 
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from hardlabel import checks
 from hardlabel.attacks import Need
-from hardlabel.audits.cases.case import AttackerCase
+from hardlabel.audits.cases.case import AttackerCase, classes_of
 from hardlabel.audits.cases.from_arrays import Pair, crafting_plan, drawn, given_ids, shadow_plan, trainer_of, whole
 from hardlabel.audits.cases.from_settings import at_most, checked_trainer, crafting_of, dataset_of
 from hardlabel.audits.cases.plans import (
@@ -20,6 +20,7 @@ from hardlabel.audits.cases.plans import (
     ShadowPlan,
     lacking_pairs,
 )
+from hardlabel.audits.cases.repeats import counted
 from hardlabel.audits.cases.slices import read_slices, slices_of
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain
@@ -58,6 +59,7 @@ def case_of_arrays(
     samples: float,
     domain: Domain | None,
     slices: Mapping[str, ArrayLike],
+    strict: bool,
     seed: int,
     device: torch.device,
     name: str | None,
@@ -66,15 +68,16 @@ def case_of_arrays(
     """The case of data and a trainer; see `hardlabel.audit_recipe` for the arguments."""
     check_repeats(repeats, references)
     checks.at_least(FEWEST_SHADOW, samples=samples)
-    everyone, arrays = whole(data, domain, seed=seed)
+    given = whole(data, domain, seed=seed, strict=strict)
+    everyone = given.samples
     ids = given_ids(data, seed=seed)
     sliced = slices_of({column: [values] for column, values in slices.items()}, [ids], ["samples"])
     size = len(everyone) // 4 if train_size is None else train_size
     checks.at_least(FEWEST_SHADOW, train_size=size)
     if len(everyone) < 2 * size:
         raise InvalidInput(f"data must hold at least 2 * train_size = {2 * size} inputs, got {len(everyone)}")
-    classes = int(everyone.labels.max()) + 1
-    fitter = trainer_of(trainer, classes, arrays=arrays, name=name, device=device, store=store)
+    classes = classes_of(everyone)
+    fitter = trainer_of(trainer, classes, arrays=given.arrays, name=name, device=device, store=store)
     if fitter is None:
         raise InvalidInput("trainer must be given for the audit of a recipe, got None")
     pool, rest = everyone.take(slice(0, 2 * size)), everyone.take(slice(2 * size, None))
@@ -90,6 +93,7 @@ def case_of_arrays(
     plan = ReferencePlan.of(pool, references + 2, fitter, seed=seed)
     return RecipeCase(
         data="samples given",
+        classes=classes,
         plan=plan,
         attacked=drawn(plan.pool, round(2 * samples), seed),
         targets=repeats,
@@ -100,6 +104,7 @@ def case_of_arrays(
         missing=missing,
         slices=sliced,
         rows={sample_id: row for row, sample_id in enumerate(ids.tolist())},
+        notes=given.notes,
     )
 
 
@@ -119,16 +124,20 @@ def case_of_recipe(settings: RecipeSettings, *, device: torch.device, store: Sto
     check_repeats(settings.repeats, settings.references)
     data = dataset_of(settings, watch, store)
     trainer = checked_trainer(settings, data, device=device, store=store)
-    parts = split(data.samples, equal_sizes(len(data.samples), settings.train_size), seed=settings.seed)
+    rows = counted(data.samples, strict=settings.strict)
+    sizes = equal_sizes(len(data.samples), settings.train_size)
+    parts = split(data.samples, sizes, seed=settings.seed, contents=rows.contents)
     checks.at_least(FEWEST_SHADOW, train_size=len(parts.shadow_members))
     if settings.shadow_samples is not None:
         checks.at_least(FEWEST_SHADOW, shadow_samples=settings.shadow_samples)
     attacked = 2 * at_most("samples", settings.samples, len(parts.members), MOST_ATTACKED)
     shadow_attacked = at_most("shadow_samples", settings.shadow_samples, len(parts.shadow_members), MOST_SHADOW)
-    pool = concatenate(parts.members, parts.nonmembers)
+    # Halves of the pool are trained on: with an input twice, one model's member would be its non-member, too.
+    pool = concatenate(rows.once(parts.members), rows.once(parts.nonmembers))
     plan = ReferencePlan.of(pool, settings.references + 2, trainer, seed=settings.seed)
     return RecipeCase(
         data=data.name,
+        classes=data.classes,
         plan=plan,
         attacked=drawn(plan.pool, attacked, settings.seed),
         targets=settings.repeats,
@@ -138,5 +147,5 @@ def case_of_recipe(settings: RecipeSettings, *, device: torch.device, store: Sto
         crafting=crafting_of(parts, trainer, seed=settings.seed),
         missing=lacking_pairs(settings.references),
         slices=read_slices(settings.slices, settings.slices_file, data),
-        notes=(f"Data: {data.name}, {len(data.samples)} rows, {data.origin}.",),
+        notes=(f"Data: {data.name}, {len(data.samples)} rows, {data.origin}.", *rows.notes),
     )

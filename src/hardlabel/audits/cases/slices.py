@@ -1,6 +1,6 @@
 """Slices of the data: an audit reports the risk of each group of a column."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +47,9 @@ def slices_of(slices: Mapping[str, Sequence[ArrayLike]], ids: Sequence[Tensor], 
     every_id = [sample_id for group_ids in ids for sample_id in group_ids.tolist()]
     by_column: Slices = {}
     for name, values in slices.items():
-        if isinstance(values, str) or len(values) != len(ids):
-            raise InvalidInput(
-                f"slices[{name!r}] must hold values of {' and of '.join(groups)}, got {len(values)} parts"
-            )
+        if isinstance(values, str) or not isinstance(values, Sized) or len(values) != len(ids):
+            got = f"{len(values)} parts" if isinstance(values, Sized) else checks.shown(values)
+            raise InvalidInput(f"slices[{name!r}] must hold values of {' and of '.join(groups)}, got {got}")
         arrays = [np.asarray(array) for array in values]
         for group, array, count in zip(groups, arrays, map(len, ids), strict=True):
             if array.shape != (count,):

@@ -3,15 +3,17 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from hardlabel import randomness
 from hardlabel.attacks import TABLE
 from hardlabel.audits.cases.canaries import Planted
+from hardlabel.audits.cases.case import classes_of
 from hardlabel.audits.game.asking import Asking, Question, Side, questions
 from hardlabel.audits.game.batches import settled
 from hardlabel.audits.game.game import LOGITS
 from hardlabel.checks import InvalidInput
-from hardlabel.data.samples import Samples, concatenate
+from hardlabel.data.samples import concatenate
 from hardlabel.metrics.epsilon import epsilon_bound
 from hardlabel.metrics.one_run import one_run_bound
 from hardlabel.models import shadows
@@ -19,6 +21,7 @@ from hardlabel.models.trainers import Trainer
 from hardlabel.oracles.budget import Account
 from hardlabel.records.canaries import ALL, CanaryBound
 from hardlabel.signals.base import Access
+from hardlabel.targets.padded import padded
 from hardlabel.targets.registry import askable
 
 Bools = NDArray[np.bool_]
@@ -30,7 +33,7 @@ def one_run(
     """Bounds from one model, for all canaries together and for each kind."""
     bounds = []
     kinds = np.array(planted.kinds)
-    for access, question, values, queries in _scores(model, reference, planted.canaries, device=device, asking=asking):
+    for access, question, values, queries in _scores(model, reference, planted, device=device, asking=asking):
         for kind in (ALL, *dict.fromkeys(planted.kinds)):
             rows = np.ones(len(kinds), dtype=bool) if kind == ALL else kinds == kind
             bound = one_run_bound(values[rows], planted.inside[rows], delta=delta, seed=planted.seed)
@@ -67,7 +70,7 @@ def many_runs(
         on_done=lambda progress: watch.advance(1),
         executor=asking.executor,
     )
-    scored = [_scores(made.model, None, planted.canaries, device=device, asking=asking) for made in trainings]
+    scored = [_scores(made.model, None, planted, device=device, asking=asking) for made in trainings]
     bounds = []
     for runs in zip(*scored, strict=True):  # By access, the scores of all models.
         access, question, _, queries = runs[-1]
@@ -90,17 +93,20 @@ def many_runs(
 
 
 def _scores(
-    model: object, reference: object | None, canaries: Samples, *, device: torch.device, asking: Asking
+    model: object, reference: object | None, planted: Planted, *, device: torch.device, asking: Asking
 ) -> list[tuple[str, Question, NDArray[np.float64], float]]:
     """The canaries' scores, less the reference's if there is a reference, for each access that the models allow.
 
     Each is (access, question, scores (m,), queries per canary). From labels, the score is the share of noisy copies
     that get the canary's label (Choquette-Choo et al. 2021); from confidences, the logit.
     """
-    samples = canaries.to(device)
-    classes = max(2, int(canaries.labels.max()) + 1)
-    given = [model] if reference is None else [model, reference]
-    models = [askable(trained, device, role="trainer's model", classes=classes) for trained in given]
+    samples, classes = planted.canaries.to(device), classes_of(planted.base, planted.canaries)
+    models = []
+    for role, given in (("model", model), ("reference", reference)):
+        if isinstance(given, nn.Module):
+            given = padded(given, samples.inputs[:1], classes=classes, exact=False, device=device, role=role)
+        if given is not None:
+            models.append(askable(given, device, role=role, classes=classes))
     sides = [
         Side(model=model, samples=samples, inside=torch.zeros(len(samples), dtype=torch.bool))
         for model in settled(models, samples.inputs[:1], None)

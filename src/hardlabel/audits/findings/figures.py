@@ -7,12 +7,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardlabel import randomness
-from hardlabel.attacks import Attack
+from hardlabel.attacks import Attack, Rung
 from hardlabel.audits.game.game import Played
 from hardlabel.metrics import crossed, intervals, roc
 from hardlabel.metrics.estimate import Estimate
-from hardlabel.records.model import FPRS, AttackResult, ClassResult, Compute, Curve, Difference, Histogram, Queries
+from hardlabel.records.model import (
+    FPRS,
+    AttackResult,
+    Choice,
+    ClassResult,
+    Compute,
+    Curve,
+    Difference,
+    Histogram,
+    Queries,
+)
 from hardlabel.records.recipe import RecipeAttack
+from hardlabel.records.verdict import ClassRight
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -145,6 +156,25 @@ def _pairs(scores: Mapping[str, Floats], access: Mapping[str, str]) -> list[tupl
     labels = [name for name in scores if access[name] == "label"]
     pairs += [(name, baseline) for baseline in BASELINES if baseline in scores for name in labels]
     return pairs + [pair for pair in itertools.combinations(labels, 2) if "gap" not in pair]
+
+
+def class_rights(member: Bools, labels: Ints, right: Bools) -> list[ClassRight]:
+    """How often the target is right on each class, from (n,) memberships, true classes and right answers."""
+    return [
+        ClassRight(
+            label=int(label),
+            members=int((member & (labels == label)).sum()),
+            nonmembers=int((~member & (labels == label)).sum()),
+            right_members=int((member & right & (labels == label)).sum()),
+            right_nonmembers=int((~member & right & (labels == label)).sum()),
+        )
+        for label in np.unique(labels)
+    ]
+
+
+def choice_of(rung: Rung) -> Choice:
+    """The record's entry of the attack that the ranking names."""
+    return Choice(attack=rung.attack, queries=rung.queries, why=rung.why, weak=rung.weak)
 
 
 def _of_class(label: int, scores: Floats, member: Bools, labels: Ints, right: Bools) -> ClassResult:

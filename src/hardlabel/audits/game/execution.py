@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from hardlabel import checks
+from hardlabel.checks import InvalidInput
 from hardlabel.executors import Executor, Local
 from hardlabel.runs.progress import SILENT, Watch
 from hardlabel.runs.settings import CHUNK
@@ -18,7 +19,7 @@ class Execution:
         watch: Receives the progress.
 
     Raises:
-        InvalidInput: `chunk` is below 1.
+        InvalidInput: `chunk` is no whole number above 0, or an object lacks a method.
 
     Example:
         >>> from hardlabel import Execution, Local
@@ -31,7 +32,12 @@ class Execution:
     watch: Watch = SILENT
 
     def __post_init__(self) -> None:
-        checks.at_least(1, chunk=self.chunk)
+        checks.whole_number(1, chunk=self.chunk)
+        checks.plain_fields(self, "chunk")
+        for name, methods in (("executor", ("run", "device")), ("watch", ("stage", "advance", "detail", "say"))):
+            if not all(callable(getattr(getattr(self, name), method, None)) for method in methods):
+                words = f"must be an object with {' and '.join(methods)}"
+                raise InvalidInput(f"{name} {words}, got {checks.shown(getattr(self, name))}")
 
 
 USUAL = Execution()

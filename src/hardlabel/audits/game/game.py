@@ -31,6 +31,7 @@ from hardlabel.signals.gap import Gap
 
 RANDOM_INPUTS = "threshold from random inputs"
 LOGITS = ScoreQuestion(Confidence(statistic=Statistic.LOGIT))
+ACCURACY = LabelQuestion(Gap())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,7 +125,7 @@ class Game:
 
     def right(self) -> Tensor:
         """Which samples the target classifies rightly, bool (n,). The gap attack reuses these answers."""
-        gap = self.asking.answer(LabelQuestion(Gap()), self.target, "accuracy of the target", account=self._account())
+        gap = self.asking.answer(ACCURACY, self.target, "accuracy of the target", account=self._account())
         return gap.measured.values[:, 0] > 0
 
     def lacks(self, attack: Attack) -> str | None:
