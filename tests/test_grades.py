@@ -191,13 +191,26 @@ def right(*shares, members=100, nonmembers=100, outside=None):
     ],
 )
 def test_a_target_that_knows_nothing_of_its_training_data_contradicts_itself(shares, against):
-    contradictory, _ = ignorance(right(*shares), private=False)
+    contradictory, _ = ignorance(right(*shares))
     assert bool(contradictory) == against
-    assert ignorance(right(*shares), private=True) == ([], [])
+
+
+@pytest.mark.parametrize(("shares", "told"), [((0.33, 0.35, 0.31), True), ((0.0, 1.0), True), ((0.9, 0.9), False)])
+def test_a_private_target_may_know_nothing_and_this_is_told(shares, told):
+    record = healthy()
+    classes = [
+        one.model_copy(update={"train_accuracy": share, "test_accuracy": share})
+        for one, share in zip(record.results.attacks[0].classes, shares, strict=False)
+    ]
+    record = changed(record, "gap", classes=classes)
+    assert (record.results.verdict.grade is Grade.NO_VERDICT) == told
+    private = changed(record, target=record.results.target.model_copy(update={"private": True}))
+    assert private.results.verdict.grade is Grade.NONE
+    assert ("such a model may know nothing" in " ".join(private.reasons)) == told
 
 
 def test_what_is_not_measurably_more_than_guessing_says_nothing():
-    against, doubts = ignorance(right(0.65, 0.45), private=False)
+    against, doubts = ignorance(right(0.65, 0.45))
     assert not against
     assert "not measurably more than guessing" in doubts[0].finding
 
@@ -206,7 +219,7 @@ def test_what_is_not_measurably_more_than_guessing_says_nothing():
 def test_a_healthy_model_of_rare_classes_never_contradicts_itself(hits):
     common = ClassRight(label=0, members=190, nonmembers=190, right_members=hits[0], right_nonmembers=hits[0])
     rare = ClassRight(label=1, members=10, nonmembers=10, right_members=hits[1], right_nonmembers=hits[1])
-    against, doubts = ignorance([common, rare], private=False)
+    against, doubts = ignorance([common, rare])
     assert not against
     assert bool(doubts) == (hits[1] < 5)  # A model that hardly knows the rare class says little, though.
 
@@ -214,7 +227,7 @@ def test_a_healthy_model_of_rare_classes_never_contradicts_itself(hits):
 def test_random_answers_on_rare_classes_contradict_themselves():
     common = ClassRight(label=0, members=190, nonmembers=190, right_members=95, right_nonmembers=95)
     rare = ClassRight(label=1, members=10, nonmembers=10, right_members=5, right_nonmembers=5)
-    assert ignorance([common, rare], private=False)[0]
+    assert ignorance([common, rare])[0]
 
 
 def test_the_test_for_guessing_seldom_trips_on_models_that_know_little():
@@ -223,7 +236,7 @@ def test_the_test_for_guessing_seldom_trips_on_models_that_know_little():
     trips = 0
     for _ in range(1000):
         hits = rng.binomial(100, 0.63, 2) / 100
-        trips += bool(ignorance(right(*hits), private=False)[0])
+        trips += bool(ignorance(right(*hits))[0])
     assert trips <= 5
 
 

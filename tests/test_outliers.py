@@ -244,3 +244,51 @@ def test_bad_arguments_are_refused(change, told):
     given = {"share": 0.1, "statistics": torch.randn(4, 20), "inside": coins(4, 20)} | change
     with pytest.raises(InvalidInput, match=told):
         outliers.selections(around=outliers.surroundings([crowd(20)]), **given)
+
+
+# --- many points are compared with some of them ---
+
+
+def test_compared_with_all_named_one_by_one_nothing_changes():
+    points = crowd(alone=5)
+    whole, named = outliers.surroundings([points]), outliers.surroundings([points], torch.arange(len(points)))
+    assert all(torch.equal(getattr(whole, name), getattr(named, name)) for name in ("counts", "nearest", "similarity"))
+    first, second = outliers.duplicates(points), outliers.duplicates(points, torch.arange(len(points)))
+    assert torch.equal(first.of, second.of)
+    assert torch.equal(first.distance, second.distance)
+
+
+def test_neighbours_and_duplicates_come_from_the_points_compared_with():
+    points = crowd(alone=5).double()
+    points[200] = points[7] + 1e-6
+    compared = torch.arange(0, len(points), 2)
+    found, copies = outliers.surroundings([points], compared), outliers.duplicates(points, compared)
+    similar = torch.nn.functional.normalize(points.float(), dim=1)
+    similar = similar @ similar.T
+    for place in (0, 7, 8, 151):
+        others = [other for other in compared.tolist() if other != place]
+        best = max(others, key=lambda other: float(similar[place, other]))
+        assert int(found.nearest[place, 0]) == best
+        assert place not in found.nearest[place].tolist()
+        assert set(found.nearest[place].tolist()) <= set(others)
+    assert int(copies.of[7]) == 200
+    assert int(copies.of[200]) == -1  # 7 was not compared with.
+
+
+def test_of_very_many_records_some_are_compared_and_this_is_told(monkeypatch):
+    from hardlabel.audits.findings import worst_case
+    from hardlabel.data.domain import Box
+    from hardlabel.data.samples import Samples
+
+    monkeypatch.setattr(worst_case, "MOST_COMPARED", 50)
+    inputs = torch.rand(200, 4, generator=generator(0, "inputs"))
+    samples = Samples(
+        ids=torch.arange(200), inputs=inputs, labels=torch.zeros(200, dtype=torch.int64), domain=Box((4,))
+    )
+    found = worst_case.seen(samples, None, [], "")
+    assert len(set(found.around.nearest.flatten().tolist())) <= 50
+    assert "among 50 of the 200 records, drawn at random" in found.embedded
+    assert worst_case.notes(50) == []
+    assert "among 50 of them, drawn at random" in worst_case.notes(200)[0]
+    again = worst_case.seen(samples, None, [], "")
+    assert torch.equal(found.around.nearest, again.around.nearest)

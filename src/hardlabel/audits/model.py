@@ -19,7 +19,7 @@ from hardlabel.audits.cases.from_arrays import Pair, case_of
 from hardlabel.audits.cases.from_settings import Loaded, case_of_settings, load
 from hardlabel.audits.cases.plans import MOST_ATTACKED
 from hardlabel.audits.cases.terms import Terms
-from hardlabel.audits.findings import exposed, figures
+from hardlabel.audits.findings import exposed, figures, worst_case
 from hardlabel.audits.game import check_rows
 from hardlabel.audits.game.asking import Asking, Side
 from hardlabel.audits.game.batches import settled
@@ -316,7 +316,7 @@ def audited(case: Case, terms: Terms, *, device: torch.device, asking: Asking, s
             groups=at_risk.groups,
             named=at_risk.named,
             checks=checked,
-            notes=_notes(case, terms, "gap" in scores) + _checked_notes(checked),
+            notes=[*_notes(case, terms, "gap" in scores), *worst_case.notes(attacked), *_checked_notes(checked)],
             environment=environment_of(
                 terms.seed, time.perf_counter() - started, device, check_queries=checker.queries
             ),
@@ -336,7 +336,7 @@ def _first_answers(case: Case, terms: Terms, *, device: torch.device, asking: As
     game = Game(target=side, shadow=None, budget=terms.budget, asking=asking)
     right = game.right().numpy()
     by_class = figures.class_rights(side.inside.numpy(), side.samples.labels.cpu().numpy(), right)
-    contradictory, _ = ignorance(by_class, private=case.private)
+    contradictory = [] if case.private else ignorance(by_class)[0]
     for reason in (*contradictory, *exchanged(by_class)):
         asking.watch.say(str(reason))
     return right, side

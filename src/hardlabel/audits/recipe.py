@@ -23,7 +23,7 @@ from hardlabel.audits.cases.from_arrays import Pair
 from hardlabel.audits.cases.plans import MOST_ATTACKED
 from hardlabel.audits.cases.recipe import RecipeCase, case_of_arrays, case_of_recipe
 from hardlabel.audits.cases.terms import Chosen, Terms
-from hardlabel.audits.findings import exposed, figures
+from hardlabel.audits.findings import exposed, figures, worst_case
 from hardlabel.audits.game.asking import Asking, Side
 from hardlabel.audits.game.execution import USUAL, Execution
 from hardlabel.audits.game.game import Played
@@ -236,7 +236,7 @@ class RecipeAudit:
                 exposed=at_risk.exposed,
                 groups=at_risk.groups,
                 games=at_risk.games,
-                notes=list(case.notes),
+                notes=[*case.notes, *worst_case.notes(len(case.attacked))],
                 environment=environment_of(terms.seed, time.perf_counter() - started, self.device),
             ),
             scores=exposed.with_pseudonyms(pd.concat(frames, ignore_index=True), models.sides[0].samples)

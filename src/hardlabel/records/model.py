@@ -16,6 +16,7 @@ from hardlabel.records.verdict import (
     decided,
     exchanged,
     ignorance,
+    of_private,
     unlike,
     without_verdict,
 )
@@ -290,7 +291,7 @@ class Results(RecordPart):
     def verdict(self) -> Verdict:
         """The grade, or why there is none."""
         right, private = class_rights(self.attacks), self.target.private
-        contradictory, doubtful = ignorance(right, private=private)
+        contradictory, doubtful = ([], []) if private else ignorance(right)
         return decided(
             self.attacks,
             named=self.choice,
@@ -303,6 +304,7 @@ class Results(RecordPart):
             ],
             ignorance=contradictory,
             doubts=doubtful,
+            remarks=of_private(right) if private else [],
         )
 
     @model_validator(mode="before")

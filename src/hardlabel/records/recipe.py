@@ -93,7 +93,7 @@ class RecipeResults(RecordPart):
     @property
     def verdict(self) -> Verdict:
         """The grade, or why there is none."""
-        found = [(target.model, *ignorance(target.classes, private=False)) for target in self.targets]
+        found = [(target.model, *ignorance(target.classes)) for target in self.targets]
         return decided(
             self.attacks,
             named=self.choice,

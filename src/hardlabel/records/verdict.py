@@ -146,6 +146,7 @@ def decided(
     contradictions: Sequence[Reason] = (),
     ignorance: Sequence[Reason] = (),
     doubts: Sequence[Reason] = (),
+    remarks: Sequence[Reason] = (),
 ) -> Verdict:
     """The verdict on what attacks found.
 
@@ -157,6 +158,7 @@ def decided(
         contradictions: Why no figure of the record can be believed.
         ignorance: Why finding nothing contradicts itself; leakage that was proven stays proven.
         doubts: Why finding nothing says nothing.
+        remarks: What else the reader must know; they change nothing.
     """
     labels = [attack for attack in attacks if attack.access == Access.LABEL]
     ranked = next((attack for attack in labels if named is not None and attack.name == named.attack), None)
@@ -172,7 +174,7 @@ def decided(
         title = TITLES[grade]
         if at_least and grade is not Grade.SEVERE:
             title = f"At least {title[0].lower()}{title[1:]}"
-        return Verdict(grade=grade, at_least=at_least, title=title, earned=earned, reasons=list(reasons))
+        return Verdict(grade=grade, at_least=at_least, title=title, earned=earned, reasons=[*reasons, *remarks])
 
     if contradictions:
         return told(Grade.NO_VERDICT, [*ignorance, *contradictions])
@@ -327,7 +329,7 @@ def _too_few(labels: Sequence[Graded], fewest: int) -> list[Reason]:
     return told
 
 
-def ignorance(right: Sequence[ClassRight], *, private: bool) -> tuple[list[Reason], list[Reason]]:
+def ignorance(right: Sequence[ClassRight]) -> tuple[list[Reason], list[Reason]]:
     """What contradicts itself in the target's answers, and what makes them say nothing.
 
     A model that was trained on the members should know something of their classes. How much it knows is the sum over
@@ -336,14 +338,13 @@ def ignorance(right: Sequence[ClassRight], *, private: bool) -> tuple[list[Reaso
 
     Args:
         right: Right answers by class.
-        private: Whether the target was trained with differential privacy, so that it may know nothing.
 
     Returns:
         Reasons against a verdict, and reasons why finding nothing says nothing; both are empty for healthy models.
     """
     inside = [one for one in right if one.members]
     members = sum(one.members for one in inside)
-    if private or len(inside) < 2:
+    if len(inside) < 2:
         return [], []
     majority = max(one.members for one in inside) / members
     hits = sum(one.right_members for one in inside)
@@ -375,6 +376,19 @@ def ignorance(right: Sequence[ClassRight], *, private: bool) -> tuple[list[Reaso
             cause="There are few records, or the target has learned little.",
             remedy="Attack more members. " + advice,
         )
+    ]
+
+
+def of_private(right: Sequence[ClassRight]) -> list[Reason]:
+    """The same of a target that was trained with differential privacy: it is told, and contradicts nothing."""
+    contradictory, doubtful = ignorance(right)
+    return [
+        Reason(
+            finding=reason.finding,
+            cause="It is said to be trained with differential privacy: such a model may know nothing.",
+            remedy="Little can leak from it; check whether it is of use.",
+        )
+        for reason in (*contradictory, *doubtful)
     ]
 
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hardlabel import outliers
+from hardlabel import outliers, randomness
 from hardlabel.audits.findings.figures import NO_THRESHOLD
 from hardlabel.audits.findings.shown_record import text_or_image
 from hardlabel.audits.game.asking import Asking, LabelQuestion, Side, content_of
@@ -26,7 +26,7 @@ from hardlabel.signals.gap import Gap
 
 Bools = NDArray[np.bool_]
 EMBEDDERS = 4  # Most networks whose penultimate layers are used to find neighbours.
-MOST_COMPARED = 10_000  # Most points among which neighbours are found.
+MOST_COMPARED = 10_000  # Most points among which neighbours are found: of more, as many are drawn at random.
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,6 +79,10 @@ def seen(samples: Samples, pool: Samples | None, networks: Sequence[nn.Module], 
             labels=torch.cat([samples.labels, others.labels]),
             domain=samples.domain,
         )
+    compared = None
+    if len(everyone) > MOST_COMPARED:
+        order = torch.randperm(len(everyone), generator=randomness.generator(0, "points compared with"))
+        compared = order[:MOST_COMPARED].sort().values
     able = [model for model in networks if any(isinstance(layer, nn.Linear) for layer in model.modules())][:EMBEDDERS]
     if able:
         embeddings = [outliers.features(model, everyone.inputs) for model in able]
@@ -86,13 +90,25 @@ def seen(samples: Samples, pool: Samples | None, networks: Sequence[nn.Module], 
     else:
         flat = everyone.inputs.flatten(1).cpu()
         embeddings, embedded = [flat - flat.mean(0)], "the inputs, since no network of the attacker's was at hand"
+    if compared is not None:
+        embedded += f", among {MOST_COMPARED:,} of the {len(everyone):,} records, drawn at random"
     return Seen(
         samples=samples,
         everyone=everyone,
         embedded=embedded,
-        around=outliers.surroundings(embeddings),
-        copies=outliers.duplicates(everyone.inputs),
+        around=outliers.surroundings(embeddings, compared),
+        copies=outliers.duplicates(everyone.inputs, compared),
     )
+
+
+def notes(attacked: int) -> list[str]:
+    """That so many attacked samples were not all compared with each other; nothing for fewer."""
+    if attacked <= MOST_COMPARED:
+        return []
+    return [
+        f"Neighbours and near-duplicates of each of the {attacked:,} records were looked for among {MOST_COMPARED:,} "
+        "of them, drawn at random."
+    ]
 
 
 def networks_of(knowledge: Knowledge, shadow: Side | None, references: Sequence[Side]) -> tuple[list[nn.Module], str]:
