@@ -10,6 +10,7 @@ from hypothesis import settings
 # One thread a process: pytest runs one process per core, and threads that fight for cores cost more than they give.
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # For the processes that tests start.
+os.environ.setdefault("HARDLABEL_SECRET", "a secret of the tests")  # Else the user's own would be made and used.
 
 # A deadline would assert a time, and a shared machine would break it.
 settings.register_profile("no deadline", deadline=None)

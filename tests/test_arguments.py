@@ -29,7 +29,7 @@ from hardlabel.runs.part import PANELS
 from hardlabel.runs.settings import Where, how
 
 CALLS = ("audit", "audit_recipe", "defend", "audit_canaries", "audit_planted")
-# Arguments that no record can hold: data, models, functions, and where the work is done.
+# Arguments that no record holds: data, models, functions, where the work is done, and `name`, which may be a key.
 UNKEPT = {
     "target",
     "members",
@@ -41,6 +41,7 @@ UNKEPT = {
     "reference",
     "store",
     "execution",
+    "name",
 }
 FIELDS = [(kind.settings, name) for kind in KINDS.rows.values() for name in kind.settings.model_fields]
 COMMANDS = typer.main.get_command(cli.app).commands

@@ -175,6 +175,7 @@ def test_no_attack_is_given_a_look_at_the_targets_membership(digits):
     """Members and non-members exchanged: the same scores come out, sample by sample, for every attack."""
     model = train(RECIPE, digits.members, classes=10, seed=1).model
     kwargs = {"attacks": ["gap", "noise", "augmentation", "boundary", "loss", "shadow-network"], "budget": 60}
+    kwargs["focus"] = hardlabel.Focus(show_records=True)
     one = audited(model, digits.members, digits.nonmembers, digits.population, **kwargs)
     two = audited(model, digits.nonmembers, digits.members, digits.population, **kwargs)
     moved = two.scores.assign(member=~two.scores["member"])
@@ -290,7 +291,9 @@ def test_population_that_repeats_itself_or_others_is_set_aside(digits):
 
 def test_at_most_so_many_samples_are_attacked_and_rows_say_which(digits):
     model = train(RECIPE, digits.members, classes=10, seed=1).model
-    record = audited(model, digits.members, digits.nonmembers, digits.population, attacks=["loss"], samples=40)
+    shown = hardlabel.Focus(show_records=True)
+    groups = digits.members, digits.nonmembers, digits.population
+    record = audited(model, *groups, attacks=["loss"], samples=40, focus=shown)
     assert (record.results.members, record.results.nonmembers) == (40, 40)
     for inside, group in ((True, digits.members), (False, digits.nonmembers)):
         mine = record.scores[record.scores["member"] == inside]

@@ -46,7 +46,9 @@ def test_an_audit_leaves_a_whole_run_folder_and_prints_only_the_reports_path(tmp
     assert code == 0, stderr
     assert stdout.strip() == str(out / "report.html")
     assert "noise" in stderr
-    assert visible(out) == {"config.yaml", "journal.jsonl", "scores.parquet", "results.json", "report.html"}
+    assert visible(out) == {
+        *("config.yaml", "journal.jsonl", "scores.parquet", "results.json", "report.html", "SHA256SUMS")
+    }
     results = json.loads((out / "results.json").read_text())
     assert [attack["name"] for attack in results["attacks"]] == ["gap", "noise", "loss"]
     for attack in results["attacks"]:
@@ -319,7 +321,9 @@ def test_an_audit_of_a_recipe_leaves_its_record_and_report(tmp_path, monkeypatch
     )
     assert code == 0, stderr
     assert stdout.strip() == str(out / "report.html")
-    assert visible(out) == {"config.yaml", "journal.jsonl", "scores.parquet", "recipe.json", "report.html"}
+    assert visible(out) == {
+        *("config.yaml", "journal.jsonl", "scores.parquet", "recipe.json", "report.html", "SHA256SUMS")
+    }
     record = RecipeRecord.load(out)
     assert [len(attack.aucs) for attack in record.results.attacks] == [2, 2]
     assert str(record.attack("gap-ratio").auc) in stderr

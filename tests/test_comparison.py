@@ -10,6 +10,7 @@ from hardlabel.checks import InvalidInput
 from hardlabel.kinds import render, write_report
 from hardlabel.records.defenses import DEFEND, DefendRecord
 from hardlabel.reports.comparison import by_kind, front_figure, numbered, verdict
+from hardlabel.runs.folder import SUMS
 from records import make_defend_record
 from test_report import Page, whole_page
 
@@ -93,6 +94,7 @@ def test_the_front_falls_to_the_left():
 @pytest.mark.parametrize(("version", "why"), [(1, ""), (99, "; a later version of hardlabel wrote it")])
 def test_a_record_of_another_format_is_refused_with_that_reason_alone(tmp_path, version, why):
     make_defend_record().save(tmp_path)
+    (tmp_path / SUMS).unlink()
     content = json.loads((tmp_path / DEFEND).read_text())
     (tmp_path / DEFEND).write_text(json.dumps(content | {"format": version}))
     with pytest.raises(InvalidInput) as refused:

@@ -30,6 +30,7 @@ from hardlabel.records.recommendation import picked, recommendation, with_front
 from hardlabel.records.verdict import Grade
 from hardlabel.reports.comparison import verdict
 from hardlabel.reports.defend import defenses_markdown
+from hardlabel.runs.folder import SUMS
 from hardlabel.store import Store
 from records import make_defend_record
 
@@ -107,6 +108,7 @@ def test_the_table_the_front_and_the_words_come_from_the_same_figures(record, tm
     kept = DefendRecord.load(record.save(tmp_path / "run").folder)
     assert kept.results == record.results
     assert kept.config == record.config
+    (tmp_path / "run" / SUMS).unlink()
     (tmp_path / "run" / "defend.json").write_text('{"format": 2}')
     with pytest.raises(InvalidInput, match="data: Field required"):
         DefendRecord.load(tmp_path / "run")

@@ -164,52 +164,6 @@ def test_a_piece_that_always_kills_its_worker_is_given_up_in_the_end(monkeypatch
         list(Local(processes=2).run(work, None, [0, 1], long=True))
 
 
-def test_workers_go_when_their_parent_is_killed(tmp_path):
-    """A run killed by SIGKILL leaves nobody behind who goes on computing for nothing."""
-    script = tmp_path / "script.py"
-    script.write_text(
-        textwrap.dedent(
-            f"""
-            from hardlabel.executors import Local
-
-            def work(common, item):
-                import os, time
-                from pathlib import Path
-                (Path({str(tmp_path)!r}) / f"pid-{{os.getpid()}}").touch()
-                time.sleep(60)
-
-            list(Local(processes=2).run(work, None, [0, 1], long=True))
-            """
-        )
-    )
-    process = subprocess.Popen([sys.executable, script])
-    while process.poll() is None and len(found := list(tmp_path.glob("pid-*"))) < 2:
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
-    workers, patience = [int(path.name[4:]) for path in found], time.monotonic() + 20
-    while any(_alive(worker) for worker in workers) and time.monotonic() < patience:
-        time.sleep(0.1)
-    assert not any(_alive(worker) for worker in workers)
-
-
-def test_a_worker_whose_parent_was_killed_while_it_started_goes_at_once():
-    script = "import os; from hardlabel.executors import _settle_in; _settle_in({}); print('lives')"
-    for parent, lives in (("os.getppid()", True), ("os.getppid() + 1", False)):
-        done = subprocess.run(
-            [sys.executable, "-c", script.format(parent)], capture_output=True, text=True, check=False
-        )
-        assert (done.returncode, done.stdout) == ((0, "lives\n") if lives else (1, "")), done.stderr
-
-
-def _alive(process):
-    try:
-        with open(f"/proc/{process}/stat") as file:
-            return file.read().split(")")[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_disk_too_full_for_what_pieces_share_is_told_as_such():
     with pytest.raises(OSError, match="No space left") as told:

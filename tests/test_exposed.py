@@ -134,7 +134,7 @@ def test_near_duplicates_are_said(store):
         trainer=LOGISTIC,
         attacks=["loss"],
         attacker=Attacker(references=6),
-        focus=Focus(worst_case=0.99),
+        focus=Focus(worst_case=0.99, show_records=True),
         device="cpu",
         store=store,
     ).results
@@ -293,7 +293,7 @@ def test_with_wrong_labels_the_target_seems_wrong_so_often_but_is_not(record, st
 
 
 def test_exposed_records_have_the_pseudonyms_of_the_scores_and_their_true_classes(store):
-    found = audited(store, attacker={"wrong_labels": 0.3})
+    found = audited(store, attacker={"wrong_labels": 0.3}, focus={"show_records": True})
     labels = digits()[1]
     gap = found.scores.query("attack == 'gap'").set_index("id")
     assert gap["label"].tolist() == labels[np.where(gap["member"], gap["row"], gap["row"] + 120)].tolist()
@@ -301,6 +301,7 @@ def test_exposed_records_have_the_pseudonyms_of_the_scores_and_their_true_classe
     asked = 0
     for one in found.results.exposed:
         assert (one.pseudonym, one.label) == (gap.loc[one.id, "pseudonym"], gap.loc[one.id, "label"])
+        assert one.row == gap.loc[one.id, "row"]
         for near in one.neighbours:
             if near.pseudonym in classes:
                 asked += 1
@@ -371,10 +372,15 @@ def test_those_told_of_are_the_members_of_smallest_ids_among_equals_and_have_sco
     assert sorted(_surest({"x": scores}, inside, ids)) == [0, 1, 2]
 
 
-def test_a_pseudonym_is_fixed_by_the_data_and_hides_the_id(record, store):
+def test_a_pseudonym_is_fixed_by_the_record_and_its_holder(record, store, monkeypatch):
+    """Neither the other samples nor the seed play a part; another holder's pseudonyms have nothing in common."""
     again = audited(store)
     assert again.scores["pseudonym"].tolist() == record.scores["pseudonym"].tolist()
     assert record.scores.query("attack == 'gap'")["pseudonym"].nunique() == 240
+    monkeypatch.setenv("HARDLABEL_SECRET", "another secret of the tests")
+    others = audited(store)
+    assert not set(others.scores["pseudonym"]) & set(record.scores["pseudonym"])
+    assert others.results.attacks == record.results.attacks
 
 
 def test_markdown_has_the_worst_case_and_the_columns(record, recipe):

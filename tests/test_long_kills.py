@@ -11,8 +11,10 @@ import time
 
 import pytest
 
+from commands import MARK, left_after
 from hardlabel.kinds import load
 from hardlabel.runs.journal import MADE, Journal
+from test_endings import killed_while_workers_start
 
 pytestmark = pytest.mark.long
 
@@ -37,7 +39,7 @@ def content(record):
 
 
 def begun(arguments, folder):
-    environment = {**os.environ, "HARDLABEL_STORE": str(folder / "store")}
+    environment = {**os.environ, "HARDLABEL_STORE": str(folder / "store"), MARK: folder.parent.name}
     command = [sys.executable, "-m", "hardlabel", *arguments]
     return subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
@@ -58,9 +60,15 @@ def test_a_run_killed_again_and_again_ends_as_if_nobody_had(kind, tmp_path):
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
         process.wait()
+        assert left_after(30, tmp_path.name) == []
     process = begun([*RUNS[kind], "--out", "run"], killed)
     assert process.wait() == 0, process.stderr.read().decode()
     assert content(load(killed / "run")) == content(load(whole / "run"))
     assert load(killed / "run").scores.equals(load(whole / "run").scores)
+    assert left_after(30, tmp_path.name) == []
     made = [line["piece"] for line in Journal(killed / "run" / "journal.jsonl").lines() if line["event"] == MADE]
     assert len(made) == len(set(made))
+
+
+def test_thirty_kills_while_workers_start_leave_nobody_and_change_nothing(tmp_path):
+    killed_while_workers_start(tmp_path, 30, seed=1)

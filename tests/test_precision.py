@@ -23,7 +23,7 @@ from hardlabel.models.architectures import build
 from hardlabel.models.train import Recipe
 from hardlabel.models.trainers import FunctionTrainer, RecipeTrainer
 from hardlabel.oracles.budget import Account
-from hardlabel.runs.folder import CONFIG, read_settings
+from hardlabel.runs.folder import CONFIG, SUMS, read_settings
 from hardlabel.runs.progress import SILENT
 from hardlabel.runs.settings import Attacker, ModelSettings, RecipeSettings
 from hardlabel.signals.confidence import Confidence, Statistic
@@ -115,6 +115,7 @@ def test_a_run_from_before_there_was_a_choice_goes_on_in_float32(data, tmp_path,
     begun = read_settings(tmp_path / "run")
     del begun["precision"]
     (tmp_path / "run" / CONFIG).write_text(yaml.safe_dump(begun))
+    (tmp_path / "run" / SUMS).unlink()
     for precision in (None, "float32"):
         settings = settings_of(data, tmp_path / "run", repeats, precision=precision)
         assert trained_in(settings, able=ABLE) == "float32"

@@ -18,6 +18,7 @@ from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Box
 from hardlabel.kinds import run
 from hardlabel.models.trainers import EstimatorTrainer
+from hardlabel.runs.folder import SUMS
 from hardlabel.runs.settings import RecipeSettings
 from hardlabel.store import Store
 from hardlabel.targets.estimators import EstimatorScores
@@ -121,6 +122,7 @@ def test_a_record_is_kept_and_read_back(record, tmp_path):
     assert list(again.table()["name"]) == ["gap", "noise", "path", "lira"]
     with pytest.raises(InvalidInput, match="attack 'oslo' is not in this audit, which has"):
         again.attack("oslo")
+    (tmp_path / "run" / SUMS).unlink()
     (tmp_path / "run" / "recipe.json").write_text('{"format": 1}')
     with pytest.raises(InvalidInput, match="Field required"):
         RecipeRecord.load(tmp_path / "run")

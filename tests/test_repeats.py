@@ -156,7 +156,7 @@ def test_an_audit_drops_tells_and_keeps_row_numbers_and_slices():
     members = joined(some(first, slice(0, 4)), some(first, [0, 1]), some(first, slice(4, None)))
     outside = joined(second, some(members, [7]))
     marks = [str(row) for row in range(len(members[0]))]
-    focus = Focus(slices={"row": (marks, ["outside"] * len(outside[0]))})
+    focus = Focus(slices={"row": (marks, ["outside"] * len(outside[0]))}, show_records=True)
     record = hardlabel.audit(Label(), members, outside, attacks=["gap"], focus=focus)
     assert (record.results.members, record.results.nonmembers) == (39, 40)
     told = " ".join(record.results.notes)
@@ -261,7 +261,7 @@ def test_repeats_in_a_file_are_told_and_refused_where_strict(kind, settings, tab
 
 
 def test_an_input_of_a_file_is_attacked_once(table, tmp_path):
-    settings = ModelSettings(data=table, out=tmp_path / "run", **COMMON, attacks=["gap"])
+    settings = ModelSettings(data=table, out=tmp_path / "run", **COMMON, attacks=["gap"], show_records=True)
     record = run(settings, store=None)
     frame = pd.read_csv(table)
     attacked = record.scores["row"]

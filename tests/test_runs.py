@@ -26,6 +26,7 @@ from hardlabel.records.model import READABLE, AuditRecord
 from hardlabel.records.recipe import RecipeRecord
 from hardlabel.runs import listing as runs
 from hardlabel.runs import tidy
+from hardlabel.runs.folder import SUMS
 from hardlabel.runs.journal import BROKEN, FOUND, MADE, Journal
 from hardlabel.runs.listing import BROKEN_OFF, FINISHED, GONE, RUNNING
 from hardlabel.runs.settings import ModelSettings, RecipeSettings
@@ -407,6 +408,7 @@ def test_a_record_of_an_older_version_is_read(tmp_path, whole, version):
         for attack in results["attacks"]:
             del attack["references"]
     (tmp_path / "run" / "results.json").write_text(json.dumps(results))
+    (tmp_path / "run" / SUMS).unlink()
     found = AuditRecord.load(tmp_path / "run")
     assert found.results.format == version
     np.testing.assert_array_equal(found.table(), record.table())
@@ -420,6 +422,7 @@ def test_a_record_of_an_older_version_is_read(tmp_path, whole, version):
 )
 def test_a_record_of_a_later_version_is_refused_with_the_reason(tmp_path, whole, name, reader):
     whole.save(tmp_path / "run")
+    (tmp_path / "run" / SUMS).unlink()
     (tmp_path / "run" / name).write_text('{"format": 99}')
     with pytest.raises(InvalidInput, match=r"has record format 99, .* a later version of hardlabel wrote it"):
         reader.load(tmp_path / "run")

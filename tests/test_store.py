@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hardlabel import store as stores
 from hardlabel.checks import InvalidInput
 from hardlabel.store import DamagedPiece, Store, default_store, digest
 
@@ -55,6 +56,17 @@ def test_a_second_save_replaces_the_first(store):
 def test_another_store_on_the_same_folder_finds_the_piece(store):
     store.save(SPEC, PAYLOAD)
     assert Store(store.root).load(SPEC) == PAYLOAD
+
+
+def test_a_note_shows_no_text_that_may_hold_values_of_the_data(store):
+    spec = {"kind": "model", "seed": 3, "domain": "Categorical('city', ('Ulm',))", "recipe": {"text": ["Ulm"]}}
+    store.save(spec, PAYLOAD)
+    store.save({**spec, "seed": 4}, PAYLOAD)
+    note, other = (json.loads(store.path({**spec, "seed": n}).with_suffix(".json").read_text()) for n in (3, 4))
+    assert "Ulm" not in json.dumps(note)
+    assert (note["kind"], note["seed"]) == ("model", 3)
+    assert note["domain"] == other["domain"]  # Who looks can still tell what notes have in common.
+    assert store.load(spec) == PAYLOAD
 
 
 def test_the_spec_lies_beside_the_piece_for_humans(store):
@@ -211,10 +223,10 @@ def test_a_folder_that_cannot_be_made_is_refused_with_its_path(tmp_path):
 
 
 def test_a_read_only_folder_is_refused(tmp_path, monkeypatch):
-    def refused(path, *, exist_ok):
-        raise OSError(30, "Read-only file system", str(path))
+    def refused(*, dir, **named):
+        raise OSError(30, "Read-only file system", str(dir))
 
-    monkeypatch.setattr(Path, "touch", refused)
+    monkeypatch.setattr(stores.tempfile, "TemporaryFile", refused)
     with pytest.raises(InvalidInput, match="Read-only file system"):
         Store(tmp_path)
 

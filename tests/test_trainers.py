@@ -144,6 +144,19 @@ def test_an_estimator_is_described_in_one_line():
     assert "LogisticRegression(C=0.5)" in words
 
 
+def test_of_an_estimator_numbers_are_shown_but_no_texts_and_no_objects():
+    """Texts and objects may be paths, keys, or names of columns and classes."""
+    estimator = LogisticRegression(C=0.5, solver="saga", max_iter=7, class_weight={0: 1.0})
+    words = EstimatorTrainer(estimator=estimator).description
+    assert words == "LogisticRegression(C=0.5, class_weight=..., max_iter=7, solver=...)"
+    piped = make_pipeline(StandardScaler(with_mean=False), estimator, memory="/home/me/cache")
+    assert EstimatorTrainer(estimator=piped).description == (
+        f"Pipeline(memory=..., steps=[StandardScaler(with_mean=False), {words}])"
+    )
+    plain = LogisticRegression(C=2.0, tol=0.1)
+    assert EstimatorTrainer(estimator=plain).description == str(plain)
+
+
 @pytest.mark.parametrize("thing", [StandardScaler(), "forest", RandomForestClassifier, None], ids=str)
 def test_what_cannot_predict_is_no_estimator(thing):
     with pytest.raises(InvalidInput, match="estimator must be a scikit-learn classifier, got"):
@@ -177,7 +190,9 @@ def test_a_function_is_handed_arrays_or_tensors_and_a_seed_that_numpy_takes(arra
     assert seed == HUGE % 2**32
     np.random.default_rng(seed)
     assert made.model.seed == seed
-    assert FunctionTrainer(function=mine).description == "mine"
+    trainer = FunctionTrainer(function=mine, name="text")
+    assert "mine" not in trainer.description  # Records show nothing of the user's code; the store's key does.
+    assert trainer.key(SAMPLES, 0)["function"] == "mine"
 
 
 def counted(calls):
@@ -238,7 +253,7 @@ def test_a_function_without_text_is_kept_by_its_name(tmp_path):
     trainer.fit(SAMPLES, 7)
     trainer.fit(SAMPLES, 7)
     assert calls == [7]
-    assert trainer.description == "Callable"
+    assert trainer.key(SAMPLES, 0)["function"] == "Callable"
 
 
 class Locked(nn.Linear):

@@ -27,6 +27,9 @@ def keep_memory() -> bool:
     The command line does so when it starts, and so do the processes that train reference models. Where hardlabel is
     used as a library it is left to the caller, for it concerns the whole process: freed memory stays with it.
 
+    Threads that wait for work are another setting that only the caller can make: OMP_WAIT_POLICY=PASSIVE in the
+    environment, before PyTorch is imported, has them leave the processors to other programs.
+
     Returns:
         Whether anything was set: only on Linux with glibc, whose allocator this is about.
     """

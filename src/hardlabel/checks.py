@@ -8,7 +8,11 @@ from collections.abc import Iterable, Sized
 from dataclasses import fields
 from typing import Any
 
+from hardlabel import printed
+
 LONGEST = 120  # Characters of a value in an error.
+LONGEST_LINE = 4000  # Characters of an error.
+MOST_NAMES = 100  # Names that an error lists.
 LONGEST_NAME = 255  # Bytes of the name of a file.
 LARGEST = 2**63 - 1  # Larger whole numbers fit neither PyTorch nor Parquet.
 
@@ -16,14 +20,34 @@ LARGEST = 2**63 - 1  # Larger whole numbers fit neither PyTorch nor Parquet.
 class InvalidInput(ValueError):
     """Something the caller gave breaks a stated rule.
 
-    The command line turns it into one line and exit code 2.
+    The message is one line without control characters, whatever the values in it hold. The command line prints it with
+    exit code 2.
+
+    Example:
+        >>> from hardlabel.checks import InvalidInput
+        >>> print(InvalidInput("column 'two\\nlines' is unknown"))
+        column 'two\\nlines' is unknown
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(cut(printed.line(message), LONGEST_LINE))
+
+
+def cut(text: str, longest: int = LONGEST) -> str:
+    """The text, with its end replaced by dots where it is longer than `longest` characters."""
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def listed(names: Iterable[object]) -> str:
+    """Names with commas between them; of more than MOST_NAMES, the first and how many more there are."""
+    every = [cut(str(name)) for name in names]
+    more = f" and {len(every) - MOST_NAMES:,} more" if len(every) > MOST_NAMES else ""
+    return ", ".join(every[:MOST_NAMES]) + more
 
 
 def shown(value: object) -> str:
     """The value in an error: its `repr` in one line, cut where it is long."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    return cut(" ".join(repr(value).split()))
 
 
 def plain(value: Any) -> Any:
@@ -141,8 +165,9 @@ def one_of(choices: Iterable[str], **names: str) -> None:
     known = sorted(choices)
     for argument, name in names.items():
         if not isinstance(name, str):
-            raise InvalidInput(f"{argument} must be a name, got {shown(name)}: known are {', '.join(known)}")
+            raise InvalidInput(f"{argument} must be a name, got {shown(name)}: known are {listed(known)}")
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            short = [choice for choice in known if len(choice) <= LONGEST][:1000]  # More would take minutes.
+            near = difflib.get_close_matches(cut(name), short, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            raise InvalidInput(f"{argument} {shown(name)} is unknown: {hint}known are {', '.join(known)}")
+            raise InvalidInput(f"{argument} {shown(name)} is unknown: {hint}known are {listed(known)}")

@@ -18,16 +18,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import cloudpickle
 import joblib
 import torch
+from joblib._parallel_backends import LokyBackend
+from joblib.externals.loky.backend import resource_tracker as joblib_tracker
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from torch import Tensor
 
-from hardlabel import allocator, checks
+from hardlabel import allocator, checks, processes
 from hardlabel.checks import InvalidInput
 
 Common = TypeVar("Common")
@@ -38,7 +41,6 @@ NAMES = ("local", "ray")
 WORTH_STARTING = 5.0  # Seconds of work left from which on starting processes pays: each imports PyTorch first.
 RETRIES = 5  # Times a piece is done again whose worker was lost.
 AHEAD = 1000  # Pieces handed to a cluster at a time.
-WATCHED = 1.0  # Seconds between two looks of a worker at whether its parent lives.
 UNSENDABLE = (pickle.PicklingError, AttributeError, TypeError)  # What pickle raises at things it cannot write.
 
 
@@ -135,15 +137,17 @@ class Local:
             _write(common, path)
             for _ in range(RETRIES + 1):
                 # Never 1: joblib would do that piece right here, where it could kill the run as it killed its worker.
-                processes = max(2, min(self.width, len(left)))
-                run = joblib.Parallel(n_jobs=processes, backend="loky", return_as="generator_unordered", batch_size=1)
-                tasks = (
-                    joblib.delayed(_mapped)(os.getpid(), self.cores, work, str(path), items[one], one)
-                    for one in left[:]
-                )
+                count = max(2, min(self.width, len(left)))
+                run = joblib.Parallel(n_jobs=count, backend=_Workers(), return_as="generator_unordered", batch_size=1)
+                tasks = (joblib.delayed(_mapped)(self.cores, work, str(path), items[one], one) for one in left[:])
                 # The process that waits needs no processor, but its own threads would fight for those of the workers.
                 try:
-                    for number, result in run(tasks):
+                    # They would let Ctrl-C through again, and joblib starts them with its first worker.
+                    resource_tracker.ensure_running()
+                    joblib_tracker.ensure_running()
+                    with processes.starting_workers():
+                        results = run(tasks)
+                    for number, result in results:
                         left.remove(number)
                         yield number, result
                     return
@@ -297,11 +301,21 @@ def _with_threads(cores: int, work: Callable[[Common, Item], Result], common: Co
         torch.set_num_threads(before)
 
 
-def _mapped(
-    parent: int, cores: int, work: Callable[[Any, Item], Result], path: str, item: Item, number: int
-) -> tuple[int, Result]:
+class _Workers(LokyBackend):  # type: ignore[misc]  # It has no types.
+    """Joblib's processes, which watch their parent from the first and whose idle threads sleep."""
+
+    def configure(self, *arguments: Any, **settings: Any) -> Any:
+        settings["initializer"] = processes.begin_worker
+        settings["initargs"] = (os.getpid(), threading.current_thread() is threading.main_thread())
+        return super().configure(*arguments, **settings)
+
+    def _prepare_worker_env(self, n_jobs: int) -> dict[str, str]:
+        return {**super()._prepare_worker_env(n_jobs), **processes.passive_waiting()}
+
+
+def _mapped(cores: int, work: Callable[[Any, Item], Result], path: str, item: Item, number: int) -> tuple[int, Result]:
     """In a process of this machine: one piece."""
-    _settle_in(parent)
+    _settle_in()
     return number, _with_threads(cores, work, _common(path), item)
 
 
@@ -322,25 +336,14 @@ def _common(path: str) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _settle_in(parent: int) -> None:
-    """Once in each process: keeps freed memory, and goes when the parent is gone, whatever killed it and when.
-
-    It may be gone already, since starting takes seconds: the process then has another parent from the first.
+def _settle_in() -> None:
+    """Once in each process: keeps freed memory.
 
     Joblib's processes collect garbage between pieces. What the imports left is none: to look through it each time took
     a tenth of a second.
     """
     allocator.keep_memory()
     gc.freeze()
-    if os.getppid() != parent:
-        os._exit(1)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(WATCHED)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _remote(

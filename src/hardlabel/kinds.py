@@ -7,11 +7,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hardlabel import checks
+from hardlabel import checks, printed
 from hardlabel.checks import InvalidInput
 from hardlabel.runs.folder import read_settings
 from hardlabel.runs.kinds import Kind, Kinds
 from hardlabel.runs.settings import CanariesSettings, DefensesSettings, ModelSettings, RecipeSettings, RunSettings
+from hardlabel.store import FULL
 
 if TYPE_CHECKING:  # Importing these takes seconds; the help of the command line must be fast.
     from hardlabel.audits.game.execution import Execution
@@ -116,7 +117,7 @@ def load(folder: str | Path) -> "Record[Any]":
     """
     checks.path(folder=folder)
     folder = Path(folder)
-    kinds = [kind for kind in KINDS.rows.values() if os.path.exists(folder / kind.file)]  # Also of names too long.
+    kinds = [kind for kind in KINDS.rows.values() if os.path.lexists(folder / kind.file)]  # Also of names too long.
     # The file decides first: settings of older library calls name no kind.
     kind = kinds[0] if len(kinds) == 1 else KINDS.of(read_settings(folder))
     record: Record[Any] = kind.load("record").load(folder)
@@ -141,8 +142,11 @@ def render(record: "Record[Any]") -> str:
 
 
 def markdown(record: "Record[Any]") -> str:
-    """The answer, and the figures as Markdown tables, for a README or a pull request."""
-    answer = "\n\n".join([f"**{record.title}.**", *record.reasons])
+    """The answer, and the figures as Markdown tables, for a README or a pull request.
+
+    Names in the record, of data, groups, classes and attacks, are shown as they are: none is read as Markdown or HTML.
+    """
+    answer = "\n\n".join([f"**{printed.cell(record.title)}.**", *map(printed.paragraph, record.reasons)])
     return f"{answer}\n\n{kind_of(record).load('markdown')(record)}"
 
 
@@ -155,6 +159,7 @@ def write_report(record: "Record[Any]", path: str | Path) -> None:
 
     Raises:
         InvalidInput: There is no such record, or the file cannot be written.
+        OSError: The disk is full.
     """
     checks.path(path=path)
     text, path = render(record), Path(path)
@@ -162,5 +167,7 @@ def write_report(record: "Record[Any]", path: str | Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
+        if error.errno in FULL:
+            raise
         reason = error.strerror or error
         raise InvalidInput(f"path {str(path)!r} must be a file that can be written: {reason}") from error

@@ -6,11 +6,14 @@ in its first bytes is compared at every load.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
 import os
+import re
 import sys
+import tempfile
 import uuid
 import warnings
 from collections.abc import Mapping, Sequence
@@ -18,16 +21,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from hardlabel import checks
+from hardlabel import checks, reading, secret
 from hardlabel.checks import InvalidInput
+from hardlabel.reading import Unreadable
 
 JSON: TypeAlias = bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"] | None
 Spec: TypeAlias = Mapping[str, JSON]
 
 ENVIRONMENT = "HARDLABEL_STORE"  # Where this variable points, the default store is.
+DATA = "data"  # The folder in a store for decoded data.
 CHECKS = "checks"  # A store in a store: what check rows were answered, which grows and belongs to no run.
 DAMAGED = "is damaged (its checksum differs) and will be made again"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # Disk, quota, or the limit on the size of a file.
 _CHECKSUM_BYTES = 32
+# Texts that a note shows. Others may hold values of the data, names or paths.
+_SHOWN = frozenset(
+    {"kind", "attack", "uses", "architecture", "optimizer", "precision", "device", "torch", "sklearn", "versions"}
+)
+_READ_AT_ONCE = 2**24  # Bytes.
 
 
 class DamagedPiece(UserWarning):
@@ -48,13 +59,15 @@ def digest(spec: Spec) -> str:
 class Store:
     """A folder of pieces. Any number of processes may save and load at once.
 
-    `<digest>.piece` is a piece with its checksum; `<digest>.json` shows its spec to humans and is never read.
+    `<digest>.piece` is a piece with its checksum; `<digest>.json` is a note for humans and is never read. A note shows
+    the spec's numbers and a few texts; of every other text it has a keyed hash, since it may hold values of the data.
 
     Attributes:
         root: The folder; made if missing.
 
     Raises:
         InvalidInput: The folder cannot be made, or not be written to.
+        OSError: The disk is full.
     """
 
     root: Path
@@ -62,13 +75,12 @@ class Store:
     def __init__(self, root: str | Path) -> None:
         checks.path(root=root)
         object.__setattr__(self, "root", Path(root))
-        # Tried rather than looked up: permission bits say little of read-only disks and network folders.
-        probe = self.root / f".{uuid.uuid4().hex}.probe"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            probe.touch(exist_ok=False)
-            probe.unlink()
+            probe(self.root)
         except OSError as error:
+            if error.errno in FULL:
+                raise
             raise _unusable(self.root, error) from error
 
     def path(self, spec: Spec) -> Path:
@@ -86,11 +98,11 @@ class Store:
             OSError: The disk is full or broken.
         """
         path = self.path(spec)
-        told = json.dumps(spec, indent=2, sort_keys=True, default=dict) + "\n"
+        told = json.dumps(_noted(spec, ""), indent=2, sort_keys=True) + "\n"
         try:
             write_whole(path.with_suffix(".json"), told.encode())
             write_whole(path, _checksum(path.stem, payload) + payload)
-        except (PermissionError, FileNotFoundError, NotADirectoryError) as error:
+        except (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise _unusable(self.root, error) from error
 
     def load(self, spec: Spec) -> bytes | None:
@@ -102,28 +114,67 @@ class Store:
         """
         path = self.path(spec)
         try:
-            kept = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        payload = kept[_CHECKSUM_BYTES:]
-        if kept[:_CHECKSUM_BYTES] != _checksum(path.stem, payload):
+            payload = _sound(path)
+        except Unreadable as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            if isinstance(error.__cause__, OSError):
+                raise error.__cause__ from None
+            payload = None
+        if payload is None:
             self.damaged(path)
-            return None
         return payload
 
     def damaged(self, path: Path) -> None:
         """Says that the piece at `path` is not what was saved."""
         warnings.warn(f"{path} {DAMAGED}", DamagedPiece, stacklevel=3)
 
+    def uses_data(self, path: Path) -> None:
+        """Is told that decoded data in the store are used; a run's store notes it, so that `clean` leaves them."""
+
+    def waiting(self) -> None:
+        """Is told that another process makes the piece that is wanted next; a run's store says so."""
+
 
 def default_store() -> Store:
     """The store in the folder HARDLABEL_STORE names, else in the platform's cache folder for this user.
 
     Raises:
-        InvalidInput: The folder cannot be made, or not be written to.
+        InvalidInput: The folder cannot be made, or not be written to; or this user has no home folder.
+        OSError: The disk is full.
     """
     named = os.environ.get(ENVIRONMENT)
-    return Store(Path(named).expanduser() if named else _cache_folder() / "hardlabel")
+    try:
+        folder = Path(named).expanduser() if named else _cache_folder() / "hardlabel"
+    except RuntimeError as error:
+        # No folder that others could make first, such as one in /tmp: pieces are trusted like code.
+        raise InvalidInput(f"{ENVIRONMENT} must name a folder, since this user has no home folder") from error
+    return Store(folder)
+
+
+def probe(folder: Path) -> None:
+    """Tries to write to a folder. Leaves nothing behind, even if the process is killed.
+
+    Tried rather than looked up: permission bits say little of read-only disks and network folders.
+
+    Raises:
+        OSError: The folder cannot be written to, or the disk is full.
+    """
+    # On Linux the file has no name; elsewhere it has a name for a moment.
+    with tempfile.TemporaryFile(dir=folder, prefix=".", suffix=".probe"):
+        pass
+
+
+def full_disk(error: BaseException | None) -> OSError | None:
+    """The error of a full disk that led to `error`; None if another thing did.
+
+    PyTorch and pickle tell of a full disk in their own words; the system's error is then the cause or the context.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _cache_folder() -> Path:
@@ -134,6 +185,24 @@ def _cache_folder() -> Path:
     told = Path(os.environ.get(variable, ""))
     # The XDG rules say that a relative path there is to be ignored.
     return told if told.is_absolute() else Path(fallback).expanduser()
+
+
+def _sound(path: Path) -> bytes | None:
+    """The content of the piece at `path`; None where its checksum differs.
+
+    Large files are summed before they are read: the length of a damaged file says nothing, and might fill the memory.
+    """
+    with reading.opened(path) as file:
+        wanted = file.read(_CHECKSUM_BYTES)
+        if os.fstat(file.fileno()).st_size > _READ_AT_ONCE:
+            checksum = hashlib.sha256(path.stem.encode())
+            while block := file.read(_READ_AT_ONCE):
+                checksum.update(block)
+            if checksum.digest() != wanted:
+                return None
+            file.seek(_CHECKSUM_BYTES)
+        payload = file.read()
+    return payload if _checksum(path.stem, payload) == wanted else None
 
 
 def _checksum(name: str, payload: bytes) -> bytes:
@@ -163,6 +232,11 @@ def write_whole(path: Path, content: bytes) -> None:
     _sync_folder(path.parent)
 
 
+def is_draft(path: Path) -> bool:
+    """Whether a name is that of a draft of `write_whole`: a killed process leaves the file."""
+    return re.fullmatch(r"\..+\.[0-9a-f]{32}", path.name) is not None
+
+
 def _sync_folder(folder: Path) -> None:
     if sys.platform == "win32":
         return  # Folders cannot be opened there.
@@ -172,6 +246,17 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _noted(value: JSON, name: str) -> JSON:
+    """What a note shows of a value of a spec that stands under `name`."""
+    if isinstance(value, Mapping):
+        return {key: _noted(inner, key) for key, inner in value.items()}
+    if isinstance(value, str):
+        return value if name in _SHOWN else f"hidden {secret.keyed(value.encode(), purpose='note')}"
+    if isinstance(value, Sequence):
+        return [_noted(inner, name) for inner in value]
+    return value
 
 
 def _unusable(root: Path, error: OSError) -> InvalidInput:

@@ -29,7 +29,7 @@ from hardlabel.audits.findings.canary_bounds import many_runs, one_run
 from hardlabel.audits.game.asking import Asking
 from hardlabel.audits.game.chunks import cuts
 from hardlabel.audits.game.execution import USUAL, Execution
-from hardlabel.audits.kind import asked
+from hardlabel.audits.kind import asked, described
 from hardlabel.audits.plan import Plan, Questions, Trainings, plan_of
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain
@@ -176,7 +176,7 @@ def audit_canaries(
         device=where,
         seed=seed,
     )
-    config = asked("canaries", given, domain=repr(everyone.domain), trainer=fitter.description)
+    config = asked("canaries", given, domain=described(everyone.domain), trainer=fitter.description)
     record = CanariesAudit(case=case, device=where).play(Asking.by(execution, seed=seed, store=store), started)
     return replace(record, config={**config, **record.config})
 

@@ -28,7 +28,7 @@ from hardlabel.audits.cases.terms import Terms
 from hardlabel.audits.findings.defended import Stage
 from hardlabel.audits.game.asking import Asking
 from hardlabel.audits.game.execution import USUAL, Execution
-from hardlabel.audits.kind import asked, refuse
+from hardlabel.audits.kind import asked, described, refuse
 from hardlabel.audits.plan import Plan, Questions, Seats, Trainings, plan_of, questions_of
 from hardlabel.checks import InvalidInput
 from hardlabel.data import sources
@@ -163,7 +163,7 @@ def defend(
             attacks=terms.names,
             train_size=compared.defender.train_size,
             pretrain=None if pretrain is None else "samples given",
-            domain=repr(everyone.domain),
+            domain=described(everyone.domain),
             trainer=fitter.description,
         )
         asking = Asking.by(execution, seed=seed, store=kept)

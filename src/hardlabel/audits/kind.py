@@ -6,15 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
+from hardlabel import secret
 from hardlabel.audits.arguments import checked
 from hardlabel.audits.game.asking import Asking
 from hardlabel.audits.game.execution import USUAL, Execution
 from hardlabel.audits.plan import Plan
 from hardlabel.checks import InvalidInput
+from hardlabel.data.domain import BinaryFeatures, Box, Domain
+from hardlabel.data.table import MixedTable
 from hardlabel.records.base import Record
 from hardlabel.runs import listing
 from hardlabel.runs.kinds import Kinds, with_precision
 from hardlabel.runs.part import Part
+from hardlabel.runs.places import places_of
 from hardlabel.runs.progress import SILENT
 from hardlabel.runs.settings import Attacker, Focus, RunSettings
 from hardlabel.store import Store
@@ -57,11 +63,12 @@ def run(kinds: Kinds, settings: RunSettings, *, store: Store | None, execution: 
         InvalidInput: A setting breaks a rule; raised before any training or query.
     """
     started, watch = time.perf_counter(), execution.watch
+    secret.check()
     config, prepared, folder, journaled = _prepared(kinds, settings, store, execution)
     config |= prepared.settled
     if watch is not SILENT:  # To plan, the speed of models is measured, which takes a second.
         watch.say(str(prepared.plan(execution, folder)))
-    with listing.begun(folder, config, store=journaled):
+    with listing.begun(folder, config, store=journaled, places=places_of(settings.model_dump(mode="json"))):
         record = prepared.play(Asking.by(execution, seed=settings.seed, store=journaled), started)
         return replace(record, config={**config, **record.config}).save(folder)
 
@@ -81,8 +88,8 @@ def _prepared(
 ) -> tuple[dict[str, object], Prepared, Path, Store | None]:
     """The content of config.yaml, the run, its folder, and a store that also writes the run's journal."""
     kind = kinds.of_settings(settings)
-    config = kinds.check_folder(kind, settings)
     folder = settings.out
+    config = kinds.check_folder(kind, settings, {} if folder is None else listing.places_of_run(folder, store))
     assert folder is not None, "the folder has been checked"
     journaled = listing.journaled(folder, store, execution.watch)
     settings = with_precision(settings, elsewhere=execution.executor.elsewhere)
@@ -91,19 +98,23 @@ def _prepared(
     return config, prepared, folder, journaled
 
 
-# Arguments that no record can hold: data, models, and where the work is done.
+# Arguments that no record holds: data, models, where the work is done, and `name`, which may be an address or a key.
 _MODELS_AND_DATA = {"target", "members", "nonmembers", "population", "data", "model", "planted", "reference"}
-_NOT_RECORDED = {*_MODELS_AND_DATA, "store", "execution"}
+_NOT_RECORDED = {*_MODELS_AND_DATA, "store", "execution", "name"}
 
 
 def asked(kind: str, given: Mapping[str, Any], **resolved: object) -> dict[str, object]:
-    """The arguments of a call from Python by name, as its record holds them.
+    """The arguments of a call from Python by name, as its record holds them. A call also needs the holder's secret.
 
     Args:
         kind: Kind of the record.
         given: All arguments by name: `locals()` in the first line of the called function.
         resolved: The values chosen for arguments that were left open.
+
+    Raises:
+        InvalidInput: The secret cannot be read; see `secret.check`.
     """
+    secret.check()
     config: dict[str, object] = {"kind": kind}
     for name, value in given.items():
         if name in _NOT_RECORDED:
@@ -117,14 +128,21 @@ def asked(kind: str, given: Mapping[str, Any], **resolved: object) -> dict[str, 
 
 
 def _as_yaml(value: object) -> object:
-    """The value in a form that YAML can hold; objects become their description."""
+    """The value in a form that YAML can hold; of other objects the class, since their text may hold anything."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
         return [_as_yaml(item) for item in value]
     if isinstance(value, Mapping):
         return {str(name): [float(level) for level in levels] for name, levels in value.items()}  # Levels of defenses.
-    return str(value)
+    return str(value) if isinstance(value, torch.device) else type(value).__name__
+
+
+def described(domain: Domain) -> str:
+    """A domain as a record shows it: of a table, the number of columns, without their names and values."""
+    if isinstance(domain, MixedTable):
+        return f"MixedTable of {len(domain.columns)} columns"
+    return repr(domain) if isinstance(domain, Box | BinaryFeatures) else type(domain).__name__
 
 
 def refuse(attacker: Attacker, focus: Focus, title: str, unused: Sequence[str]) -> None:

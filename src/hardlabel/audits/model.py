@@ -27,7 +27,7 @@ from hardlabel.audits.game.check_rows import CheckRows
 from hardlabel.audits.game.execution import USUAL, Execution
 from hardlabel.audits.game.game import ACCURACY, Game, Played
 from hardlabel.audits.game.kept_scores import played_or_kept
-from hardlabel.audits.kind import asked
+from hardlabel.audits.kind import asked, described
 from hardlabel.audits.plan import Plan, Questions, Seats, Trainings, plan_of, questions_of
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain
@@ -104,7 +104,8 @@ def audit(
         seed: Fixes every random draw.
         device: Where torch models run: "auto", "cpu", "cuda", ... Afterwards the target is moved back.
         store: Keeps the answers to finished attacks. An audit that was interrupted (a dead server, Ctrl-C) does not
-            ask for them again; of the attack under way, it asks about one piece of samples again.
+            ask for them again; of the attack under way, it asks about one piece of samples again. Models of estimators
+            and of named functions are kept as pickles: use no store that somebody else could write to.
         name: Name of this target in the store. It is needed with a store if the target is neither a torch module nor a
             scikit-learn classifier. The same name must mean the same model.
         attacker: What the attacker has and knows: reference models, labels.
@@ -162,7 +163,7 @@ def audit(
             "model",
             given,
             attacks=terms.names,
-            domain=repr(case.members.domain),
+            domain=described(case.members.domain),
             trainer=None if case.references is None else case.references.trainer.description,
         )
         # Other oracles are asked from the CPU; only a torch model's samples move to its device.
@@ -321,7 +322,7 @@ def audited(case: Case, terms: Terms, *, device: torch.device, asking: Asking, s
                 terms.seed, time.perf_counter() - started, device, check_queries=checker.queries
             ),
         ),
-        scores=exposed.with_pseudonyms(pd.concat(frames, ignore_index=True), true_side.samples)
+        scores=exposed.published(pd.concat(frames, ignore_index=True), true_side.samples, show=terms.focus.show_records)
         if frames
         else pd.DataFrame(columns=_COLUMNS),
     )

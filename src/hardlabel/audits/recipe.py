@@ -28,7 +28,7 @@ from hardlabel.audits.game.asking import Asking, Side
 from hardlabel.audits.game.execution import USUAL, Execution
 from hardlabel.audits.game.game import Played
 from hardlabel.audits.game.kept_scores import played_or_kept
-from hardlabel.audits.kind import asked, refuse
+from hardlabel.audits.kind import asked, described, refuse
 from hardlabel.audits.plan import Plan, Seats, Trainings, plan_of, questions_of
 from hardlabel.data.domain import Domain
 from hardlabel.models.train import Recipe
@@ -140,7 +140,7 @@ def audit_recipe(
         given,
         attacks=terms.names,
         train_size=case.plan.train_size,
-        domain=repr(case.attacked.domain),
+        domain=described(case.attacked.domain),
         trainer=case.plan.trainer.description,
     )
     prepared = RecipeAudit(case=case, terms=terms, device=where)
@@ -239,7 +239,7 @@ class RecipeAudit:
                 notes=[*case.notes, *worst_case.notes(len(case.attacked))],
                 environment=environment_of(terms.seed, time.perf_counter() - started, self.device),
             ),
-            scores=exposed.with_pseudonyms(pd.concat(frames, ignore_index=True), models.sides[0].samples)
+            scores=exposed.published(pd.concat(frames, ignore_index=True), models.sides[0].samples)
             if frames
             else pd.DataFrame(),
         )

@@ -5,24 +5,29 @@ Exit codes: 0 done, 1 failed, 2 bad usage (one line says which argument, value a
 
 import contextlib
 import datetime
-import errno
+import os
+import signal
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hardlabel import __version__, allocator
+from hardlabel import __version__, allocator, printed, processes
 from hardlabel.checks import InvalidInput
 from hardlabel.cli import lists
 from hardlabel.cli import runs as run_commands
 from hardlabel.cli.options import CONFIG, command
-from hardlabel.cli.progress import Bar, errors, say
+from hardlabel.cli.progress import Bar, errors, put, say
 from hardlabel.kinds import KINDS, load, markdown, planned, run, write_report
 from hardlabel.runs.kinds import Kind
 from hardlabel.runs.settings import RunSettings, Where, read
+from hardlabel.store import full_disk
 
 if TYPE_CHECKING:  # Importing it loads PyTorch, which takes seconds; the help must be fast.
     from hardlabel.audits.game.execution import Execution
@@ -68,7 +73,7 @@ def _begin(name: str, options: dict[str, Any]) -> None:
     if options.pop("list", False):
         for kind in kinds:
             if kind.listing is not None:
-                typer.echo(kind.load("listing")())
+                put(kind.load("listing")())
         return
     path, flags = options.pop("config"), {flag: options.pop(flag) for flag in FLAGS}
     where = {option: options.pop(option) for option in Where.model_fields}
@@ -90,7 +95,11 @@ def _run(options: dict[str, Any]) -> None:
 
 
 def _resume(options: dict[str, Any]) -> None:
-    kind, settings = KINDS.begun(options.pop("run"))
+    from hardlabel.runs.listing import places_of_run
+    from hardlabel.store import default_store
+
+    folder = options.pop("run")
+    kind, settings = KINDS.begun(folder, places_of_run(folder, default_store()))
     quiet = options.pop("quiet")
     _finish(kind, settings, options, quiet=quiet)
 
@@ -104,7 +113,7 @@ def _do(kind: Kind, values: dict[str, Any], where: dict[str, Any], *, dry_run: b
     if dry_run:
         from hardlabel.store import default_store
 
-        typer.echo(planned(settings, store=default_store(), execution=_execution(settings, where)))
+        put(planned(settings, store=default_store(), execution=_execution(settings, where)))
         return
     _finish(kind, settings, where, quiet=quiet)
 
@@ -119,7 +128,7 @@ def _finish(kind: Kind, settings: RunSettings, where: dict[str, Any], *, quiet: 
         record = run(settings, store=default_store(), execution=execution)
     report = settings.out / REPORT
     if kind.summary is None:
-        typer.echo(markdown(record))
+        put(markdown(record))
         write_report(record, report)
         if not quiet:
             say(f"kept in {settings.out}; report: {report}")
@@ -131,7 +140,7 @@ def _finish(kind: Kind, settings: RunSettings, where: dict[str, Any], *, quiet: 
         for reason in record.reasons:
             say(reason)
     write_report(record, report)
-    typer.echo(report)
+    put(report)
 
 
 def _execution(settings: RunSettings, where: dict[str, Any], watch: Bar | None = None) -> "Execution":
@@ -199,33 +208,56 @@ app.command("clean")(run_commands.clean)
 @app.command()
 def show(folder: Annotated[Path, typer.Argument(metavar="run", help="A run folder.")]) -> None:
     """Print the figures of a finished run, of whatever kind, in Markdown."""
-    typer.echo(markdown(load(folder)))
+    put(markdown(load(folder)))
 
 
 def main() -> None:
     """Runs the command line and turns errors into exit codes."""
     allocator.keep_memory()
+    processes.wait_passively()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _terminated_as_interrupted():
             warnings.showwarning = _showwarning
             code = app(standalone_mode=False)  # The code of a typer.Exit; INTERRUPTED after Ctrl-C.
     except InvalidInput as error:
         _fail(str(error), 2)
     except typer.Abort:
         _fail("aborted", 1)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            errors.print_exception()
-            _fail(f"{type(error).__name__}: {error}", 1)
-        _fail(f"the disk is full: {error}; {KEPT} once there is room", 1)
+    except KeyboardInterrupt:  # At a moment when Typer does not look.
+        code = INTERRUPTED
     except Exception as error:
+        full = full_disk(error)
+        if full is not None:
+            _fail(f"the disk is full: {full}; {KEPT} once there is room", 1)
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # Click's own usage errors.
             _fail(error.format_message(), error.exit_code)
+        if isinstance(error, RuntimeError) and "home directory" in str(error):  # As `Path.expanduser` says it.
+            _fail("paths must not begin with ~, since this user has no home folder (or set HOME)", 2)
+        if isinstance(error, FileNotFoundError) and "No usable temporary directory" in str(error):
+            _fail(f"no temporary folder has room: set TMPDIR to a folder that has; {KEPT}", 1)
         errors.print_exception()
         _fail(f"{type(error).__name__}: {error}", 1)
     if code == INTERRUPTED:
         _fail(f"interrupted; {KEPT}", 1)
     sys.exit(code or 0)
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Within this block, SIGTERM ends the command as Ctrl-C does: workers are ended and locks are freed."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    usual = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # Else whoever calls has other plans.
+    if not usual or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 _usual_showwarning = warnings.showwarning
@@ -236,9 +268,14 @@ def _showwarning(message: Warning | str, category: type[Warning], *where: Any, *
     if issubclass(category, FutureWarning):
         say(str(message))
     else:
-        _usual_showwarning(message, category, *where, **named)
+        _usual_showwarning(printed.lines(message), category, *where, **named)
 
 
 def _fail(message: str, code: int) -> None:
-    errors.print(f"hardlabel: {message}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+    errors.print(printed.lines(f"hardlabel: {message}"), style="bold red", soft_wrap=True)
+    try:
+        sys.stdout.flush()
+    except OSError:  # What could not be printed is lost; Python must not try again when it ends, and fail then.
+        with contextlib.suppress(OSError, ValueError):  # A test's stdout has no descriptor.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from hardlabel.cli.progress import say
+from hardlabel import printed
+from hardlabel.cli.progress import put, say
 
 WIDE = 140  # A terminal with this many columns has room for the whole table of attacks.
 DOMAINS = "image, continuous, binary, mixed table"
@@ -37,11 +38,11 @@ def list_attacks(
     if means is not None:
         title = f"The strongest label-only attack within {queries(means.budget)} per sample"
         if not sys.stdout.isatty():
-            typer.echo(f"{title}:\n\n{table_of(catalogue.RUNGS, catalogue.rung_rows(means))}\n")
+            put(f"{title}:\n\n{table_of(catalogue.RUNGS, catalogue.rung_rows(means))}\n")
         else:
             print_table(title, catalogue.RUNGS, catalogue.rung_rows(means), whole=("attack", "queries"))
     if not sys.stdout.isatty():
-        typer.echo(table_of(heads, rows))
+        put(table_of(heads, rows))
     else:
         from rich.console import Console
 
@@ -57,13 +58,14 @@ def list_attacks(
 def print_table(
     title: str | None, heads: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequence[str] = ()
 ) -> None:
-    """Prints a table on the terminal; columns in `whole` are never wrapped."""
+    """Prints a table on the terminal; columns in `whole` are never wrapped, no cell is read as markup."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title)
+    table = Table(title=None if title is None else Text(printed.line(title)))
     for head in heads:
-        table.add_column(head, no_wrap=head in whole, overflow="fold")
+        table.add_column(Text(printed.line(head)), no_wrap=head in whole, overflow="fold")
     for cells in rows:
-        table.add_row(*cells)
+        table.add_row(*(Text(printed.line(text)) for text in cells))
     Console().print(table)

@@ -2,17 +2,26 @@
 
 from types import TracebackType
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-errors = Console(stderr=True)
+from hardlabel import printed
+
+# Paths and names may hold anything: neither [brackets] nor :colons: mean anything here.
+errors = Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
-def say(line: str) -> None:
-    """Prints a line on stderr, unless it is empty."""
-    if line:
-        errors.print(line, highlight=False, markup=False, soft_wrap=True)
+def say(text: str) -> None:
+    """Prints a line on stderr, unless it is empty; line ends and control characters in it are written out."""
+    if text:
+        errors.print(printed.line(text), soft_wrap=True)
+
+
+def put(text: object) -> None:
+    """Prints a result on stdout; control characters are written out."""
+    typer.echo(printed.lines(text))
 
 
 class Bar:
@@ -20,11 +29,11 @@ class Bar:
 
     def __init__(self) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             _Rate(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[detail]}", style="dim"),
+            TextColumn("{task.fields[detail]}", style="dim", markup=False),
             console=errors,
             transient=True,
         )
@@ -40,7 +49,7 @@ class Bar:
     def stage(self, title: str, total: int, unit: str) -> None:
         if self._task is not None:
             self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(title, total=total, unit=unit, detail="")
+        self._task = self._progress.add_task(printed.line(title), total=total, unit=unit, detail="")
 
     def advance(self, units: int) -> None:
         if self._task is not None:
@@ -48,10 +57,10 @@ class Bar:
 
     def detail(self, words: str) -> None:
         if self._task is not None:
-            self._progress.update(self._task, detail=words)
+            self._progress.update(self._task, detail=printed.line(words))
 
     def say(self, message: str) -> None:
-        self._progress.console.print(message, highlight=False)
+        say(message)
 
 
 class _Rate(ProgressColumn):

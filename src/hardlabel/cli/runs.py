@@ -1,14 +1,17 @@
 """Commands about runs: list them, and free pieces that no run needs."""
 
 import datetime
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from hardlabel import printed
 from hardlabel.checks import InvalidInput
 from hardlabel.cli.lists import print_table
+from hardlabel.cli.progress import put, say
 from hardlabel.kinds import KINDS
 
 HEADS = ["run", "state", "answer", "data", "begun", "pieces made", "and found", "size"]
@@ -29,12 +32,12 @@ def runs(
         state = f"{run.state}: {run.holder}" if run.state == RUNNING and run.holder is not None else run.state
         begun = datetime.datetime.fromisoformat(run.started).strftime("%Y-%m-%d %H:%M") if run.started else ""
         others = len(run.pieces) - run.made
-        answer = _answer(run.folder) if run.state == FINISHED else ""
+        answer = _answer(run.folder) if run.state == FINISHED else run.problem
         rows.append([_short(run.folder), state, answer, run.data, begun, str(run.made), str(others), size(run.bytes)])
     if Console().is_terminal:
         print_table(None, HEADS, rows)
     else:
-        typer.echo(table_of(HEADS, rows))
+        put(table_of(HEADS, rows))
 
 
 def clean(
@@ -56,22 +59,22 @@ def clean(
     store = default_store()
     unneeded = spare(store, unclaimed=unclaimed)
     for folder in unneeded.gone:
-        typer.echo(f"gone: {folder}", err=True)
+        say(f"gone: {folder}")
     amount = f"{unneeded.pieces} pieces in {len(unneeded.files)} files, {size(unneeded.bytes)}, in {store.root}"
     if dry_run or not unneeded.files:
-        typer.echo(f"{'would free' if unneeded.files else 'nothing to free:'} {amount}")
+        put(f"{'would free' if unneeded.files else 'nothing to free:'} {amount}")
         return
     if not yes:
         if not Console().is_terminal:
             raise InvalidInput(f"yes must be given where nobody can be asked: would free {amount}")
-        typer.confirm(f"free {amount}?", abort=True)
+        typer.confirm(printed.line(f"free {amount}?"), abort=True)
     free(unneeded)
-    typer.echo(f"freed {amount}")
+    put(f"freed {amount}")
 
 
 def _answer(folder: Path) -> str:
     """The title of the record in a run folder; why there is none, if it cannot be read."""
-    kind = next(kind for kind in KINDS.rows.values() if (folder / kind.file).exists())
+    kind = next(kind for kind in KINDS.rows.values() if os.path.exists(folder / kind.file))
     try:
         return str(kind.load("record").title_in(folder))
     except InvalidInput:

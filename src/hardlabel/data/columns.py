@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hardlabel.checks import InvalidInput
+from hardlabel.checks import InvalidInput, cut, listed, shown
 
 Cells: TypeAlias = "pd.Series[Any]"  # One column of a frame.
 
 MOST_CATEGORIES = 1000  # A column with more is a name or a free text, and would make the input huge.
+NESTED = (list, tuple, dict, set, frozenset, bytes, bytearray, memoryview, complex, np.ndarray)  # No single cell.
 WIDEST_INTEGER = 2**21  # Farther from the mean, float32 could no longer tell whole numbers apart.
 
 
@@ -67,6 +68,7 @@ class Numeric:
 
     def encode(self, cells: Cells, marker: str | None) -> NDArray[np.float32]:
         """Encoded cells (n, width); see `MixedTable.encode`."""
+        _refuse_nested(self.name, cells)
         absent = _absent(cells, marker)
         if not self.missing and absent.any():
             raise _undeclared(self.name, cells, absent)
@@ -106,6 +108,7 @@ class Categorical:
 
     def encode(self, cells: Cells, marker: str | None) -> NDArray[np.float32]:
         """Encoded cells (n, width); see `MixedTable.encode`."""
+        _refuse_nested(self.name, cells)
         place = {category: i for i, category in enumerate(self.categories)}
         codes, values = pd.factorize(cells)
         places = np.array([place.get(_text(value), -1) for value in values] + [place.get(marker or "", -1)])
@@ -113,7 +116,7 @@ class Categorical:
         absent = cells.isna().to_numpy()
         if (found[absent] < 0).any():
             raise _undeclared(self.name, cells, absent)
-        _refuse_cells(self.name, cells, found < 0, f"must be one of {', '.join(self.categories)}")
+        _refuse_cells(self.name, cells, found < 0, f"must be one of {listed(self.categories)}")
         encoded: NDArray[np.float32] = np.eye(self.width, dtype=np.float32)[found]
         return encoded
 
@@ -124,7 +127,12 @@ class Categorical:
 
 
 def fit_column(name: str, cells: Cells, *, marker: str | None, categorical: bool) -> Numeric | Categorical:
-    """The column that holds `cells`; `marker` reads as missing, `categorical` overrules that they are numbers."""
+    """The column that holds `cells`; `marker` reads as missing, `categorical` overrules that they are numbers.
+
+    Raises:
+        InvalidInput: See `MixedTable.fit`.
+    """
+    _refuse_nested(name, cells)
     absent = _absent(cells, marker)
     if absent.any() and marker is None:
         raise _undeclared(name, cells, absent)
@@ -178,7 +186,8 @@ def _holds_numbers(name: str, cells: Cells, absent: NDArray[np.bool_]) -> bool:
     if sum(readable) > len(values) / 2:
         odd = next(value for value, number in zip(values, readable, strict=True) if not number)
         raise InvalidInput(
-            f"column {name!r} must not mix numbers with {odd!r}: declare it as missing or the column as categorical"
+            f"column {name!r} must not mix numbers with {shown(odd)}: declare it as missing or the column as "
+            "categorical"
         )
     return False
 
@@ -204,7 +213,7 @@ def _numbers(name: str, cells: Cells, absent: NDArray[np.bool_]) -> NDArray[np.f
 def _number(value: object) -> float:
     try:
         return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan
 
 
@@ -215,14 +224,27 @@ def _text(value: object) -> str:
     return str(value).strip()
 
 
+def _refuse_nested(name: str, cells: Cells) -> None:
+    """Refuses cells that hold more than a number, a text or a boolean."""
+    if cells.dtype != object:
+        return
+    for row, value in enumerate(cells):
+        if isinstance(value, NESTED):
+            raise InvalidInput(
+                f"column {name!r} must hold numbers, text or booleans, got a {type(value).__name__} in row {row}: "
+                "leave the column out, or write its values as columns of their own"
+            )
+
+
 def _refuse_cells(name: str, cells: Cells, bad: NDArray[np.bool_], rule: str) -> None:
     if bad.any():
         row = int(bad.argmax())
-        raise InvalidInput(f"column {name!r} {rule}, got {cells.iloc[row]} in row {row}")
+        raise InvalidInput(f"column {name!r} {rule}, got {cut(str(cells.iloc[row]))} in row {row}")
 
 
 def _undeclared(name: str, cells: Cells, absent: NDArray[np.bool_]) -> InvalidInput:
     row = int(absent.argmax())
     return InvalidInput(
-        f"column {name!r} must have no missing value unless `missing` declares it, got {cells.iloc[row]} in row {row}"
+        f"column {name!r} must have no missing value unless `missing` declares it, got {cut(str(cells.iloc[row]))} in "
+        f"row {row}"
     )

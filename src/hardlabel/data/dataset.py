@@ -12,6 +12,7 @@ from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain, infer_domain
 from hardlabel.data.samples import Samples
 
+LONGEST_NAME = 1000  # Characters of a label; more is a text, not the name of a class.
 MANY_CLASSES = 20  # From here on, labels that mostly occur once are taken for numbers, not classes.
 
 
@@ -47,7 +48,13 @@ def labelled(
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if labels.ndim != 1 or len(labels) != len(inputs):
         raise InvalidInput(f"labels must be one per input, got shape {labels.shape} for {len(inputs)} inputs")
-    codes, values = pd.factorize(labels)
+    try:
+        codes, values = pd.factorize(labels)
+    except TypeError as error:
+        raise InvalidInput(f"labels must be numbers or text, got {error}") from error
+    longest = max((len(value) for value in values if isinstance(value, str | bytes)), default=0)
+    if longest > LONGEST_NAME:
+        raise InvalidInput(f"labels must name classes, got a text of {longest:,} characters")
     if (codes < 0).any():
         raise InvalidInput(f"labels must not be missing, got {labels[codes < 0][0]} in row {int((codes < 0).argmax())}")
     if any(isinstance(value, float | np.floating) and not float(value).is_integer() for value in values):

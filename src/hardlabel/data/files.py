@@ -1,12 +1,6 @@
 """Read files: images in Parquet, CSV of integers, arrays in .npz, tables in .csv and .parquet."""
 
-import io
-import json
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -14,23 +8,23 @@ from typing import IO
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.csv
-import pyarrow.parquet
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
+from hardlabel.data import limits, parquet
+from hardlabel.data.arrays import read_pair
 from hardlabel.data.columns import Categorical
 from hardlabel.data.dataset import Dataset, labelled
 from hardlabel.data.domain import Box, infer_domain
+from hardlabel.data.opening import first_line, read_csv
+from hardlabel.data.pictures import decoded
 from hardlabel.data.table import MixedTable
 
 FILE_TYPES = (".npz", ".csv", ".parquet")
-ARRAY_NAMES = (("inputs", "labels"), ("x", "y"), ("X", "y"))
 IMAGE_COLUMNS = ("img", "image")  # What Hugging Face calls them.
 CSV_BLOCK = 2**25  # Bytes parsed at a time.
 
@@ -39,102 +33,43 @@ def read_file(
     path: Path, *, label: str | None = None, missing: str | None = None, categorical: Collection[str] | None = None
 ) -> Dataset:
     """The data in a file of one of FILE_TYPES; see `sources.load`."""
-    with readable(path):
-        if path.suffix.lower() == ".npz":
-            return _read_arrays(path)
-        if path.suffix.lower() == ".csv":
-            return _from_frame(path, pd.read_csv(path, skipinitialspace=True), label, missing, categorical)
-        if set(IMAGE_COLUMNS) & set(pyarrow.parquet.read_schema(path).names):
+    kind = path.suffix.lower()
+    with np.errstate(all="ignore"):  # Of numbers too large for float32; what comes of them is checked.
+        if kind == ".npz":
+            return _from_arrays(path)
+        if kind == ".csv":
+            return _from_frame(path, read_csv(path, skipinitialspace=True), label, missing, categorical)
+        if set(IMAGE_COLUMNS) & set(parquet.columns_of(path)):
             return read_images(path.name, [path], label_columns=(label or "label",), origin=str(path))
-        return _from_frame(path, pd.read_parquet(path), label, missing, categorical)
+        return _from_frame(path, parquet.read_frame(path), label, missing, categorical)
 
 
 def read_images(name: str, paths: list[Path], *, label_columns: tuple[str, ...], origin: str) -> Dataset:
     """Tables with a column of encoded pictures and one of labels, all pictures of one size."""
-    cells: list[bytes] = []
+    columns = [parquet.picture_columns(path, IMAGE_COLUMNS, label_columns) for path in paths]
     labels: list[object] = []
-    names: list[str] | None = None
-    for path in paths:
-        with readable(path):
-            table = pyarrow.parquet.read_table(path)
-            picture = _present(table, IMAGE_COLUMNS, path)
-            column = _present(table, label_columns, path)
-            if not pa.types.is_struct(table.schema.field(picture).type):
-                raise InvalidInput(f"{path.name}: column {picture!r} must be a struct with the picture's bytes")
-            cells += pyarrow.compute.struct_field(table[picture], "bytes").to_pylist()
-            labels += table[column].to_pylist()
-            names = names or _declared_names(table, column)
-    inputs = _scaled(_decoded(name, cells))
+
+    def cells() -> Iterator[bytes | None]:
+        for path, (picture, label, _) in zip(paths, columns, strict=True):
+            for cell, value in parquet.picture_rows(path, picture, label):
+                labels.append(value)
+                yield cell
+
+    inputs = _scaled(decoded(name, cells(), sum(rows for *_, rows in columns)))
     domain = Box(tuple(inputs.shape[1:]))
-    return labelled(name, inputs, np.array(labels), domain=domain, origin=origin, names=names)
+    names = parquet.declared_names(paths[0], columns[0][1])
+    values = np.empty(len(labels), dtype=object)
+    values[:] = labels
+    return labelled(name, inputs, values, domain=domain, origin=origin, names=names)
 
 
 def read_integers(lines: IO[bytes]) -> NDArray[np.int8]:
     """A headerless CSV of small integers, (rows, columns), read in blocks: Texas-100 has 415 million."""
+    _, whole = first_line(lines)
     read = pyarrow.csv.ReadOptions(autogenerate_column_names=True, block_size=CSV_BLOCK)
-    with pyarrow.csv.open_csv(lines, read_options=read) as reader:
+    with pyarrow.csv.open_csv(whole, read_options=read) as reader:
         blocks = [_block(batch) for batch in reader]
     return np.concatenate(blocks)
-
-
-@contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Turns what readers raise at a damaged or foreign file into one line."""
-    try:
-        yield
-    except InvalidInput:
-        raise
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        zlib.error,
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        pa.ArrowException,
-    ) as error:
-        told = str(error).splitlines()
-        raise InvalidInput(f"{path} cannot be read: {told[0] if told else type(error).__name__}") from error
-
-
-def _present(table: pa.Table, columns: tuple[str, ...], path: Path) -> str:
-    for column in columns:
-        if column in table.column_names:
-            return column
-    raise InvalidInput(
-        f"{path.name} must have a column {' or '.join(map(repr, columns))}, got {', '.join(table.column_names)}"
-    )
-
-
-def _declared_names(table: pa.Table, column: str) -> list[str] | None:
-    """Names of the classes in Hugging Face's metadata, where it is there."""
-    try:
-        names = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"][column]["names"]
-    except (KeyError, TypeError, ValueError):
-        return None
-    return [str(name) for name in names]
-
-
-def _decoded(name: str, cells: list[bytes]) -> NDArray[np.uint8]:
-    """Pixels (n, H, W, C); C is 1 where the first picture is grey, else 3."""
-    pixels: NDArray[np.uint8] | None = None
-    mode, size = "", (0, 0)
-    for row, cell in enumerate(cells):
-        try:
-            with Image.open(io.BytesIO(cell)) as image:
-                if pixels is None:
-                    mode, size = "L" if image.mode in ("1", "L") else "RGB", image.size
-                    pixels = np.empty((len(cells), size[1], size[0], len(mode)), dtype=np.uint8)
-                if image.size != size:
-                    raise InvalidInput(
-                        f"data {name!r} must have pictures of size {size}, got {image.size} in row {row}"
-                    )
-                pixels[row] = np.asarray(image.convert(mode)).reshape(pixels.shape[1:])
-        except (OSError, TypeError, SyntaxError, UnidentifiedImageError) as error:
-            raise InvalidInput(f"data {name!r} must hold readable pictures, row {row}: {error}") from error
-    if pixels is None:
-        raise InvalidInput(f"data {name!r} must have rows, got none")
-    return pixels
 
 
 def _scaled(pixels: NDArray[np.uint8]) -> Tensor:
@@ -148,38 +83,38 @@ def _block(batch: pa.RecordBatch) -> NDArray[np.int8]:
     return np.column_stack([column.cast(pa.int8()).to_numpy() for column in batch.columns])
 
 
-def _read_arrays(path: Path) -> Dataset:
-    with np.load(path, allow_pickle=False) as file:
-        pair = next((pair for pair in ARRAY_NAMES if set(pair) <= set(file.files)), None)
-        if pair is None:
-            raise InvalidInput(f"{path.name} must hold arrays inputs and labels, or x and y, got {file.files}")
-        values, labels = file[pair[0]], file[pair[1]]
-    if not (values.dtype == bool or np.issubdtype(values.dtype, np.number)) or np.iscomplexobj(values):
-        raise InvalidInput(f"{path.name}: {pair[0]} must be numbers, got {values.dtype}")
+def _from_arrays(path: Path) -> Dataset:
+    name, values, labels = read_pair(path)
     if values.ndim not in (2, 4) or not values.size:
         raise InvalidInput(
-            f"{path.name}: {pair[0]} must be images (n, C, H, W) or vectors (n, d), none empty, got {values.shape}"
+            f"{path.name}: {name} must be images (n, C, H, W) or vectors (n, d), none empty, got {values.shape}"
         )
     if not np.isfinite(values).all():
-        raise InvalidInput(f"{path.name}: {pair[0]} must be finite, got NaN or infinity")
+        raise InvalidInput(f"{path.name}: {name} must be finite, got NaN or infinity")
     if values.ndim == 4:
         if values.shape[3] in (1, 3) and values.shape[1] not in (1, 3):
             values = values.transpose(0, 3, 1, 2)
         inputs = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
         if values.dtype == np.uint8:
-            return labelled(path.name, inputs.div_(255), labels, domain=None, origin=str(path))
-        # Integers stay integers.
-        domain = infer_domain(torch.from_numpy(np.ascontiguousarray(values)))
-        return labelled(path.name, inputs, labels, domain=domain, origin=str(path))
+            return labelled(path.name, inputs.div_(255), labels, domain=None, origin=path.name)
+        # Integers stay integers; PyTorch can do little with unsigned integers of more than a byte.
+        wide = values.dtype.kind == "u" and values.dtype.itemsize > 1
+        domain = infer_domain(torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64 if wide else None)))
+        return labelled(path.name, inputs, labels, domain=domain, origin=path.name)
     if np.isin(values, (0, 1)).all():
         bits = torch.from_numpy(values.astype(np.float32))
-        return labelled(path.name, bits, labels, domain=None, origin=str(path))
+        return labelled(path.name, bits, labels, domain=None, origin=path.name)
+    if values.shape[1] > limits.MOST_COLUMNS:
+        raise InvalidInput(
+            f"{path.name}: {name} must have at most {limits.MOST_COLUMNS:,} columns unless all are 0 or 1, got "
+            f"{values.shape[1]:,}"
+        )
     frame = pd.DataFrame(values, columns=[f"feature {i}" for i in range(values.shape[1])])
     table = MixedTable.fit(frame)
     if np.issubdtype(values.dtype, np.floating):
         # Whole floats may be chance; a float array promises that every value between is legal.
         table = MixedTable(tuple(c if isinstance(c, Categorical) else replace(c, integer=False) for c in table.columns))
-    return labelled(path.name, table.encode(frame), labels, domain=table, origin=str(path))
+    return labelled(path.name, table.encode(frame), labels, domain=table, origin=path.name)
 
 
 def _from_frame(
@@ -187,12 +122,12 @@ def _from_frame(
 ) -> Dataset:
     frame.columns = pd.Index([str(column) for column in frame.columns])
     if label is None:
-        raise InvalidInput(f"label must name the column of {path.name} with the class: {', '.join(frame.columns)}")
+        raise InvalidInput(f"label must name the column of {path.name} with the class: {checks.listed(frame.columns)}")
     checks.one_of(frame.columns, label=label)
     features, labels = frame.drop(columns=label), frame[label].to_numpy()
     table = MixedTable.fit(features, missing=missing, categorical=categorical)
     if not categorical and all(pd.api.types.is_numeric_dtype(kind) for kind in features.dtypes):
-        values = features.to_numpy(dtype=np.float32, na_value=np.nan)
+        values = np.array(features.to_numpy(dtype=np.float32, na_value=np.nan))  # A copy: pandas may lend its own.
         if np.isin(values, (0, 1)).all():
-            return labelled(path.name, torch.from_numpy(values), labels, domain=None, origin=str(path))
-    return labelled(path.name, table.encode(features), labels, domain=table, origin=str(path))
+            return labelled(path.name, torch.from_numpy(values), labels, domain=None, origin=path.name)
+    return labelled(path.name, table.encode(features), labels, domain=table, origin=path.name)

@@ -1,26 +1,42 @@
-"""Decoded data kept as an Arrow file, which every process on a machine maps into its memory and none copies."""
+"""Decoded data kept as an Arrow file, which every process on a machine maps into its memory and none copies.
 
+The last CHECKSUM_BYTES of a file are the checksum of all bytes before them and of the file's name. It is compared
+before anything is parsed. A file holds numbers and JSON, no pickle.
+"""
+
+import contextlib
 import hashlib
+import json
+import math
+import mmap
 import os
-import pickle
+import uuid
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 
+from hardlabel import reading
+from hardlabel.checks import InvalidInput
 from hardlabel.data import sources
+from hardlabel.data.columns import Categorical, Numeric
 from hardlabel.data.dataset import Dataset
+from hardlabel.data.domain import BinaryFeatures, Box, Domain
 from hardlabel.data.samples import Samples
-from hardlabel.store import DAMAGED, DamagedPiece, Spec, Store, digest
+from hardlabel.data.table import MixedTable
+from hardlabel.reading import Unreadable
+from hardlabel.store import DATA, Spec, Store, digest
 
-FORMAT = 1  # Raised when the same files come to mean other samples.
-FOLDER = "data"  # Of a store.
+FORMAT = 2  # Raised when the same files come to mean other samples. Files of format 1 held a pickle; none is read.
+FOLDER = DATA
+CHECKSUM_BYTES = 64  # As hexadecimal digits.
 WORTH_KEEPING = 2**24  # Bytes of decoded inputs below which decoding again is quicker done than told.
 MOST_VALUES = 2**31 - 1  # That an Arrow array of fixed-size lists can hold.
+FACTS = b"facts"  # The key of names, origin and domain in a file's metadata.
 
 
 def load(
@@ -34,10 +50,16 @@ def load(
 ) -> Dataset:
     """What `sources.load` gives; large data are decoded once, kept in the store and mapped from there.
 
-    Found again by the names, sizes and times of the files and by the settings; a checksum is compared.
+    Found again by the names, sizes and times of the files and by the settings. A checksum of the whole file is compared
+    first; a damaged file is told (see `Store.damaged`) and made again.
 
     Raises:
         InvalidInput: See `sources.load`.
+
+    Example:
+        >>> from hardlabel.data import mapped
+        >>> tuple(mapped.load("digits").samples.inputs.shape)
+        (1797, 1, 8, 8)
     """
     files = _files(name, folder)
     settings: dict[str, object] = {"folder": folder, "label": label, "missing": missing, "categorical": categorical}
@@ -53,38 +75,56 @@ def load(
         "categorical": None if categorical is None else sorted(categorical),
     }
     path = store.root / FOLDER / f"{digest(spec)}.arrow"
-    if path.exists():
+    if os.path.lexists(path):
         found = read(path)
         if found is not None:
+            store.uses_data(path)
             return found
-        warnings.warn(f"{path} {DAMAGED}", DamagedPiece, stacklevel=2)
+        store.damaged(path)
     data = sources.load(name, **settings)  # type: ignore[arg-type]
     values = data.samples.inputs.numel()
     if 4 * values >= WORTH_KEEPING and values <= MOST_VALUES:
-        write(data, path)
+        with contextlib.suppress(IsADirectoryError):  # Somebody made a folder of this name: the data are not kept.
+            write(data, path)
+        store.uses_data(path)
         return read(path) or data
     return data
 
 
 def write(data: Dataset, path: Path) -> None:
-    """Keeps a data set as one Arrow file, whole or not at all."""
+    """Keeps a data set as one Arrow file, whole or not at all.
+
+    Raises:
+        OSError: The disk is full or broken.
+    """
     samples = data.samples
     inputs = np.ascontiguousarray(samples.inputs.numpy())
-    facts = (data.name, data.classes, data.class_names, data.origin, samples.domain, tuple(inputs.shape[1:]))
+    facts = {
+        "name": data.name,
+        "classes": data.classes,
+        "class_names": list(data.class_names),
+        "origin": data.origin,
+        "domain": _told(samples.domain),
+        "shape": list(inputs.shape[1:]),
+    }
     columns = {
         "ids": pa.array(samples.ids.numpy()),
         "labels": pa.array(samples.labels.numpy()),
-        "inputs": pa.FixedSizeListArray.from_arrays(pa.array(inputs.reshape(-1)), int(np.prod(inputs.shape[1:]))),
+        "inputs": pa.FixedSizeListArray.from_arrays(pa.array(inputs.reshape(-1)), math.prod(inputs.shape[1:])),
     }
-    checksum = _checksum(inputs, samples.labels.numpy(), samples.ids.numpy())
-    # Domains are objects of ours: a store is trusted like code.
-    metadata = {"facts": pickle.dumps(facts), "checksum": checksum}
-    batch = pa.record_batch(columns).replace_schema_metadata(metadata)
+    batch = pa.record_batch(columns).replace_schema_metadata({FACTS: json.dumps(facts)})
     path.parent.mkdir(exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with pa.OSFile(str(draft), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
             writer.write_batch(batch)
+        with draft.open("rb+") as file:
+            checksum = hashlib.sha256(path.name.encode())
+            while block := file.read(2**24):
+                checksum.update(block)
+            file.write(checksum.hexdigest().encode())
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
@@ -93,26 +133,76 @@ def write(data: Dataset, path: Path) -> None:
 def read(path: Path) -> Dataset | None:
     """The data set of such a file, mapped and read-only; None where the file is damaged."""
     try:
-        batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
-        ids, labels = (batch.column(name).to_numpy() for name in ("ids", "labels"))
-        name, classes, class_names, origin, domain, shape = pickle.loads(batch.schema.metadata[b"facts"])
-        inputs = batch.column("inputs").flatten().to_numpy().reshape(-1, *shape)
-        if batch.schema.metadata[b"checksum"] != _checksum(inputs, labels, ids):
+        with reading.opened(path) as file:
+            whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        end = max(len(whole) - CHECKSUM_BYTES, 0)
+        checksum = hashlib.sha256(path.name.encode())
+        with memoryview(whole) as view:
+            checksum.update(view[:end])
+        if whole[end:] != checksum.hexdigest().encode():
             return None
-    except (OSError, ValueError, KeyError, pickle.UnpicklingError, pa.ArrowException):
+        return _parsed(pa.py_buffer(whole).slice(0, end))
+    # ValueError: of an empty file, Unreadable, InvalidInput and what Arrow finds.
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, pa.ArrowException):
         return None
+
+
+def _parsed(content: pa.Buffer) -> Dataset:
+    batch = pa.ipc.open_file(content).get_batch(0)
+    batch.validate(full=True)
+    facts = reading.json_value(batch.schema.metadata[FACTS])
+    shape = tuple(map(int, facts["shape"]))
+    wanted = {"ids": pa.int64(), "labels": pa.int64(), "inputs": pa.list_(pa.float32(), math.prod(shape))}
+    if {name: batch.schema.field(name).type for name in batch.schema.names} != wanted:
+        raise Unreadable(f"it must have the columns {wanted}, got {batch.schema}")
+    arrays = {
+        "ids": batch.column("ids").to_numpy(),
+        "inputs": batch.column("inputs").flatten().to_numpy().reshape(-1, *shape),
+        "labels": batch.column("labels").to_numpy(),
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # That the memory is read-only: data are never written to.
-        tensors = (torch.from_numpy(array) for array in (ids, inputs, labels))
-        samples = Samples(**dict(zip(("ids", "inputs", "labels"), tensors, strict=True)), domain=domain)
-    return Dataset(name=name, samples=samples, classes=classes, class_names=class_names, origin=origin)
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return Dataset(
+        name=str(facts["name"]),
+        samples=Samples(**tensors, domain=_domain(facts["domain"])),
+        classes=int(facts["classes"]),
+        class_names=tuple(map(str, facts["class_names"])),
+        origin=str(facts["origin"]),
+    )
 
 
-def _checksum(*arrays: NDArray[np.generic]) -> bytes:
-    found = hashlib.sha256()
-    for array in arrays:
-        found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return found.hexdigest().encode()
+def _told(domain: Domain) -> dict[str, Any]:
+    """The domain as JSON. Numbers come back with their type, since keys of the store hold the domain's `repr`."""
+    if isinstance(domain, Box):
+        return {"kind": "box", **vars(domain)}
+    if isinstance(domain, BinaryFeatures):
+        return {"kind": "binary", **vars(domain)}
+    assert isinstance(domain, MixedTable), "sources load no other domains"
+    return {"kind": "table", "columns": [vars(column) for column in domain.columns], "missing": domain.missing}
+
+
+def _domain(told: Mapping[str, Any]) -> Domain:
+    """The domain that `_told` wrote.
+
+    Raises:
+        InvalidInput: It is none.
+    """
+    given = {name: value for name, value in told.items() if name != "kind"}
+    match told["kind"]:
+        case "box":
+            return Box(**{**given, "shape": tuple(given["shape"])})
+        case "binary":
+            return BinaryFeatures(**given)
+        case "table":
+            return MixedTable(tuple(map(_column, given["columns"])), given["missing"])
+    raise InvalidInput(f"domain must be a box, binary features or a table, got {told['kind']!r}")
+
+
+def _column(told: Mapping[str, Any]) -> Numeric | Categorical:
+    if "categories" in told:
+        return Categorical(told["name"], tuple(told["categories"]))
+    return Numeric(**told)
 
 
 def _files(name: str, folder: Path | None) -> list[list[str | int]]:

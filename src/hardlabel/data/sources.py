@@ -5,7 +5,6 @@ where the public finds them.
 """
 
 import os
-import tarfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +21,8 @@ from hardlabel import checks
 from hardlabel.checks import InvalidInput
 from hardlabel.data.dataset import Dataset, coded
 from hardlabel.data.domain import BinaryFeatures, Box
-from hardlabel.data.files import FILE_TYPES, read_file, read_images, read_integers, readable
+from hardlabel.data.files import FILE_TYPES, read_file, read_images, read_integers
+from hardlabel.data.opening import member_of, read_csv, readable
 from hardlabel.data.table import MixedTable
 
 FOLDER_VARIABLE = "HARDLABEL_DATA"
@@ -88,6 +88,7 @@ def load(
     Raises:
         InvalidInput: The source is unknown, missing or unreadable, or holds what its domain or labels forbid.
     """
+    checks.path(data=name)
     path = Path(name).expanduser()
     if path.is_dir() and path.resolve().name in SOURCES and name not in SOURCES:
         return load(path.resolve().name, folder=path.resolve().parent)
@@ -95,7 +96,8 @@ def load(
         checks.one_of(SOURCES, data=name)
         return _SOURCES[name].read(name, folder)
     if not path.is_file():
-        raise InvalidInput(f"data {name!r} must be a file, found none in {path.absolute().parent}")
+        found = "a folder" if path.is_dir() else "something else" if path.exists() else "none"
+        raise InvalidInput(f"data {name!r} must be a file, found {found} in {path.absolute().parent}")
     return read_file(path, label=label, missing=missing, categorical=categorical)
 
 
@@ -149,16 +151,15 @@ def _adult(name: str, folder: Path | None) -> Dataset:
     frames = []
     for file, skipped in (("adult.data", 0), ("adult.test", 1)):  # The test file opens with a remark.
         [path] = _find(name, folder, file)
-        with readable(path):
-            frame = pd.read_csv(
-                path,
-                header=None,
-                names=list(ADULT_COLUMNS),
-                skiprows=skipped,
-                skipinitialspace=True,
-                keep_default_na=False,
-            )
-            frames.append(frame)
+        frame = read_csv(
+            path,
+            header=None,
+            names=list(ADULT_COLUMNS),
+            skiprows=skipped,
+            skipinitialspace=True,
+            keep_default_na=False,
+        )
+        frames.append(frame)
     rows = pd.concat(frames, ignore_index=True)
     income = rows["income"].astype(str).str.rstrip(".")
     wrong = sorted(set(income) - {"<=50K", ">50K"})
@@ -275,15 +276,9 @@ def _find(name: str, folder: Path | None, *patterns: str) -> list[Path]:
 def _member(name: str, folder: Path | None, archive: str, member: str) -> Iterator[IO[bytes]]:
     """A file of a published archive, or the same file unpacked."""
     [path] = _find(name, folder, member, archive)
-    with readable(path):
-        if path.name != archive:
-            with path.open("rb") as file:
-                yield file
-            return
-        with tarfile.open(path) as files:
-            inside = next((info for info in files if info.isfile() and f"/{info.name}".endswith(f"/{member}")), None)
-            opened = files.extractfile(inside) if inside is not None else None
-            if opened is None:
-                raise InvalidInput(f"{path} must hold {member}, and does not")
-            with opened:
-                yield opened
+    if path.name == archive:
+        with member_of(path, member) as opened:
+            yield opened
+        return
+    with readable(path), path.open("rb") as file:
+        yield file

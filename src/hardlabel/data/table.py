@@ -14,10 +14,12 @@ from torch import Tensor
 
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
+from hardlabel.data import limits
 from hardlabel.data.columns import Categorical, Numeric, fit_column
 from hardlabel.data.domain import NoiseLevel, check_form
 from hardlabel.data.layout import layout_of
 
+ENCODED = 16  # Bytes of an encoded value while a table is made: its column, the table, and what checks it.
 WHOLE_SLACK = 1e-3  # Distance to a whole raw value that still counts as whole; float32 rounding is added.
 
 LADDER = (
@@ -71,7 +73,7 @@ class MixedTable:
 
         Raises:
             InvalidInput: No rows or columns; a missing value that is not declared; numbers mixed with text;
-                more than MOST_CATEGORIES categories; a type that is neither number, text nor boolean.
+                more than MOST_CATEGORIES categories; a type that is neither number, text nor boolean, such as lists.
         """
         if not frame.size:
             raise InvalidInput(f"a table must have rows and feature columns, got shape {frame.shape}")
@@ -106,8 +108,11 @@ class MixedTable:
 
         Raises:
             InvalidInput: A column is not there; a value is missing and not declared, of an unknown category,
-                out of bounds, not a number or not whole.
+                out of bounds, not a number or not whole; the rows need more memory than there is.
         """
+        limits.afford(
+            ENCODED * len(frame) * self.shape[0], f"a table of {len(frame):,} x {self.shape[0]:,} encoded values"
+        )
         for column in self.columns:
             if column.name not in frame.columns:
                 raise InvalidInput(f"frame must have a column {column.name!r}, got {list(frame.columns)}")

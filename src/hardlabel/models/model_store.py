@@ -15,6 +15,7 @@ from hardlabel.data.samples import Samples
 from hardlabel.models.method import Method
 from hardlabel.models.train import EpochReport, Recipe, Trained, place, train
 from hardlabel.store import JSON, Spec, Store
+from hardlabel.turns import turn
 
 FORMAT = 1  # Raised when the same recipe, data and seed come to mean another model: old ones are not found then.
 
@@ -40,12 +41,13 @@ def trained(
     that was found. Errors: see `train`.
     """
     spec = None if store is None else spec_of(recipe, samples, classes=classes, seed=seed, method=method)
-    kept = None if store is None or spec is None else store.load(spec)
-    if kept is not None:
-        return unpacked(kept, recipe, samples.domain, classes=classes, device=device, method=method)
-    made = train(recipe, samples, classes=classes, seed=seed, device=device, on_epoch=on_epoch, method=method)
-    if store is not None and spec is not None:
-        store.save(spec, packed(made))
+    with turn(store, spec):
+        kept = None if store is None or spec is None else store.load(spec)
+        if kept is not None:
+            return unpacked(kept, recipe, samples.domain, classes=classes, device=device, method=method)
+        made = train(recipe, samples, classes=classes, seed=seed, device=device, on_epoch=on_epoch, method=method)
+        if store is not None and spec is not None:
+            store.save(spec, packed(made))
     return made
 
 

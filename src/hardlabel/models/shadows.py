@@ -6,6 +6,7 @@ trained on it as ones that were not, whatever its membership in the target.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,7 @@ from hardlabel.models.together import can_train_together, faster_together, train
 from hardlabel.models.train import EpochReport, Trained
 from hardlabel.models.trainers import Made, Movable, RecipeTrainer, Trainer, made_by_recipe
 from hardlabel.store import Spec, digest
+from hardlabel.turns import turn
 
 FEWEST, MOST = 2, 256  # Reference models of an audit.
 STACK = 32  # Models that a graphics card trains at once.
@@ -119,13 +121,15 @@ def train_all(
             on_done(Progress(done=len(found), of=len(wanted), made=made))
 
     if isinstance(trainer, Movable) and _spreads(trainer, executor):
-        missing = _unkept(trainer, pool, wanted, done)
-        for number, payload in _spread((trainer,), pool, missing, executor):
-            done(number, trainer.unpacked(payload, pool.take(wanted[number].rows)))
+        with turn(trainer.store, _first(trainer, pool, wanted)):
+            missing = _unkept(trainer, pool, wanted, done)
+            for number, payload in _spread((trainer,), pool, missing, executor):
+                done(number, trainer.unpacked(payload, pool.take(wanted[number].rows)))
     elif isinstance(trainer, RecipeTrainer) and trainer.device.type == "cuda":
-        missing = _unkept(trainer, pool, wanted, done)
-        free, _ = torch.cuda.mem_get_info(trainer.device)
-        train_stacked(trainer, pool, {one.number: one.job for one in missing}, room=free // STACK_ROOM, done=done)
+        with turn(trainer.store, _first(trainer, pool, wanted)):
+            missing = _unkept(trainer, pool, wanted, done)
+            free, _ = torch.cuda.mem_get_info(trainer.device)
+            train_stacked(trainer, pool, {one.number: one.job for one in missing}, room=free // STACK_ROOM, done=done)
     for number, job in enumerate(wanted):
         if number not in found:
             done(number, trainer.fit(pool.take(job.rows), job.seed))
@@ -203,21 +207,22 @@ def train_ahead(
         one for one in trainers if isinstance(one, Movable) and one.store is not None and _spreads(one, executor)
     )
     missing: dict[str, _Missing] = {}
-    for job in wanted:
-        samples = pool.take(job.rows)
-        for which, trainer in enumerate(able):
-            spec = trainer.key(samples, job.seed)
-            if spec is None or trainer.store is None or digest(spec) in missing or trainer.store.load(spec) is not None:
-                continue
-            missing[digest(spec)] = _Missing(len(missing), which, job, spec)
-    if on_start is not None:
-        on_start(len(missing))
-    items = list(missing.values())
-    for done, (number, payload) in enumerate(_spread(able, pool, items, executor), start=1):
-        if on_done is not None:
-            one = items[number]
-            made = able[one.trainer].unpacked(payload, pool.take(one.job.rows))
-            on_done(Progress(done=done, of=len(items), made=made))
+    with turn(able[0].store, _first(able[0], pool, wanted)) if able else nullcontext():
+        for job in wanted:
+            samples = pool.take(job.rows)
+            for which, trainer in enumerate(able):
+                spec, store = trainer.key(samples, job.seed), trainer.store
+                if spec is None or store is None or digest(spec) in missing or store.load(spec) is not None:
+                    continue
+                missing[digest(spec)] = _Missing(len(missing), which, job, spec)
+        if on_start is not None:
+            on_start(len(missing))
+        items = list(missing.values())
+        for done, (number, payload) in enumerate(_spread(able, pool, items, executor), start=1):
+            if on_done is not None:
+                one = items[number]
+                made = able[one.trainer].unpacked(payload, pool.take(one.job.rows))
+                on_done(Progress(done=done, of=len(items), made=made))
 
 
 def train_alone(
@@ -268,6 +273,13 @@ class _Missing:
     trainer: int
     job: Job
     spec: Spec | None
+
+
+def _first(trainer: Movable, pool: Samples, wanted: Sequence[Job]) -> Spec | None:
+    """What the first model is kept under: runs that want the same models take turns by it."""
+    if trainer.store is None or not wanted:
+        return None
+    return trainer.key(pool.take(wanted[0].rows), wanted[0].seed)
 
 
 def _unkept(

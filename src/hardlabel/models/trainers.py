@@ -24,7 +24,9 @@ from hardlabel.models.method import Method
 from hardlabel.models.model_store import content_hash, packed, spec_of, trained, unpacked
 from hardlabel.models.train import EpochReport, Recipe, Trained, train
 from hardlabel.store import Spec, Store
+from hardlabel.turns import turn
 
+PLAIN = (bool, int, float, str, type(None))
 FORMAT = 1  # Raised when the same trainer, data and seed come to mean another model: old ones are not found then.
 
 
@@ -172,7 +174,7 @@ class EstimatorTrainer:
 
     @property
     def description(self) -> str:
-        return " ".join(str(self.estimator).split())
+        return _described(self.estimator)
 
     @property
     def epochs(self) -> None:
@@ -243,7 +245,7 @@ class FunctionTrainer:
 
     @property
     def description(self) -> str:
-        return getattr(self.function, "__name__", type(self.function).__name__)
+        return "a trainer function"  # Its name, which is part of the key, is shown nowhere.
 
     @property
     def epochs(self) -> None:
@@ -264,7 +266,7 @@ class FunctionTrainer:
             "kind": "function",
             "format": FORMAT,
             "name": self.name,
-            "function": self.description,
+            "function": getattr(self.function, "__name__", type(self.function).__name__),
             "text": text,
             "samples": content_hash(samples),
             "seed": seed,
@@ -290,6 +292,27 @@ class FunctionTrainer:
         return self.function(inputs, labels, seed=seed % 2**32)
 
 
+def _described(estimator: BaseEstimator) -> str:
+    """The class, and the parameters that are not the default. Texts and objects read "...", since they may be names of
+    columns, paths or keys; steps of a pipeline are described likewise."""
+    defaults = inspect.signature(type(estimator)).parameters
+    shown = []
+    for name, value in sorted(estimator.get_params(deep=False).items()):
+        default = defaults[name].default if name in defaults else None
+        if value is not default and not (isinstance(value, PLAIN) and value == default):
+            shown.append(f"{name}={_shown(value)}")
+    return f"{type(estimator).__name__}({', '.join(shown)})"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, BaseEstimator):
+        return _described(value)
+    if isinstance(value, list | tuple) and any(isinstance(step, list | tuple) for step in value):  # Of a pipeline.
+        steps = [part for step in value if isinstance(step, list | tuple) for part in step]
+        return f"[{', '.join(_described(part) for part in steps if isinstance(part, BaseEstimator))}]"
+    return repr(value) if isinstance(value, PLAIN) and not isinstance(value, str) else "..."
+
+
 def made_by_recipe(made: Trained) -> Made:
     told = f"{made.epochs} epochs, train accuracy {made.train_accuracy:.3f}"
     return Made(model=made.model, seconds=made.seconds, rows=made.rows, told=told)
@@ -297,17 +320,18 @@ def made_by_recipe(made: Trained) -> Made:
 
 def _kept(spec: Spec | None, store: Store | None, make: Callable[[], object]) -> Made:
     """The model of `spec` from the store, or made and saved there where it can be pickled."""
-    kept = None if store is None or spec is None else store.load(spec)
-    if kept is not None:
-        return _unpacked(kept)
-    started = time.perf_counter()
-    made = Made(model=make(), seconds=time.perf_counter() - started)
-    if store is not None and spec is not None:
-        try:
-            payload = _written(made)
-        except UNSENDABLE:
-            return made  # A model that cannot be written is trained again another time.
-        store.save(spec, payload)
+    with turn(store, spec):
+        kept = None if store is None or spec is None else store.load(spec)
+        if kept is not None:
+            return _unpacked(kept)
+        started = time.perf_counter()
+        made = Made(model=make(), seconds=time.perf_counter() - started)
+        if store is not None and spec is not None:
+            try:
+                payload = _written(made)
+            except UNSENDABLE:
+                return made  # A model that cannot be written is trained again another time.
+            store.save(spec, payload)
     return made
 
 

@@ -4,8 +4,7 @@ A run folder holds config.yaml (the settings), scores.parquet (if the kind keeps
 command line adds report.html.
 """
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -14,15 +13,27 @@ import pandas as pd
 import yaml
 from pydantic import ValidationError
 
-from hardlabel import checks
+from hardlabel import checks, reading
 from hardlabel.checks import InvalidInput
+from hardlabel.reading import Unreadable
+from hardlabel.records import rules
 from hardlabel.records.part import RecordPart
+from hardlabel.records.scores import SCORES_BYTES, WantedScores, table_of
 from hardlabel.records.verdict import Verdict
-from hardlabel.runs.folder import CONFIG, check_writable, read_settings
+from hardlabel.runs.folder import (
+    CONFIG,
+    SUMS,
+    check_writable,
+    checked_content,
+    read_settings,
+    sums,
+    write_sums,
+)
 from hardlabel.runs.part import first_error
 from hardlabel.store import write_whole
 
 SCORES = "scores.parquet"
+RESULTS_BYTES = 2**26  # Results hold no figure for each record; with pictures of exposed records they have a hundredth.
 
 R = TypeVar("R", bound=RecordPart)
 T = TypeVar("T")
@@ -89,7 +100,7 @@ class Record(Generic[R]):
         return f"{self.title}\n{shown.to_string(index=False, float_format='{:.3f}'.format)}"
 
     def save(self, folder: str | Path) -> Self:
-        """Writes config.yaml, the scores, then the results; returns the record with its folder.
+        """Writes config.yaml, the scores, the results, then their checksums; returns the record with its folder.
 
         Each file is written whole or not at all.
 
@@ -100,20 +111,25 @@ class Record(Generic[R]):
         folder = Path(folder)
         check_writable(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / CONFIG, yaml.safe_dump(dict(self.config), sort_keys=False).encode())
+        contents = {CONFIG: yaml.safe_dump(dict(self.config), sort_keys=False).encode()}
         if self.keeps_scores:
-            write_whole(folder / SCORES, self.scores.to_parquet(index=False))
-        write_whole(folder / self.file, self.results.model_dump_json(indent=1).encode())
+            contents[SCORES] = self.scores.to_parquet(index=False)
+        contents[self.file] = self.results.model_dump_json(indent=1).encode()
+        # Old checksums go first and new ones come last: whenever the process dies, no checksum is wrong.
+        (folder / SUMS).unlink(missing_ok=True)
+        for name, content in contents.items():
+            write_whole(folder / name, content)
+        write_sums(folder, contents)
         return replace(self, folder=folder)
 
     @classmethod
     def title_in(cls, folder: Path) -> str:
-        """The title of the record in a run folder, read without its scores.
+        """The title of the record in a run folder; its scores are not looked at.
 
         Raises:
             InvalidInput: See `load`.
         """
-        results: Any = cls._results(folder)
+        results: Any = cls._results(folder, cls._sums(folder))
         return cls(results=results).title
 
     @classmethod
@@ -121,33 +137,65 @@ class Record(Generic[R]):
         """Reads the record in a run folder.
 
         Raises:
-            InvalidInput: A file is missing or damaged, or the record has a format that this version does not read.
+            InvalidInput: A file is missing or damaged, the record contradicts itself, or it has a format that this
+                version does not read.
         """
         checks.path(folder=folder)
         folder = Path(folder)
-        results: Any = cls._results(folder)
-        try:
-            scores = pd.read_parquet(folder / SCORES) if cls.keeps_scores else pd.DataFrame()
-        except (OSError, ValueError) as error:
-            raise _not_whole(folder, SCORES, error) from error
+        sums = cls._sums(folder)
+        results: Any = cls._results(folder, sums)
+        scores = pd.DataFrame()
+        if cls.keeps_scores:
+            try:
+                payload = checked_content(folder, SCORES, sums, most=SCORES_BYTES)
+                scores = table_of(payload, cls.wanted_scores(results))
+            except Unreadable as error:
+                raise _not_whole(folder, SCORES, error) from error
         return cls(results=results, scores=scores, config=read_settings(folder), folder=folder)
 
     @classmethod
-    def _results(cls, folder: Path) -> RecordPart:
+    def wanted_scores(cls, results: Any) -> WantedScores:
+        """The columns and rows that the scores of these results have."""
+        raise NotImplementedError
+
+    @classmethod
+    def _sums(cls, folder: Path) -> dict[str, str]:
+        """The checksums of a record's files; {} for the folder of an older version, which has none."""
         try:
-            text = (folder / cls.file).read_text()
-            number = json.loads(text).get("format", cls.unmarked)
-        except (OSError, ValueError, AttributeError) as error:
+            found = sums(folder)
+        except Unreadable as error:
+            raise _not_whole(folder, SUMS, error) from error
+        names = {CONFIG, cls.file} | ({SCORES} if cls.keeps_scores else set())
+        if found and found.keys() != names:
+            raise InvalidInput(f"run {str(folder)!r} must hold a whole {SUMS}: it must list {', '.join(sorted(names))}")
+        return found
+
+    @classmethod
+    def _results(cls, folder: Path, sums: Mapping[str, str]) -> RecordPart:
+        try:
+            text = checked_content(folder, cls.file, sums, most=RESULTS_BYTES)
+            content = reading.json_value(text)
+            if not isinstance(content, dict):
+                raise Unreadable(f"it must be a JSON object, got {checks.shown(content)}")
+            number = content.get("format", cls.unmarked)
+        except Unreadable as error:
             raise _not_whole(folder, cls.file, error) from error
+        del content  # It may be large.
+        if isinstance(number, bool) or not isinstance(number, int):
+            number = checks.shown(number)
         if number not in cls.readable:
             reason = f"this version reads format {' and '.join(map(str, cls.readable))}"
             if isinstance(number, int) and number > max(cls.readable):
                 reason += "; a later version of hardlabel wrote it"
             raise InvalidInput(f"run {str(folder)!r} has record format {number}, {reason}")
         try:
-            return cls.content.model_validate_json(text)
+            results = cls.content.model_validate_json(text)
+            rules.check(results)
         except ValidationError as error:
-            raise InvalidInput(f"run {str(folder)!r}: {first_error(error)}") from error
+            raise InvalidInput(f"run {str(folder)!r}, {cls.file}: {first_error(error)}") from error
+        except InvalidInput as error:
+            raise InvalidInput(f"run {str(folder)!r}, {cls.file}: {error}") from error
+        return results
 
 
 def looked_up(items: Iterable[T], attribute: str, value: str, *, what: str, where: str) -> T:

@@ -1,5 +1,6 @@
 """The record of an audit by canaries: lower bounds on epsilon."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -48,6 +49,12 @@ class CanaryBound(RecordPart):
     guesses: int
     wrong: int | None = None
     of_wrong: int | None = None
+
+    def contradictions(self) -> Iterable[str]:
+        if self.right > self.guesses:
+            yield f"right must be at most guesses, got {self.right} and {self.guesses}"
+        if (self.wrong is None) != (self.of_wrong is None) or (self.wrong or 0) > (self.of_wrong or 0):
+            yield f"wrong must be at most of_wrong, got {self.wrong} and {self.of_wrong}"
 
 
 class CanaryResults(RecordPart):

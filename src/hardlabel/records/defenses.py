@@ -1,5 +1,7 @@
 """The record of a comparison of defenses: figures of each defense, the Pareto front, a recommendation."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from hardlabel.checks import InvalidInput
@@ -10,6 +12,7 @@ from hardlabel.records.base import Record, looked_up
 from hardlabel.records.effects import effects
 from hardlabel.records.model import Environment, LeftOut, Queries
 from hardlabel.records.part import RecordPart
+from hardlabel.records.scores import NUMBER, TRUTH, WHOLE, WantedScores
 from hardlabel.signals.base import Access
 
 FORMAT = 2  # Format 1 had no scores, and no bounds that attacks prove.
@@ -162,6 +165,18 @@ class DefendResults(RecordPart):
         """Each defense at each strength."""
         return [result for result in self.defenses if result.defense != NONE]
 
+    def contradictions(self) -> Iterable[str]:
+        names = [result.name for result in self.defenses]
+        if sum(result.defense == NONE for result in self.defenses) != 1 or len(set(names)) < len(names):
+            yield f"defenses must have names of their own, and {NONE!r} among them once, got {', '.join(names)}"
+        for result in self.defenses:
+            titles = [attack.title for attack in result.attacks]
+            strongest = {result.strongest, result.strongest_at_low_fpr or result.strongest}
+            if len(set(titles)) < len(titles) or not strongest <= set(titles):
+                yield f"the strongest attacks on {result.name} must be among its attacks, got {', '.join(strongest)}"
+            if result.test_accuracy.value is None or any(attack.auc.value is None for attack in result.attacks):
+                yield f"{result.name} must have a test accuracy and an AUC of every attack"
+
 
 class DefendRecord(Record[DefendResults]):
     """The findings of a comparison of defenses.
@@ -174,6 +189,21 @@ class DefendRecord(Record[DefendResults]):
     content = DefendResults
     readable = (FORMAT,)
     main = ("name", "test_accuracy", "strongest", "auc", "auc_low", "auc_high", "front", "effect")
+
+    @classmethod
+    def wanted_scores(cls, results: DefendResults) -> WantedScores:
+        played = [
+            column(defense.name, attack.title)
+            for defense in results.defenses
+            for attack in defense.attacks
+            if not (defense.keeps_labels and defense.defense != NONE and attack.access == Access.LABEL)
+        ]
+        return WantedScores(
+            columns={"target": WHOLE, "id": WHOLE, "member": TRUTH, **dict.fromkeys(played, NUMBER)},
+            rows=results.targets * results.samples,
+            groups=["target"],
+            records=results.samples,
+        )
 
     @property
     def title(self) -> str:

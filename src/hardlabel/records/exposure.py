@@ -1,5 +1,7 @@
 """The part of a record about the few records most at risk: who they are, attacks on them, groups, repeated games."""
 
+from collections.abc import Iterable
+
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.records.part import RecordPart
 
@@ -26,6 +28,10 @@ class Few(RecordPart):
     called: int
     members: int
     over_average: Estimate
+
+    def contradictions(self) -> Iterable[str]:
+        if self.right > min(self.called, self.members):
+            yield f"right must be at most called and members, got {self.right} of {self.called} and {self.members}"
 
 
 class FewPair(RecordPart):
@@ -90,9 +96,10 @@ class Standout(RecordPart):
     """An exposed record, and why it may stand out.
 
     Attributes:
-        id: The id of the record in the scores.
-        pseudonym: The name in reports. It depends on the data and the id: nobody can undo it without the data.
-        row: Position of the record in the data given to the audit; None if unknown.
+        id: The id of the record in the scores. It is no row number.
+        pseudonym: The name in reports, a keyed hash of the record's inputs: the same in all runs of one data holder,
+            whose secret is the key. Without the secret, nobody can resolve it.
+        row: Position of the record in the data given to the audit; None if unknown, or if the user did not allow it.
         label: The class.
         chosen: Selection rules that picked the record for at least one target.
         separability: Distance, in standard deviations, between the own models trained with the record and the own
@@ -190,3 +197,7 @@ class Named(RecordPart):
     asked: int
     named: int
     right: int
+
+    def contradictions(self) -> Iterable[str]:
+        if not self.right <= self.named <= self.asked:
+            yield f"named must be at least right and at most asked, got {self.named}, {self.right} and {self.asked}"

@@ -1,5 +1,7 @@
 """The record of the audit of a model: every figure of the report."""
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -9,6 +11,7 @@ from hardlabel.metrics.estimate import Estimate
 from hardlabel.records.base import Record, looked_up
 from hardlabel.records.exposure import GroupRisk, Named, Standout, WorstCase
 from hardlabel.records.part import RecordPart
+from hardlabel.records.scores import NUMBER, TEXT, TRUTH, WHOLE, WantedScores
 from hardlabel.records.verdict import (
     ClassRight,
     Reason,
@@ -25,6 +28,7 @@ FORMAT = 4  # Raised when results.json changes in a way that readers must know.
 # Format 1 had no reference models and no ranking, format 2 no records most at risk, format 3 no verdict and no check
 # rows.
 READABLE = (1, 2, 3, 4)
+COLUMNS = {"id": WHOLE, "member": TRUTH, "label": WHOLE, "attack": TEXT, "score": NUMBER, "queries": WHOLE}
 RESULTS, REPORT = "results.json", "report.html"
 # The figures in `AuditRecord.table`, besides the TPRs.
 FIGURES = ("auc", "balanced_accuracy", "advantage", "best_balanced_accuracy", "precision", "precision_at_prior")
@@ -37,12 +41,22 @@ class Queries(RecordPart):
     mean: float
     max: int
 
+    def contradictions(self) -> Iterable[str]:
+        if self.mean > self.max + 1e-6:
+            yield f"mean must be at most max, got {self.mean:g} and {self.max}"
+
 
 class Curve(RecordPart):
     """A ROC curve's corners, from (0, 0) to (1, 1)."""
 
     fpr: list[float]
     tpr: list[float]
+
+    def contradictions(self) -> Iterable[str]:
+        if len(self.fpr) != len(self.tpr):
+            yield f"fpr and tpr must be equally long, got {len(self.fpr)} and {len(self.tpr)}"
+        if self.fpr != sorted(self.fpr) or self.tpr != sorted(self.tpr):
+            yield "fpr and tpr must rise"
 
 
 class Histogram(RecordPart):
@@ -51,6 +65,10 @@ class Histogram(RecordPart):
     edges: list[float]
     members: list[float]
     nonmembers: list[float]
+
+    def contradictions(self) -> Iterable[str]:
+        if not len(self.edges) - 1 == len(self.members) == len(self.nonmembers):
+            yield "edges must have one more entry than members and nonmembers"
 
 
 class ClassResult(RecordPart):
@@ -312,6 +330,27 @@ class Results(RecordPart):
     def _without_verdict(cls, given: Any) -> Any:
         return without_verdict(given)
 
+    def contradictions(self) -> Iterable[str]:
+        names = [attack.name for attack in self.attacks]
+        if len(set(names)) < len(names):
+            yield f"attacks must have names of their own, got {', '.join(names)}"
+        for attack in self.attacks:
+            yield from wrong_rates(attack.name, attack.tpr_at_fpr)
+            classes = attack.classes
+            sizes = sum(one.members for one in classes), sum(one.nonmembers for one in classes)
+            if classes and sizes != (self.members, self.nonmembers):
+                yield (
+                    f"classes of attack {attack.name} must have {self.members} members and {self.nonmembers} "
+                    f"non-members, got {sizes[0]} and {sizes[1]}"
+                )
+
+
+def wrong_rates(attack: str, rates: Iterable[str]) -> Iterable[str]:
+    """False-positive rates that are no numbers in (0, 1), in words."""
+    for rate in rates:
+        if re.fullmatch(r"0?\.\d{1,10}|\de-\d\d?", rate) is None:
+            yield f"tpr_at_fpr of attack {attack} must name rates between 0 and 1, got {rate!r}"
+
 
 def class_rights(attacks: list[AttackResult]) -> list[ClassRight]:
     """How often the target is right on each class, from the first attack's entry: all have the same classes."""
@@ -344,14 +383,27 @@ def _changed(checks: Checks | None) -> list[Reason]:
 class AuditRecord(Record[Results]):
     """The findings of the audit of a model.
 
-    `scores` has one row per attack and sample: id, row, member, label, attack, score, queries. `row` is the position of
-    the sample in the argument `members` or `nonmembers`, or in the source of the data.
+    `scores` has one row per attack and sample: id, member, label, attack, score, queries, pseudonym. `id` is the
+    sample's number in this record: its place in the order of pseudonyms. With `show_records` there is also `row`, the
+    position of the sample in the argument `members` or `nonmembers`, or in the source of the data.
     """
 
     file = RESULTS
     content = Results
     readable = READABLE
     main = ("name", "access", "queries", "auc", "auc_low", "auc_high", "balanced_accuracy")
+
+    @classmethod
+    def wanted_scores(cls, results: Results) -> WantedScores:
+        records = results.members + results.nonmembers
+        return WantedScores(
+            columns=COLUMNS,
+            rows=records * len(results.attacks),
+            groups=["attack"],
+            names=[attack.name for attack in results.attacks],
+            records=records,
+            members=results.members,
+        )
 
     def attack(self, name: str) -> AttackResult:
         """The result of an attack.

@@ -1,5 +1,6 @@
 """The record of the audit of a recipe: figures over several targets."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -8,8 +9,18 @@ from pydantic import Field, computed_field, model_validator
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.records.base import Record, looked_up
 from hardlabel.records.exposure import Games, GroupRisk, Standout, WorstCase
-from hardlabel.records.model import Choice, Compute, Difference, Environment, LeftOut, Queries
+from hardlabel.records.model import (
+    COLUMNS,
+    Choice,
+    Compute,
+    Difference,
+    Environment,
+    LeftOut,
+    Queries,
+    wrong_rates,
+)
 from hardlabel.records.part import RecordPart
+from hardlabel.records.scores import WHOLE, WantedScores
 from hardlabel.records.verdict import ClassRight, Reason, Verdict, decided, exchanged, ignorance, without_verdict
 
 FORMAT = 3
@@ -111,6 +122,15 @@ class RecipeResults(RecordPart):
     def _without_verdict(cls, given: Any) -> Any:
         return without_verdict(given)
 
+    def contradictions(self) -> Iterable[str]:
+        names = [attack.name for attack in self.attacks]
+        if len(set(names)) < len(names):
+            yield f"attacks must have names of their own, got {', '.join(names)}"
+        for attack in self.attacks:
+            yield from wrong_rates(attack.name, attack.tpr_at_fpr)
+            if not len(attack.aucs) == len(attack.balanced_accuracy) == len(self.targets):
+                yield f"attack {attack.name} must have a figure for each of {len(self.targets)} targets"
+
 
 def _of(model: int, reason: Reason) -> Reason:
     return reason.model_copy(update={"finding": f"Of model {model}: {reason.finding}"})
@@ -119,13 +139,24 @@ def _of(model: int, reason: Reason) -> Reason:
 class RecipeRecord(Record[RecipeResults]):
     """The findings of the audit of a recipe; intervals cover targets and samples.
 
-    `scores` has one row per attack, target and sample: target, id, member, label, attack, score, queries.
+    `scores` has one row per attack, target and sample: target, id, member, label, attack, score, queries, pseudonym.
+    `id` is the sample's number in this record: its place in the order of pseudonyms.
     """
 
     file = RECIPE
     content = RecipeResults
     readable = READABLE
     unmarked = 1
+
+    @classmethod
+    def wanted_scores(cls, results: RecipeResults) -> WantedScores:
+        return WantedScores(
+            columns={"target": WHOLE, **COLUMNS},
+            rows=results.samples * len(results.attacks) * len(results.targets),
+            groups=["attack", "target"],
+            names=[attack.name for attack in results.attacks],
+            records=results.samples,
+        )
 
     def attack(self, name: str) -> RecipeAttack:
         """The result of an attack.

@@ -133,6 +133,10 @@ class ClassRight(RecordPart):
     right_members: int
     right_nonmembers: int
 
+    def contradictions(self) -> Iterable[str]:
+        if self.right_members > self.members or self.right_nonmembers > self.nonmembers:
+            yield f"class {self.label} must not be right more often than it has samples"
+
 
 A = TypeVar("A", bound=Graded)
 

@@ -1,5 +1,6 @@
 """A comparison of defenses as a Markdown table, with what was changed and the recommendation."""
 
+from hardlabel import printed
 from hardlabel.records.defenses import DefendRecord, DefenseResult, TestedGuarantee
 from hardlabel.records.effects import effects
 from hardlabel.records.recommendation import recommendation, title
@@ -25,15 +26,18 @@ def defenses_markdown(record: DefendRecord) -> str:
     results = record.results
     found = effects(results)
     lines = [
-        f"{results.data}: {results.targets} models of each defense play target, trained on {results.train_size} "
-        f"samples each; {results.samples} samples asked about, {results.references} reference models for each target.",
+        printed.paragraph(
+            f"{results.data}: {results.targets} models of each defense play target, trained on {results.train_size} "
+            f"samples each; {results.samples} samples asked about, {results.references} reference models for each "
+            "target."
+        ),
         "",
         table_of(HEAD, [_cells(one, str(found.get(one.name, ""))) for one in results.defenses]),
     ]
     told = [line for one in results.defenses for line in _changed(one)]
     told += [f"left out: {one.name}: {one.reason}" for one in results.left_out]
-    lines += ["", *(f"- {line}" for line in told)] if told else []
-    return "\n".join([*lines, "", f"{title(results)}.", *recommendation(results)])
+    lines += ["", *(f"- {printed.paragraph(line)}" for line in told)] if told else []
+    return "\n".join([*lines, "", *map(printed.paragraph, [f"{title(results)}.", *recommendation(results)])])
 
 
 def _cells(one: DefenseResult, effect: str) -> list[str]:

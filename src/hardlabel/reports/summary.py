@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from rich.table import Table
+from rich.text import Text
 
+from hardlabel import printed
 from hardlabel.records.model import AuditRecord
 from hardlabel.records.recipe import RecipeRecord
 from hardlabel.reports.attacker import Costed, choice_line, rows_and_time
@@ -31,11 +33,16 @@ def summary(record: AuditRecord | RecipeRecord, *, wide: bool) -> Table:
         table.add_column(head, no_wrap=True)
     if isinstance(record, RecipeRecord):
         for one in record.results.attacks:
-            table.add_row(*_costs(one, wide), str(one.auc), str(one.spread))
+            table.add_row(*_cells(*_costs(one, wide), one.auc, one.spread))
     else:
         for attack in record.results.attacks:
-            table.add_row(*_costs(attack, wide), str(attack.auc), str(attack.balanced_accuracy))
+            table.add_row(*_cells(*_costs(attack, wide), attack.auc, attack.balanced_accuracy))
     return table
+
+
+def _cells(*values: object) -> list[Text]:
+    """Cells that Rich shows as they are: names of attacks may hold its markup."""
+    return [Text(printed.line(value)) for value in values]
 
 
 def _costs(attack: Costed, wide: bool) -> Sequence[str]:

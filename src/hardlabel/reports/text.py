@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from hardlabel import printed
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.records.canaries import CanaryBound, CanaryRecord
 from hardlabel.records.exposure import AVERAGE, CLASS, Games, GroupRisk, WorstCase
@@ -32,8 +33,10 @@ def model_markdown(record: AuditRecord) -> str:
     ]
     return "\n".join(
         [
-            f"{results.data}: {results.target.description}; train accuracy {results.target.train_accuracy}, "
-            f"test {results.target.test_accuracy}; {results.members} members, {results.nonmembers} non-members.",
+            printed.paragraph(
+                f"{results.data}: {results.target.description}; train accuracy {results.target.train_accuracy}, "
+                f"test {results.target.test_accuracy}; {results.members} members, {results.nonmembers} non-members."
+            ),
             "",
             *_table((*head, "TPR at 10 % FPR", "at 1 % FPR"), rows),
             *_left_out([(out.name, out.reason) for out in results.left_out], columns=len(head) + 2),
@@ -55,7 +58,19 @@ def model_markdown(record: AuditRecord) -> str:
 
 
 def table_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """A Markdown table. A cell may hold anything: pipes, line ends, HTML and control characters are written out.
+
+    Args:
+        head: Names of the columns.
+        rows: As many cells in each row.
+
+    Example:
+        >>> from hardlabel.reports.text import table_of
+        >>> print(table_of(["group", "AUC"], [["a|b <b>", "0.612"]]))
+        | group | AUC |
+        |---|---|
+        | a\\|b &lt;b> | 0.612 |
+    """
     return "\n".join(_table(head, rows))
 
 
@@ -69,9 +84,11 @@ def recipe_markdown(record: RecipeRecord) -> str:
     pairs = [[pair.first, pair.second, _cell(pair.auc)] for pair in results.differences]
     return "\n".join(
         [
-            f"{results.data}: {results.description}, trained anew for each of {len(results.targets)} targets on "
-            f"{results.train_size} samples; {accuracies(results)}; {results.samples} samples asked about, "
-            f"{results.references} reference models against each target.",
+            printed.paragraph(
+                f"{results.data}: {results.description}, trained anew for each of {len(results.targets)} targets on "
+                f"{results.train_size} samples; {accuracies(results)}; {results.samples} samples asked about, "
+                f"{results.references} reference models against each target."
+            ),
             "",
             *_table(head, rows),
             *_left_out([(out.name, out.reason) for out in results.left_out], columns=len(head)),
@@ -105,11 +122,16 @@ def _costs(attack: Costed) -> list[str]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(f"| {' | '.join(cells)} |" for cells in rows)]
+    return [_row(head), "|---" * len(head) + "|", *(_row(cells) for cells in rows)]
+
+
+def _row(cells: Sequence[str]) -> str:
+    """A row of a table; what the cells hold is shown and never read as Markdown."""
+    return "|" + "".join(f" {text} |" if text else " |" for text in map(printed.cell, cells))
 
 
 def _left_out(rows: Sequence[tuple[str, str]], *, columns: int) -> list[str]:
-    return [f"| {name} | | left out: {reason} |{' |' * (columns - 3)}" for name, reason in rows]
+    return [_row([name, "", f"left out: {reason}", *[""] * (columns - 3)]) for name, reason in rows]
 
 
 def _worst(worst: WorstCase | None) -> list[str]:
@@ -134,7 +156,7 @@ def _worst(worst: WorstCase | None) -> list[str]:
         f"The {100 * worst.share:g} % most at risk of {worst.of:,} records, chosen by own models alone; neighbours in "
         f"{worst.embedded}; {worst.repeated:,} near-duplicates."
     )
-    return ["", told, "", *_table(head, rows)]
+    return ["", printed.paragraph(told), "", *_table(head, rows)]
 
 
 def _slices(groups: Sequence[GroupRisk]) -> list[str]:
@@ -155,7 +177,7 @@ def _games(games: Sequence[Games]) -> list[str]:
     rows = [[one.attack, one.access, one.which, f"{one.points:,}", f"{one.found:,}"] for one in games]
     rate = f"{100 * games[0].rate:g} %"
     told = f"Records found exposed by {games[0].targets} games each, at a false discovery rate of {rate}:"
-    return ["", told, "", *_table(("attack", "sees", "records", "tested", "found"), rows)]
+    return ["", printed.paragraph(told), "", *_table(("attack", "sees", "records", "tested", "found"), rows)]
 
 
 def canaries_markdown(record: CanaryRecord) -> str:
@@ -179,8 +201,10 @@ def canaries_markdown(record: CanaryRecord) -> str:
     head = ("canaries", "sees", "queries", "epsilon, at least", "right guesses", "epsilon, at most")
     return "\n".join(
         [
-            f"{results.data}: {results.description}, {results.train_size} training samples; {planted}; delta "
-            f"{results.delta:g}, {100 * results.confidence:g} % bounds.",
+            printed.paragraph(
+                f"{results.data}: {results.description}, {results.train_size} training samples; {planted}; delta "
+                f"{results.delta:g}, {100 * results.confidence:g} % bounds."
+            ),
             "",
             *_table(head, rows),
         ]
@@ -194,7 +218,7 @@ def _guesses(one: CanaryBound) -> str:
 
 
 def _closing(paragraphs: Sequence[str]) -> list[str]:
-    return [line.replace(SPACE, " ") for paragraph in paragraphs for line in ("", paragraph)]
+    return [line for told in paragraphs for line in ("", printed.paragraph(told.replace(SPACE, " ")))]
 
 
 def _models(references: ReferenceModels | None) -> list[str]:

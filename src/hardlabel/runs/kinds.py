@@ -1,5 +1,6 @@
 """Kinds of runs: what a kind is, which kind a run folder holds, and whether a run may continue in a folder."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Any
 from hardlabel.checks import InvalidInput
 from hardlabel.runs.folder import CONFIG, check_writable, read_settings
 from hardlabel.runs.part import in_order
+from hardlabel.runs.places import places_of, without_folders
 from hardlabel.runs.settings import RunSettings, made, renamed
 
 # If the user leaves one of these settings open, config.yaml holds the value that the run chose.
@@ -62,8 +64,8 @@ class Kind:
         return resolve_name(getattr(self, part))
 
     def kept(self, settings: RunSettings) -> dict[str, object]:
-        """The settings in the form of config.yaml."""
-        values = settings.model_dump(mode="json", exclude={"out"})
+        """The settings in the form of config.yaml: of paths, the last name."""
+        values = without_folders(settings.model_dump(mode="json", exclude={"out"}))
         return {"kind": self.name, **{name: values[name] for name in in_order(self.settings) if name in values}}
 
 
@@ -104,21 +106,29 @@ class Kinds:
         values = renamed({name: value for name, value in given.items() if name != "kind"}, self.settings, warn=warn)
         return made(kind.settings, values, title=kind.title, known=self.settings)
 
-    def begun(self, folder: Path) -> tuple[Kind, RunSettings]:
+    def begun(self, folder: Path, places: Mapping[str, str] | None = None) -> tuple[Kind, RunSettings]:
         """The kind and the settings of the run in a folder.
+
+        Args:
+            folder: The run folder.
+            places: The whole paths of settings, if they are known: config.yaml has only their last names.
 
         Raises:
             InvalidInput: The folder holds no run, or a run that cannot continue.
         """
         stored = read_settings(folder)
         kind = self.of(stored)
-        return kind, self.made(kind, {**stored, "out": folder}, warn=False)
+        whole = {name: str(Path(path).expanduser()) for name, path in (places or {}).items() if name in stored}
+        return kind, self.made(kind, {**stored, **whole, "out": folder}, warn=False)
 
-    def check_folder(self, kind: Kind, settings: RunSettings) -> dict[str, object]:
+    def check_folder(
+        self, kind: Kind, settings: RunSettings, places: Mapping[str, str] | None = None
+    ) -> dict[str, object]:
         """Checks that the run can begin or continue in its folder; returns the settings for config.yaml.
 
         A setting in RESOLVED that is None agrees with any value in the folder. A setting that the folder lacks, because
-        an earlier version wrote it, counts as the value in BEFORE, else as the default.
+        an earlier version wrote it, counts as the value in BEFORE, else as the default. A path agrees with another one
+        of the same last name, unless `places` has the whole path with which the run began.
 
         Raises:
             InvalidInput: `out` is None, cannot be written to, or holds another run.
@@ -127,16 +137,19 @@ class Kinds:
         if folder is None:
             raise InvalidInput("out must name the run folder, got None")
         check_writable(folder)
-        if not (folder / CONFIG).exists():
+        if not os.path.lexists(folder / CONFIG):
             return wanted
         stored = read_settings(folder)
         stored_kind = self.of(stored)
         if "data" not in stored or stored_kind != kind:
             raise InvalidInput(f"out {str(folder)!r} holds {stored_kind.title}; name a new folder")
         defaults = kind.settings().model_dump(mode="json") | BEFORE | {"kind": kind.name}
-        before = defaults | renamed(stored, self.settings, warn=False)
+        before = without_folders(defaults | renamed(stored, self.settings, warn=False))
         left_open = {name for name in RESOLVED if wanted.get(name) is None}
-        different = sorted(name for name in wanted.keys() - left_open if before.get(name) != wanted[name])
+        here = places_of(settings.model_dump(mode="json"))
+        moved = {name for name, path in (places or {}).items() if name in here and here[name] != path}
+        changed = {name for name in wanted.keys() - left_open if before.get(name) != wanted[name]}
+        different = sorted(changed | moved)
         if different:
             raise InvalidInput(
                 f"out {str(folder)!r} holds another audit (it differs in {', '.join(different)}); name a new folder"
@@ -153,6 +166,6 @@ def with_precision(settings: RunSettings, *, elsewhere: bool) -> RunSettings:
     if getattr(settings, "precision", "float32") is not None:
         return settings
     precision: object = "float32" if elsewhere else None
-    if settings.out is not None and (settings.out / CONFIG).exists():
+    if settings.out is not None and os.path.lexists(settings.out / CONFIG):
         precision = read_settings(settings.out).get("precision", BEFORE["precision"]) or precision
     return settings.model_copy(update={"precision": precision})

@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import BeforeValidator, Field, Strict, model_validator
 from pydantic.config import JsonDict
 
+from hardlabel import reading
 from hardlabel.checks import InvalidInput, shown
+from hardlabel.reading import Unreadable
 from hardlabel.renamed import UNTIL
 from hardlabel.runs.part import Part, is_parsed, types_of
 
@@ -347,11 +348,13 @@ def read(path: Path) -> dict[str, object]:
         InvalidInput: The file cannot be read.
     """
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
+        text = reading.content(path, most=reading.YAML_BYTES)
+    except Unreadable as error:
         raise InvalidInput(f"config {str(path)!r} cannot be read: {error}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist.
-        raise InvalidInput(f"config {str(path)!r} is not YAML: {' '.join(str(error).split())}") from error
+    try:
+        content = reading.yaml_value(text)
+    except Unreadable as error:
+        raise InvalidInput(f"config {str(path)!r} is not YAML: {error}") from error
     if content is not None and not isinstance(content, dict):
         raise InvalidInput(f"config {str(path)!r} must map settings to values, got {type(content).__name__}")
     for name in content or {}:

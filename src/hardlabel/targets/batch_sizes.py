@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hardlabel.store import JSON, Store
 from hardlabel.targets.torch import TorchScores
+from hardlabel.turns import turn
 
 Found = dict[str, tuple[int, int]]  # For each network structure: rows per batch, and rows that the probe sent.
 
@@ -47,12 +48,13 @@ def _batch_size(
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
-    piece = None if store is None else store.load(spec)
-    if piece is None:
-        model = TorchScores(network, device=device, role=role)
-        size = model.probe(example)
-        piece = json.dumps({"size": size, "rows": model.probe_rows}).encode()
-        if store is not None:
-            store.save(spec, piece)
+    with turn(store, spec):  # Two runs begun together ask in batches of one size.
+        piece = None if store is None else store.load(spec)
+        if piece is None:
+            model = TorchScores(network, device=device, role=role)
+            size = model.probe(example)
+            piece = json.dumps({"size": size, "rows": model.probe_rows}).encode()
+            if store is not None:
+                store.save(spec, piece)
     batch = json.loads(piece)
     return batch["size"], batch["rows"]

@@ -25,6 +25,7 @@ from hardlabel.signals.base import Knowledge
 from hardlabel.store import JSON, Store
 from hardlabel.targets.askable import AskableModel
 from hardlabel.targets.registry import askable
+from hardlabel.turns import turn
 
 LABELLING = "labelling the shadow data"
 
@@ -118,15 +119,16 @@ def answered(
     spec: dict[str, JSON] | None = None
     if store is not None and target.identity is not None:
         spec = {"kind": "labels", "model": target.identity, "samples": content_hash(samples)}
-        stored = store.load(spec)
+    with turn(store, spec):
+        stored = None if store is None or spec is None else store.load(spec)
         if stored is not None:
             attacker.charge_overhead(purpose, len(samples))
             return torch.from_numpy(np.load(io.BytesIO(stored), allow_pickle=False))
-    watch.stage(purpose, len(samples), "queries")
-    on_device = samples.to(device)
-    labels = ChargedLabels(target.labels, attacker, overhead=purpose).ask(on_device.inputs, on_device.ids).cpu()
-    if store is not None and spec is not None:
-        file = io.BytesIO()
-        np.save(file, labels.numpy())
-        store.save(spec, file.getvalue())
+        watch.stage(purpose, len(samples), "queries")
+        on_device = samples.to(device)
+        labels = ChargedLabels(target.labels, attacker, overhead=purpose).ask(on_device.inputs, on_device.ids).cpu()
+        if store is not None and spec is not None:
+            file = io.BytesIO()
+            np.save(file, labels.numpy())
+            store.save(spec, file.getvalue())
     return labels

@@ -11,6 +11,8 @@ from torch import Tensor
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
 from hardlabel.data.dataset import Dataset
+from hardlabel.data.opening import read_csv
+from hardlabel.data.parquet import read_frame
 from hardlabel.data.table import MixedTable
 
 MANY = 12  # A column with more different numbers than this is cut at its quartiles.
@@ -81,10 +83,9 @@ def _features(data: Dataset) -> pd.DataFrame:
 
 def _read(file: Path, rows: int) -> pd.DataFrame:
     try:
-        frame = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InvalidInput(f"slices_file {str(file)!r} must be a readable .csv or .parquet: {reason}") from error
+        frame = read_frame(file) if file.suffix == ".parquet" else read_csv(file)
+    except InvalidInput as error:
+        raise InvalidInput(f"slices_file {str(file)!r} must be a readable .csv or .parquet: {error}") from error
     if len(frame) != rows:
         raise InvalidInput(
             f"slices_file {str(file)!r} must have {rows} rows, one for each of the data, got {len(frame)}"

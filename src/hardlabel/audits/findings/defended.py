@@ -15,6 +15,7 @@ from hardlabel.audits.attacker.paired import PairedModels, paired, turns
 from hardlabel.audits.cases.defenses import with_second
 from hardlabel.audits.cases.recipe import RecipeCase
 from hardlabel.audits.cases.terms import Terms
+from hardlabel.audits.findings.exposed import published
 from hardlabel.audits.game.asking import Asking
 from hardlabel.audits.game.game import Game, Played
 from hardlabel.audits.game.kept_scores import played_or_kept
@@ -60,7 +61,7 @@ class Stage:
             "member": self._inside.ravel(),
         }
         columns |= {column(*key): scores.ravel() for key, scores in self.scores.items()}
-        return pd.DataFrame(columns)
+        return published(pd.DataFrame(columns), side.samples).drop(columns="pseudonym")
 
     def undefended(self) -> DefenseResult:
         """The figures of the plain models, with which all defenses are compared."""

@@ -23,6 +23,7 @@ from hardlabel.audits.game.chunks import cuts
 from hardlabel.audits.game.game import LOGITS, Played, exact
 from hardlabel.audits.plan import Questions, Seats
 from hardlabel.calibrations.base import scalars
+from hardlabel.data.pseudonyms import numbers, pseudonyms
 from hardlabel.data.samples import Samples
 from hardlabel.metrics import crossed, intervals
 from hardlabel.metrics.discovery import exposed, members_among, own_calls
@@ -79,7 +80,7 @@ def of_audit(
     points = points.relabelled(real.samples)
     inside = real.inside.numpy()
     scores = {name: outcome.scores.numpy() for name, outcome in played.items()}
-    places = _surest(scores, inside, samples.ids.tolist())
+    places = _surest(scores, inside, points.numbers)
     chosen, worst_case = None, None
     if sides:
         values, statistic = worst.statistics_of(asking, sides)
@@ -90,7 +91,7 @@ def of_audit(
             calls = {name: worst.called(access[name], [outcome]) for name, outcome in played.items()}
             worst_case = worst.worst_case(chosen, points, calls, inside[None])
             places += _ever_chosen(chosen)
-    told = Told(chosen=chosen, rows=case.rows or {}, picked=share is not None, show=terms.focus.show_records)
+    told = Told(chosen=chosen, rows=case.rows, picked=share is not None, show=terms.focus.show_records)
     return Found(
         worst_case=worst_case,
         exposed=worst.standouts([*dict.fromkeys(places)], points, told),
@@ -226,7 +227,7 @@ def repeated_games(
 
 def _games(attack: Attack, which: str, calls: Bools, inside: Bools, places: NDArray[np.int64], points: Seen) -> Games:
     tested = exposed(calls, inside, rate=RATE, pairs=True)
-    ids = [int(points.samples.ids[place]) for place in places]
+    ids = [points.numbers[place] for place in places]
     order = sorted(
         range(len(places)), key=lambda at: (tested.adjusted[at], -(tested.advantages[at].value or 0.0), ids[at])
     )
@@ -242,7 +243,7 @@ def _games(attack: Attack, which: str, calls: Bools, inside: Bools, places: NDAr
         top=[
             PointRisk(
                 id=ids[at],
-                pseudonym=points.pseudonym(int(places[at])),
+                pseudonym=points.pseudonyms[places[at]],
                 advantage=tested.advantages[at],
                 adjusted=float(tested.adjusted[at]),
             )
@@ -284,10 +285,23 @@ def _ever_chosen(chosen: Chosen) -> list[int]:
     return places
 
 
-def with_pseudonyms(frame: pd.DataFrame, samples: Samples) -> pd.DataFrame:
-    """The scores with the pseudonym of each record."""
-    names = {sample_id: worst.pseudonym(sample_id, samples) for sample_id in samples.ids.tolist()}
-    return frame.assign(pseudonym=frame["id"].map(names))
+def published(frame: pd.DataFrame, samples: Samples, *, show: bool = False) -> pd.DataFrame:
+    """The scores as a record holds them: nothing of them tells the row of a record, not even their order.
+
+    Each id becomes its number in the order of pseudonyms, by which each attack's scores on each target are sorted. The
+    pseudonyms are added, and the rows left out, unless records are to be shown.
+
+    Args:
+        frame: The scores of each attack, with the ids of `samples`.
+        samples: The points asked about.
+        show: Whether the rows stay.
+    """
+    names = dict(zip(samples.ids.tolist(), pseudonyms(samples), strict=True))
+    frame = frame.assign(pseudonym=frame["id"].map(names), id=frame["id"].map(numbers(samples)))
+    keys = {name: pd.factorize(frame[name])[0] for name in ("attack", "target") if name in frame}
+    order = np.lexsort([frame["id"].to_numpy(), *reversed(keys.values())])  # The last key sorts first.
+    frame = frame.iloc[order].reset_index(drop=True)
+    return frame if show else frame.drop(columns="row", errors="ignore")
 
 
 class Sides(Protocol):
@@ -356,7 +370,7 @@ def of_recipe(
         places = _ever_chosen(chosen)
     attacks = [attack for attack in rows if attack.name in played]
     games = repeated_games(attacks, sides, points, blind, budget=terms.budget, asking=asking)
-    place_of = {sample_id: place for place, sample_id in enumerate(samples.ids.tolist())}
+    place_of = {number: place for place, number in enumerate(points.numbers)}
     places += [place_of[point.id] for game in games for point in game.top]
     scores = {name: torch.stack([outcome.scores for outcome in outcomes]).numpy() for name, outcomes in played.items()}
     told = Told(chosen=chosen, rows=case.rows, picked=share is not None, show=terms.focus.show_records)

@@ -1,9 +1,9 @@
 """The worst case of an audit: the points that the attacker's own models choose, and the precision of calls on them."""
 
-import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from hardlabel import outliers, randomness
 from hardlabel.audits.findings.figures import NO_THRESHOLD
 from hardlabel.audits.findings.shown_record import text_or_image
-from hardlabel.audits.game.asking import Asking, LabelQuestion, Side, content_of
+from hardlabel.audits.game.asking import Asking, LabelQuestion, Side
 from hardlabel.audits.game.game import LOGITS, Played
+from hardlabel.data.pseudonyms import numbers, pseudonyms
 from hardlabel.data.samples import Samples
 from hardlabel.metrics import selected_rates
 from hardlabel.metrics.estimate import Estimate
@@ -47,23 +48,21 @@ class Seen:
     around: Surroundings
     copies: Duplicates
 
-    def pseudonym(self, place: int) -> str:
-        """The name in reports of the point at `place` of everyone."""
-        return pseudonym(int(self.everyone.ids[place]), self.samples)
+    @cached_property
+    def pseudonyms(self) -> list[str]:
+        """The names in reports of everyone."""
+        return pseudonyms(self.everyone)
+
+    @cached_property
+    def numbers(self) -> list[int]:
+        """The ids in records and scores of the n points; see `pseudonyms.numbers`."""
+        number_of = numbers(self.samples)
+        return [number_of[sample_id] for sample_id in self.samples.ids.tolist()]
 
     def relabelled(self, samples: Samples) -> "Seen":
-        """The same with `samples`, the points asked about, in place of its own: labels and pseudonyms are theirs."""
+        """The same with `samples`, the points asked about, in place of its own: labels are theirs."""
         labels = torch.cat([samples.labels, self.everyone.labels[len(samples) :]])
         return replace(self, samples=samples, everyone=self.everyone.relabelled(labels))
-
-
-def pseudonym(one: int, samples: Samples) -> str:
-    """The name of a record in reports, fixed by its id and by all samples asked about.
-
-    Only a reader who has the data can find the record from it.
-    """
-    key = bytes.fromhex(content_of(samples))
-    return hashlib.blake2b(str(one).encode(), key=key, digest_size=5).hexdigest()
 
 
 def seen(samples: Samples, pool: Samples | None, networks: Sequence[nn.Module], words: str) -> Seen:
@@ -254,14 +253,14 @@ class Told:
 
     Attributes:
         chosen: The points chosen for each target, or None without a choice.
-        rows: The row of each id in the user's data, where it is known.
+        rows: The row of each id in the user's data; None if ids are rows.
         picked: Whether the chosen points are listed, because the user asked for a worst case.
-        show: Whether records are shown.
+        show: Whether records and their rows are shown.
     """
 
     chosen: Chosen | None = None
     picked: bool = False
-    rows: Mapping[int, int] = field(default_factory=dict)
+    rows: Mapping[int, int] | None = None
     show: bool = False
 
 
@@ -274,20 +273,20 @@ def standouts(places: Sequence[int], view: Seen, told: Told) -> list[Standout]:
         near = zip(view.around.nearest[place].tolist(), view.around.similarity[place].tolist(), strict=True)
         records.append(
             Standout(
-                id=point_id,
-                pseudonym=view.pseudonym(place),
-                row=told.rows.get(point_id),
+                id=view.numbers[place],
+                pseudonym=view.pseudonyms[place],
+                row=(point_id if told.rows is None else told.rows.get(point_id)) if told.show else None,
                 label=int(everyone.labels[place]),
                 chosen=[name for name, mask in masks.items() if mask[place]],
                 separability=None if told.chosen is None else _finite(told.chosen.separability[place]),
                 out_loss=None if told.chosen is None else _finite(told.chosen.out_loss[place]),
                 neighbours=[
                     Neighbour(
-                        pseudonym=view.pseudonym(at), label=int(everyone.labels[at]), similarity=round(similarity, 4)
+                        pseudonym=view.pseudonyms[at], label=int(everyone.labels[at]), similarity=round(similarity, 4)
                     )
                     for at, similarity in near
                 ],
-                duplicate=view.pseudonym(copy) if copy >= 0 else None,
+                duplicate=view.pseudonyms[copy] if copy >= 0 else None,
                 shown=text_or_image(everyone, place) if told.show else None,
             )
         )

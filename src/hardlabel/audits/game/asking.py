@@ -10,7 +10,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import metadata
 
@@ -34,6 +34,7 @@ from hardlabel.signals.base import Beliefs, Knowledge, LabelPlan, LabelSignal, M
 from hardlabel.store import JSON, Store
 from hardlabel.targets.askable import AskableModel
 from hardlabel.targets.torch import TorchScores
+from hardlabel.turns import turn
 
 FORMAT = 2  # Raised when the same signal asks or finds something else: old measurements are then ignored.
 
@@ -200,17 +201,19 @@ class Asking:
         slices = chunks.cuts_of(question.signal, len(side.samples), self.chunk)
         sides = self._chunk_sides(side, slices)
         expected = [None if beliefs is None else chunks.cut_beliefs(beliefs, rows) for rows in slices]
-        answers = [self._known(question, chunk, about) for chunk, about in zip(sides, expected, strict=True)]
-        missing = [number for number, answer in enumerate(answers) if answer is None]
-        if missing:
-            plan = self.prepared(question, side).plan
-            if beliefs is not None and isinstance(plan, SequentialParts):
-                plan = plan.believing(beliefs)
-            self.watch.stage(title, plan.queries[1] * sum(len(sides[number].samples) for number in missing), "queries")
-            for number in missing:
-                answer = _ask(question, plan.plans[number], side.model, sides[number].samples.ids, account, aside)
-                self._keep(question, sides[number], expected[number], answer)
-                answers[number] = answer
+        with self._turn(question, sides, expected[0] if expected else None):
+            answers = [self._known(question, chunk, about) for chunk, about in zip(sides, expected, strict=True)]
+            missing = [number for number, answer in enumerate(answers) if answer is None]
+            if missing:
+                plan = self.prepared(question, side).plan
+                if beliefs is not None and isinstance(plan, SequentialParts):
+                    plan = plan.believing(beliefs)
+                most = plan.queries[1] * sum(len(sides[number].samples) for number in missing)
+                self.watch.stage(title, most, "queries")
+                for number in missing:
+                    answer = _ask(question, plan.plans[number], side.model, sides[number].samples.ids, account, aside)
+                    self._keep(question, sides[number], expected[number], answer)
+                    answers[number] = answer
         return _joined([answer for answer in answers if answer is not None])
 
     def carry(self, question: Question, old: Side, new: Side) -> None:
@@ -245,7 +248,7 @@ class Asking:
         Several questions together keep all workers busy, even if a single question has fewer pieces than workers.
         """
         able = [side for side in sides if side.model.network is not None and side.model.identity is not None]
-        if not able or any(side.samples is not able[0].samples for side in able):
+        if not asked or not able or any(side.samples is not able[0].samples for side in able):
             return
         assert len({side.model.mixed for side in able}) == 1, "one trainer made them all"
         samples, first = able[0].samples, able[0].model.torch_model
@@ -254,8 +257,22 @@ class Asking:
             return  # Processes that share one GPU gain nothing.
         if first is None or not len(samples):
             return
-        networks = tuple(side.model.network for side in able if side.model.network is not None)
         slices = chunks.cuts(len(samples), self.chunk)
+        with self._turn(asked[0], self._chunk_sides(able[0], slices), None, device):
+            self._measure(asked, able, slices, device, f"{title}s" if len(sides) > 1 else title)
+
+    def _measure(
+        self,
+        asked: Sequence[Question],
+        able: Sequence[Side],
+        slices: tuple[slice, ...],
+        device: torch.device,
+        title: str,
+    ) -> None:
+        """Lets the executor measure what is missing of the networks of `able`."""
+        samples, first = able[0].samples, able[0].model.torch_model
+        assert first is not None
+        networks = tuple(side.model.network for side in able if side.model.network is not None)
         pieces = []
         plans: dict[int, Parts] = {}
         most = 0
@@ -279,12 +296,21 @@ class Asking:
             batch=first.probe(samples.inputs[:1]),
             mixed=able[0].model.mixed,
         )
-        self.watch.stage(f"{title}s" if len(sides) > 1 else title, most, "queries")
+        self.watch.stage(title, most, "queries")
         for place, payload in self.executor.run(measure, common, [item for item, _ in pieces]):
             (number, _, _), chunk = pieces[place]
             answer = _read(payload)
             self._keep(asked[number], chunk, None, answer, device, payload)
             self.watch.advance(int(answer.measured.queries.sum()))
+
+    def _turn(
+        self, question: Question, sides: Sequence[Side], beliefs: Beliefs | None, device: torch.device | None = None
+    ) -> AbstractContextManager[None]:
+        """The turn of the process that measures these chunks, by the first of them; none if that answer is known."""
+        digest = _digest(beliefs)
+        if not sides or (sides[0], repr(question.signal), digest) in self._answers:
+            return nullcontext()
+        return turn(self.store, self._spec(question, sides[0], digest, device))
 
     def _missing(
         self, question: Question, sides: Sequence[Side], slices: tuple[slice, ...], device: torch.device

@@ -15,6 +15,7 @@ from hardlabel.audits.game.asking import ADDRESS, Side, content_of, questions, w
 from hardlabel.audits.game.game import Game, Played
 from hardlabel.signals.base import Measurement
 from hardlabel.store import JSON
+from hardlabel.turns import turn
 
 FORMAT = 2  # Raised when the same attack on the same models gives other scores: old scores are then ignored.
 PACKAGES = ("hardlabel", "torch", "numpy", "scipy", "scikit-learn")  # The packages that fit calibrations.
@@ -26,11 +27,12 @@ def played_or_kept(game: Game, attack: Attack) -> Played:
     spec = None if store is None else _spec(game, attack)
     if store is None or spec is None:
         return game.play(attack)
-    payload = store.load(spec)
-    if payload is not None:
-        return _read(payload)
-    played = game.play(attack)
-    store.save(spec, _written(played))
+    with turn(store, spec):
+        payload = store.load(spec)
+        if payload is not None:
+            return _read(payload)
+        played = game.play(attack)
+        store.save(spec, _written(played))
     return played
 
 
