@@ -127,7 +127,7 @@ def attack_result(recipe: Recipe, scores: np.ndarray, member: np.ndarray, labels
         incomplete=3 if recipe.overhead else 0,
         auc=auc_of(scores, member),
         balanced_accuracy=rough(right, len(scores)),
-        advantage=rough(2 * right - 1, len(scores)),
+        advantage=Estimate(2 * right - 1, max(-1.0, 2 * right - 1.1), min(1.0, 2 * right - 0.9)),
         precision=rough(called, len(scores)),
         precision_at_prior=rough(called / 40, len(scores)),
         best_balanced_accuracy=rough(best, len(scores)),

@@ -101,7 +101,7 @@ def test_little_memory_is_enough_to_refuse(kind, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     first, peak = done.stdout.splitlines()
-    assert int(peak.split()[1]) < 2**20  # KiB, with PyTorch, pandas and Arrow.
+    assert int(peak.split()[1]) < 2**21  # KiB of addresses, of which PyTorch, pandas and Arrow take half.
     assert first.startswith("refused")
     assert re.search(wanted, first)
 
