@@ -67,7 +67,14 @@ def pieces_made(run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", [0.0, 1.0, 3.0], ids=["workers start", "workers load", "workers train"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(0.0, id="workers start"),
+        pytest.param(1.0, id="workers load", marks=pytest.mark.long),
+        pytest.param(3.0, id="workers train", marks=pytest.mark.long),
+    ],
+)
 @pytest.mark.parametrize("group", [False, True], ids=["the command", "the whole group"])
 def test_sigterm_ends_a_run_as_ctrl_c_does(tmp_path, moment, group):
     endings = {}

@@ -162,7 +162,9 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize("kind", RUNS)
+@pytest.mark.parametrize(
+    "kind", [kind if kind == "model" else pytest.param(kind, marks=pytest.mark.long) for kind in RUNS]
+)
 @pytest.mark.slow
 def test_two_runs_of_one_setting_started_together_make_nothing_twice(kind, tmp_path):
     environment = {**os.environ, "HARDLABEL_STORE": str(tmp_path / "store")}
