@@ -11,7 +11,7 @@ from hardlabel.metrics.drift import drift
 from hardlabel.records.verdict import ALARM
 from hardlabel.runs.progress import SILENT
 from hardlabel.store import Store
-from hardlabel.targets.askable import AskableModel
+from hardlabel.targets.registry import askable
 
 STEADY = np.tile(np.arange(20) % 4, (8, 1))
 
@@ -83,7 +83,7 @@ def samples(count, start):
 
 
 def checker(endpoint, store=None, name="one"):
-    target = AskableModel(labels=endpoint, scores=None, name=name)
+    target = askable(endpoint, torch.device("cpu"), role="target", name=name)
     groups = samples(50, 0), samples(50, 50)
     return CheckRows.of(target, *groups, seed=0, device=torch.device("cpu"), store=store, watch=SILENT)
 

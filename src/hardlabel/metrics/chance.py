@@ -112,17 +112,6 @@ def chance_fewer(hits: int, of: int, others: int, of_others: int) -> float:
     return float(fisher_exact([[hits, of - hits], [others, of_others - others]], alternative="less").pvalue)
 
 
-def chance_more_often(hits: int, of: int, rate: float) -> float:
-    """The exact binomial p-value of "successes have at most the rate `rate`".
-
-    Example:
-        >>> from hardlabel.metrics.chance import chance_more_often
-        >>> chance_more_often(3, 3, 0.5)
-        0.125
-    """
-    return 1.0 if of == 0 else float(binomtest(hits, of, min(max(rate, 0.0), 1.0), alternative="greater").pvalue)
-
-
 def chance_less_often(hits: int, of: int, rate: float) -> float:
     """The exact binomial p-value of "successes have at least the rate `rate`".
 

@@ -1,17 +1,16 @@
 """The record of an audit by canaries: lower bounds on epsilon."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import pandas as pd
-from pydantic import Field, computed_field, model_validator
+from pydantic import Field, computed_field
 
 from hardlabel.checks import InvalidInput
 from hardlabel.records.base import Record
 from hardlabel.records.defenses import Guarantee
 from hardlabel.records.model import Environment
 from hardlabel.records.part import RecordPart
-from hardlabel.records.verdict import TITLES, Grade, Verdict, without_verdict
+from hardlabel.records.verdict import TITLES, Grade, Judged, Verdict
 
 FORMAT = 2  # Format 1 had no verdict.
 READABLE = (1, 2)
@@ -57,7 +56,7 @@ class CanaryBound(RecordPart):
             yield f"wrong must be at most of_wrong, got {self.wrong} and {self.of_wrong}"
 
 
-class CanaryResults(RecordPart):
+class CanaryResults(Judged):
     """The content of canaries.json.
 
     Attributes:
@@ -114,11 +113,6 @@ class CanaryResults(RecordPart):
         else:
             title = "Nothing found breaks the promise" if self.kept else "The promise of privacy is broken"
         return Verdict(grade=grade, title=title)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_verdict(cls, given: Any) -> Any:
-        return without_verdict(given)
 
 
 class CanaryRecord(Record[CanaryResults]):

@@ -1,11 +1,10 @@
 """The record of the audit of a model: every figure of the report."""
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
-from pydantic import Field, computed_field, model_validator
+from pydantic import Field, computed_field
 
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.records.base import Record, looked_up
@@ -14,6 +13,8 @@ from hardlabel.records.part import RecordPart
 from hardlabel.records.scores import NUMBER, TEXT, TRUTH, WHOLE, WantedScores
 from hardlabel.records.verdict import (
     ClassRight,
+    Graded,
+    Judged,
     Reason,
     Verdict,
     decided,
@@ -21,7 +22,6 @@ from hardlabel.records.verdict import (
     ignorance,
     of_private,
     unlike,
-    without_verdict,
 )
 
 FORMAT = 4  # Raised when results.json changes in a way that readers must know.
@@ -277,7 +277,7 @@ class Environment(RecordPart):
     check_queries: int = 0
 
 
-class Results(RecordPart):
+class Results(Judged):
     """The content of results.json."""
 
     format: int = FORMAT
@@ -325,17 +325,9 @@ class Results(RecordPart):
             remarks=of_private(right) if private else [],
         )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_verdict(cls, given: Any) -> Any:
-        return without_verdict(given)
-
     def contradictions(self) -> Iterable[str]:
-        names = [attack.name for attack in self.attacks]
-        if len(set(names)) < len(names):
-            yield f"attacks must have names of their own, got {', '.join(names)}"
+        yield from wrong_attacks(self.attacks)
         for attack in self.attacks:
-            yield from wrong_rates(attack.name, attack.tpr_at_fpr)
             classes = attack.classes
             sizes = sum(one.members for one in classes), sum(one.nonmembers for one in classes)
             if classes and sizes != (self.members, self.nonmembers):
@@ -345,11 +337,15 @@ class Results(RecordPart):
                 )
 
 
-def wrong_rates(attack: str, rates: Iterable[str]) -> Iterable[str]:
-    """False-positive rates that are no numbers in (0, 1), in words."""
-    for rate in rates:
-        if re.fullmatch(r"0?\.\d{1,10}|\de-\d\d?", rate) is None:
-            yield f"tpr_at_fpr of attack {attack} must name rates between 0 and 1, got {rate!r}"
+def wrong_attacks(attacks: Sequence[Graded]) -> Iterable[str]:
+    """Names that repeat, and false-positive rates that are no numbers in (0, 1), in words."""
+    names = [attack.name for attack in attacks]
+    if len(set(names)) < len(names):
+        yield f"attacks must have names of their own, got {', '.join(names)}"
+    for attack in attacks:
+        for rate in attack.tpr_at_fpr:
+            if re.fullmatch(r"0?\.\d{1,10}|\de-\d\d?", rate) is None:
+                yield f"tpr_at_fpr of attack {attack.name} must name rates between 0 and 1, got {rate!r}"
 
 
 def class_rights(attacks: list[AttackResult]) -> list[ClassRight]:

@@ -1,10 +1,9 @@
 """The record of the audit of a recipe: figures over several targets."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import pandas as pd
-from pydantic import Field, computed_field, model_validator
+from pydantic import Field, computed_field
 
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.records.base import Record, looked_up
@@ -17,11 +16,11 @@ from hardlabel.records.model import (
     Environment,
     LeftOut,
     Queries,
-    wrong_rates,
+    wrong_attacks,
 )
 from hardlabel.records.part import RecordPart
 from hardlabel.records.scores import WHOLE, WantedScores
-from hardlabel.records.verdict import ClassRight, Reason, Verdict, decided, exchanged, ignorance, without_verdict
+from hardlabel.records.verdict import ClassRight, Judged, Reason, Verdict, decided, exchanged, ignorance
 
 FORMAT = 3
 READABLE = (1, 2, 3)  # Format 1 had no records most at risk, format 2 no verdict.
@@ -75,7 +74,7 @@ class TargetModel(RecordPart):
     classes: list[ClassRight] = Field(default_factory=list)
 
 
-class RecipeResults(RecordPart):
+class RecipeResults(Judged):
     """The content of recipe.json."""
 
     format: int = FORMAT
@@ -117,17 +116,9 @@ class RecipeResults(RecordPart):
             doubts=[_of(model, reason) for model, _, doubtful in found for reason in doubtful][:1],
         )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_verdict(cls, given: Any) -> Any:
-        return without_verdict(given)
-
     def contradictions(self) -> Iterable[str]:
-        names = [attack.name for attack in self.attacks]
-        if len(set(names)) < len(names):
-            yield f"attacks must have names of their own, got {', '.join(names)}"
+        yield from wrong_attacks(self.attacks)
         for attack in self.attacks:
-            yield from wrong_rates(attack.name, attack.tpr_at_fpr)
             if not len(attack.aucs) == len(attack.balanced_accuracy) == len(self.targets):
                 yield f"attack {attack.name} must have a figure for each of {len(self.targets)} targets"
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from math import sqrt
 from typing import Any, Protocol, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from scipy.stats import norm
 
 from hardlabel.metrics.chance import chance_above, chance_below, chance_fewer, chance_less_often, holm
@@ -80,9 +80,13 @@ class Verdict(RecordPart):
     reasons: list[Reason] = Field(default_factory=list)
 
 
-def without_verdict(given: Any) -> Any:
-    """Stored results without their verdict, which always follows from the figures."""
-    return {name: value for name, value in given.items() if name != "verdict"} if isinstance(given, dict) else given
+class Judged(RecordPart):
+    """Results with a `verdict`. A stored verdict is not read back: it always follows from the figures."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_verdict(cls, given: Any) -> Any:
+        return {name: value for name, value in given.items() if name != "verdict"} if isinstance(given, dict) else given
 
 
 class Spent(Protocol):

@@ -16,7 +16,6 @@ from hardlabel import randomness
 from hardlabel.data.samples import Samples, concatenate
 from hardlabel.metrics.drift import drift
 from hardlabel.models.model_store import content_hash
-from hardlabel.oracles.base import check_labels
 from hardlabel.records.model import Checks
 from hardlabel.records.verdict import ALARM
 from hardlabel.runs.progress import Watch
@@ -47,7 +46,7 @@ class CheckRows:
     _answers: list[list[int]] = field(default_factory=list)  # One list for each asking.
     _sent: list[int] = field(default_factory=list)  # Rows sent to the target before each asking, check rows apart.
     _rows: int = 0  # Rows sent so far; with those of earlier processes.
-    _checked: int = -1  # Rows sent at the last check; -1 before the first.
+    _checked: int | None = None  # Rows sent at the last check; None before the first.
     _next: int = EVERY  # Rows sent before the next check.
     _told: bool = False
 
@@ -82,16 +81,18 @@ class CheckRows:
 
     def check(self) -> None:
         """Asks the check rows, unless nothing was asked since the last check."""
-        if self._checked in (-1, self._rows):
-            return
+        if self._checked is not None and self._checked != self._rows:
+            self._check()
+
+    def _check(self) -> None:
         self._ask()
         if self._answers[-1] != self._answers[0]:
             for _ in range(AGAIN):
                 self._ask()
         self._checked = self._rows
         self._save()
-        found = self.result()
-        if found is not None and found.changed and not self._told:
+        found = None if self._told else self.result()
+        if found is not None and found.changed:
             self._told = True
             self.watch.say(f"the target changed: {found.told}")
 
@@ -119,12 +120,11 @@ class CheckRows:
 
     def begin(self) -> None:
         """Asks the check rows before anything else is asked: several times, or once if earlier processes did."""
-        if self._checked >= 0:
+        if self._checked is not None:
             return
         self._load()
         if self._answers:
-            self._checked = -2  # Asked in any case: another model may answer since then.
-            self.check()
+            self._check()  # Another model may answer since then.
             return
         for _ in range(FIRST):
             self._ask()
@@ -140,8 +140,7 @@ class CheckRows:
             self.check()
 
     def _ask(self) -> None:
-        answers = self.target.labels.ask(self.samples.inputs.clone(), self.samples.ids.clone())
-        self._answers.append(check_labels(answers, len(self.samples)).tolist())
+        self._answers.append(self.target.labels.ask(self.samples.inputs, self.samples.ids).tolist())
         self._sent.append(self._rows)
 
     @property
