@@ -164,7 +164,7 @@ def test_bad_usage_is_one_line_and_exit_code_2_before_any_training(arguments, ru
 @pytest.mark.parametrize(
     ("content", "rule"),
     [
-        ("train_size: [", "is not YAML"),
+        ("train_size: [", "cannot be read: it is not YAML"),
         ("- train_size", "must map settings to values, got list"),
         ("train_sizes: 5", "train_sizes: Extra inputs are not permitted"),
         ("train_size: much", "train_size must be a whole number, got 'much'"),

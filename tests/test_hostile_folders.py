@@ -341,6 +341,8 @@ def test_any_value_in_a_record_is_refused_in_one_line_or_keeps_all_rules(fuzzed,
 @example(text="kind: [model]")
 @example(text="kind: model\ndata: {}")
 @example(text="? {}\n: 1")
+@example(text="?")
+@example(text="2: 3")
 @example(text="kind: recipe\nrepeats: .nan")
 @given(text=st.text(max_size=200))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -432,7 +432,7 @@ def test_a_wrong_option_is_told(words, told, stopped, monkeypatch, capsys):
     [
         ("1: 2", "must map names of settings to values, got the name 1"),
         ("kind: [1]", "kind must be one of model, recipe, defenses, canaries, got [1]"),
-        ("seed: 2020-99-99", "is not YAML"),
+        ("seed: 2020-99-99", "it is not YAML"),
         ("seed: true", "seed must be a whole number, got True"),
         ("seed: 1e3", "seed must be a whole number, got '1e3'"),
     ],

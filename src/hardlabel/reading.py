@@ -131,7 +131,22 @@ def yaml_value(payload: bytes) -> Any:
             loader.dispose()
     # ValueError: a date that does not exist, or other than UTF-8. PyYAML raises the others at wrong tags.
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise Unreadable(_one_line(error)) from error
+        raise Unreadable(f"it is not YAML: {_one_line(error)}") from error
+
+
+def yaml_settings(payload: bytes) -> dict[str, object] | None:
+    """The settings in YAML text, by name; None where the text is empty.
+
+    Raises:
+        Unreadable: See `yaml_value`; or it maps no names to values.
+    """
+    settings = yaml_value(payload)
+    if settings is not None and not isinstance(settings, dict):
+        raise Unreadable(f"it must map settings to values, got {type(settings).__name__}")
+    for name in settings or {}:
+        if not isinstance(name, str):
+            raise Unreadable(f"it must map names of settings to values, got the name {name!r}")
+    return settings
 
 
 class _Loader(yaml.SafeLoader):

@@ -27,11 +27,11 @@ def read_settings(folder: Path) -> dict[str, object]:
         InvalidInput: The folder holds no run.
     """
     try:
-        settings = reading.yaml_value(checked_content(folder, CONFIG, sums(folder), most=reading.YAML_BYTES))
+        settings = reading.yaml_settings(checked_content(folder, CONFIG, sums(folder), most=reading.YAML_BYTES))
     except Unreadable as error:
         raise InvalidInput(f"run {str(folder)!r} has no readable {CONFIG}: {error}") from error
-    if not isinstance(settings, dict):
-        raise InvalidInput(f"run {str(folder)!r}: {CONFIG} must map settings to values, got {type(settings).__name__}")
+    if settings is None:
+        raise InvalidInput(f"run {str(folder)!r} has no settings: {CONFIG} is empty")
     return settings
 
 

@@ -348,19 +348,9 @@ def read(path: Path) -> dict[str, object]:
         InvalidInput: The file cannot be read.
     """
     try:
-        text = reading.content(path, most=reading.YAML_BYTES)
+        return reading.yaml_settings(reading.content(path, most=reading.YAML_BYTES)) or {}
     except Unreadable as error:
         raise InvalidInput(f"config {str(path)!r} cannot be read: {error}") from error
-    try:
-        content = reading.yaml_value(text)
-    except Unreadable as error:
-        raise InvalidInput(f"config {str(path)!r} is not YAML: {error}") from error
-    if content is not None and not isinstance(content, dict):
-        raise InvalidInput(f"config {str(path)!r} must map settings to values, got {type(content).__name__}")
-    for name in content or {}:
-        if not isinstance(name, str):
-            raise InvalidInput(f"config {str(path)!r} must map names of settings to values, got the name {name!r}")
-    return content or {}
 
 
 def made(kind: type[S], given: Mapping[str, object], *, title: str, known: Sequence[type["RunSettings"]]) -> S:
