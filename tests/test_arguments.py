@@ -248,7 +248,7 @@ def test_the_old_class_is_the_new_one():
 @pytest.mark.parametrize(
     "name",
     [
-        "hardlabel.audits.model",
+        "hardlabel.audits.target",
         "hardlabel.audits.recipe",
         "hardlabel.audits.defenses",
         "hardlabel.audits.canaries",

@@ -12,6 +12,8 @@ from games import Constant
 from hardlabel import Attacker, Focus, randomness
 from hardlabel.attacks import TABLE, LabelAttack
 from hardlabel.audits.cases.from_arrays import case_of
+from hardlabel.audits.cases.pairs import read_pairs
+from hardlabel.audits.cases.terms import Terms
 from hardlabel.audits.game.check_rows import ROWS
 from hardlabel.calibrations.network import AttackNetwork
 from hardlabel.checks import InvalidInput
@@ -266,18 +268,13 @@ def test_population_that_repeats_itself_or_others_is_set_aside(digits):
     case = case_of(
         askable(model, torch.device("cpu"), role="target"),
         "net",
-        pair(digits.members),
-        pair(digits.nonmembers),
-        population=population,
+        read_pairs(
+            {"members": pair(digits.members), "nonmembers": pair(digits.nonmembers), "population": population}, None
+        ),
+        terms=Terms(attacker=Attacker(references=4)),
         trainer=trainer,
         train_size=None,
-        domain=None,
-        private=False,
-        strict=False,
         samples=None,
-        attacker=Attacker(references=4),
-        slices={},
-        seed=0,
         device=torch.device("cpu"),
         store=None,
     )
@@ -446,7 +443,7 @@ W = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(2))
         ({"trainer": lambda inputs, labels: None}, "trainer must take"),
         (
             {"target": "model.pt"},
-            r"target must be a torch module, an oracle with ask\(inputs, ids\) or a fitted scikit-learn classifier",
+            r"target must be a model, got .*: known are an oracle with ask\(inputs, ids\), .* scikit-learn",
         ),
         ({"device": "abacus"}, "device 'abacus' cannot be used"),
     ],

@@ -40,7 +40,7 @@ def finished(request, tmp_path_factory):
 def test_a_damaged_file_of_a_record_is_named_in_one_line(finished, name, count, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
-    [file] = [kind.file for kind in KINDS.rows.values() if (folder / kind.file).exists()]
+    [file] = {kind.file for kind in KINDS.rows.values() if (folder / kind.file).exists()}
     path = folder / (file if name == "record" else name)
     if name == "scores.parquet" and file == "canaries.json":
         return  # It keeps no scores.

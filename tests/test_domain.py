@@ -1,5 +1,6 @@
 """Domains keep every query legal, and their noise is what it says."""
 
+import json
 import math
 
 import numpy as np
@@ -7,12 +8,24 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from hardlabel import randomness
+from hardlabel.audits.findings.shown_record import text_or_image
+from hardlabel.audits.kind import described
 from hardlabel.checks import InvalidInput
-from hardlabel.data.domain import BinaryFeatures, Box, NoiseLevel, infer_domain, l2
+from hardlabel.data import augment, mapped
+from hardlabel.data.domain import BinaryFeatures, Box, NoiseLevel, channel_bounds, infer_domain, l2, relaxed
+from hardlabel.data.samples import Samples
+from hardlabel.defenses.ldl import _level
+from hardlabel.signals.augmentation import Augmentation
+from hardlabel.signals.base import Knowledge
+from hardlabel.signals.boundary import Boundary
+from hardlabel.signals.routes import Toward, craft, lengths_of
 
-DOMAINS = [Box((3, 4, 4)), Box((5,), -1.0, 2.0), BinaryFeatures(12)]
+UNLIKE = Box((3, 4, 4), (0.0, -1.0, 100), (1, 1.5, 300))
+UNLIKE_WHOLE = Box((4,), (0, -3, 10, 0), (1, 3, 250, 65535), whole=True)
+DOMAINS = [Box((3, 4, 4)), Box((5,), -1.0, 2.0), BinaryFeatures(12), UNLIKE, UNLIKE_WHOLE]
 
 
 def points(domain, count, seed=0):
@@ -200,3 +213,211 @@ def test_constant_vectors_have_no_scales_to_differ():
 def test_no_domain_is_inferred_from_nan():
     with pytest.raises(InvalidInput, match="must be finite"):
         infer_domain(torch.tensor([[math.nan, 0.0]]))
+
+
+# Bounds per channel.
+
+
+class HalfSpace:
+    """Class 1 where coordinate `axis` is above `edge`; refuses inputs that its domain does not contain."""
+
+    def __init__(self, domain, axis, edge):
+        self.domain, self.axis, self.edge = domain, axis, edge
+
+    def ask(self, inputs, ids):
+        self.domain.check(inputs)
+        return (inputs.flatten(1)[:, self.axis] > self.edge).long()
+
+
+def samples_of(domain, inputs, labels):
+    inputs = torch.as_tensor(inputs, dtype=torch.float32)
+    return Samples(ids=torch.arange(len(inputs)), inputs=inputs, labels=torch.as_tensor(labels), domain=domain)
+
+
+def test_equal_bounds_per_channel_are_the_box_of_those_bounds():
+    plain, spelt = Box((3, 4, 4), -1.0, 3.0), Box((3, 4, 4), (-1.0,) * 3, 3.0)
+    inputs = points(plain, 5)
+    assert torch.equal(points(spelt, 5), inputs)
+    source = plain.noise_source(4, randomness.generator(0, "noise"))
+    # A sigma counts in widths where bounds differ.
+    copies = spelt.noisy(inputs, source, NoiseLevel(sigma=0.1))
+    torch.testing.assert_close(copies, plain.noisy(inputs, source, NoiseLevel(sigma=0.4)))
+    assert torch.equal(spelt.clip(9 * inputs), plain.clip(9 * inputs))
+    torch.testing.assert_close(spelt.distance(inputs, -inputs) * 4, plain.distance(inputs, -inputs))
+
+
+def test_boxes_and_levels_of_earlier_versions_read_as_ever():
+    assert repr(Box((3, 4, 4))) == "Box(shape=(3, 4, 4), lower=0.0, upper=1.0)"
+    assert repr(NoiseLevel(sigma=0.1)) == "NoiseLevel(sigma=0.1, flip=0.0)"
+    assert str(NoiseLevel(sigma=0.1, flip=0.25)) == "sigma 0.1, flip 0.25"
+    assert sorted([NoiseLevel(0.2), NoiseLevel(0.1, 0.5), NoiseLevel()]) == [
+        NoiseLevel(),
+        NoiseLevel(0.1, 0.5),
+        NoiseLevel(0.2),
+    ]
+
+
+def test_noise_has_the_stated_share_of_each_channels_width():
+    domain = Box((2, 1000), (-100.0, -1.0), (100.0, 1.0))
+    source = domain.noise_source(50, randomness.generator(1, "noise"))
+    noise = domain.noisy(torch.zeros(1, 2, 1000), source, NoiseLevel(sigma=0.01))[0]
+    deviations = noise.double().std((0, 2))
+    # The standard error of a deviation is sigma / sqrt(2 n).
+    for deviation, width in zip(deviations.tolist(), (200.0, 2.0), strict=True):
+        assert abs(deviation - 0.01 * width) < 4 * 0.01 * width / (2 * 50_000) ** 0.5
+    with_low = UNLIKE.noisy(points(UNLIKE, 2), UNLIKE.noise_source(3, randomness.generator(0, "n")), NoiseLevel(9.0))
+    assert with_low[:, :, 2].min() >= 100
+
+
+def test_random_points_fill_each_channel_to_its_bounds():
+    drawn = points(UNLIKE_WHOLE, 4000)
+    assert drawn.amin(0).tolist()[:3] == [0, -3, 10]
+    assert drawn.amax(0).tolist()[:3] == [1, 3, 250]
+    counts = torch.bincount(drawn[:, 1].long() + 3)
+    assert (counts - 4000 / 7).abs().max() < 4 * (4000 / 7) ** 0.5
+    assert drawn[:, 3].max() > 60000
+
+
+def test_distances_count_in_widths_of_each_channel():
+    domain = Box((2,), (0.0, 100.0), (1.0, 300.0))
+    ends = torch.tensor([[0.0, 100.0]]), torch.tensor([[0.3, 180.0]])
+    assert domain.distance(*ends).tolist() == pytest.approx([0.5])  # 0.3 of one width and 0.4 of the other.
+
+
+def test_what_lies_outside_a_channel_is_told_with_the_channel():
+    inputs = points(UNLIKE, 2)
+    inputs[1, 1, 2, 2] = 1.6
+    with pytest.raises(InvalidInput, match=r"inputs must lie in \[-1, 1.5\] in channel 1, got values from .* to 1.6"):
+        UNLIKE.check(inputs)
+    with pytest.raises(InvalidInput, match=r"must be whole numbers .* got 0.5 in row 0"):
+        UNLIKE_WHOLE.check(torch.tensor([[0.5, 0, 10, 0]]))
+    UNLIKE.check(points(UNLIKE, 2).double())
+    UNLIKE_WHOLE.check(points(UNLIKE_WHOLE, 2).long())
+
+
+@pytest.mark.parametrize(
+    ("bounds", "rule"),
+    [
+        (((0, 1), (1, 1)), "lower must be below upper, got 1 and 1 in channel 1"),
+        (((0, 1, 2), 3), "lower must be one number, or one number for each of the 2 channels, got 3 numbers"),
+        ((0, (1, math.inf)), "upper must be a finite number, got inf"),
+        ((0, (1, "2")), "upper must be one number, or one number per channel, got '2'"),
+    ],
+)
+def test_bounds_that_are_none_are_refused_in_one_line(bounds, rule):
+    with pytest.raises(InvalidInput) as told:
+        Box((2, 4, 4), *bounds)
+    assert rule in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_numpys_arrays_are_bounds_and_both_ends_become_tuples():
+    box = Box((2,), 0, np.array([1, 2]))
+    assert (box.lower, box.upper) == ((0, 0), (1, 2))
+    assert Box((2,), torch.tensor([0.0, 0.5]), 1.0).lower == (0.0, 0.5)
+    assert eval(repr(box), {"Box": Box}) == box
+    assert hash(box) == hash(Box((2,), [0, 0], (1, 2)))
+    assert relaxed(UNLIKE_WHOLE) == Box((4,), UNLIKE_WHOLE.lower, UNLIKE_WHOLE.upper)
+
+
+@given(seed=st.integers(0, 1000))
+def test_flat_points_are_clipped_as_shaped_ones(seed):
+    wild = 500 * torch.randn(3, 3, 4, 4, generator=randomness.generator(seed, "wild"))
+    shaped = UNLIKE.clip(wild)
+    flat = wild.flatten(1)
+    assert torch.equal(UNLIKE.clip(flat, out=flat), shaped.flatten(1))
+    assert torch.equal(flat, shaped.flatten(1))
+    assert torch.equal(UNLIKE.clip(wild[:, None].repeat(1, 2, 1, 1, 1)), shaped[:, None].repeat(1, 2, 1, 1, 1))
+    low, high = (torch.tensor(edge)[:, None, None] for edge in (UNLIKE.lower, UNLIKE.upper))
+    assert torch.equal(shaped, wild.maximum(low).minimum(high))
+
+
+def test_clipped_points_are_legal_where_float32_cannot_tell_the_bounds_apart():
+    domain = Box((2,), (1e6 + 0.01, 0.0), (1e6 + 0.02, 1.0))
+    for inputs in (torch.zeros(1, 2), torch.full((1, 2), 1e7), points(domain, 1)):
+        domain.check(domain.clip(inputs))
+
+
+def test_what_moves_into_view_is_black_in_each_channel():
+    images = points(UNLIKE, 2)
+    moved = augment.apply(augment.Move(right=1), images, fill=UNLIKE.lower)
+    assert moved[..., 0].unique().tolist() == [-1, 0, 100]
+    assert torch.equal(moved[..., 1:], images[..., :-1])
+    turned = augment.apply(augment.Move(degrees=30.0), images, fill=UNLIKE.lower)
+    low, high = (torch.tensor(edge)[:, None, None] for edge in (UNLIKE.lower, UNLIKE.upper))
+    unit = augment.apply(augment.Move(degrees=30.0), (images - low) / (high - low), fill=0.0)
+    torch.testing.assert_close((turned - low) / (high - low), unit, atol=1e-5, rtol=0)
+    signal = Augmentation(moves=(augment.Move(right=1), augment.Move(degrees=8.0, flip=True)), name="moves")
+    plan = signal.prepare(samples_of(UNLIKE, images, [0, 1]), Knowledge(), 0)
+    plan.measure(HalfSpace(UNLIKE, 0, 0.5))
+
+
+@pytest.mark.parametrize("search", ["hopskipjump", "geoda"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_distance_to_a_boundary_counts_in_widths(search, whole):
+    domain = Box((2,), (0, -500), (10, 500), whole=whole)
+    samples = samples_of(domain, [[5, -300], [2, 250], [3, -100]], [0, 1, 1])
+    oracle = HalfSpace(domain, 1, 100)
+    found = Boundary(queries=200, search=search).prepare(samples, Knowledge(), 0).measure(oracle)
+    # 400 and 150 of 1000; the last one is misclassified. Whole numbers above 100 begin at 101.
+    torch.testing.assert_close(found.values[:, 0], torch.tensor([0.4 + whole * 1e-3, 0.15, 0.0]), atol=2e-3, rtol=0)
+    assert found.complete.all()
+    # No legal point of another label lies nearer: what was found is a point that was asked about.
+    assert (found.values[:2, 0] >= torch.tensor([0.4 + whole * 1e-3, 0.15]) - 1e-6).all()
+    scaled = Box((2,), whole=False)
+    if not whole:
+        inputs = torch.tensor([[0.5, 0.2], [0.2, 0.75], [0.3, 0.4]])
+        plan = Boundary(queries=200, search=search).prepare(samples_of(scaled, inputs, [0, 1, 1]), Knowledge(), 0)
+        torch.testing.assert_close(plan.measure(HalfSpace(scaled, 1, 0.6)).values, found.values, atol=1e-5, rtol=0)
+
+
+def test_a_boundary_that_is_not_found_lies_as_far_as_the_farthest_corner():
+    domain = Box((2,), (0.0, 0.0), (1.0, 1000.0))
+    samples = samples_of(domain, [[0.25, 500.0]], [0])
+    found = Boundary(queries=50).prepare(samples, Knowledge(population=samples), 0).measure(HalfSpace(domain, 1, 2000))
+    assert found.values.item() == pytest.approx((0.75**2 + 0.5**2) ** 0.5)
+    assert not found.complete.any()
+
+
+def test_routes_go_where_the_margin_falls_most_per_width():
+    domain = Box((2,), (0.0, 0.0), (1.0, 1000.0))
+    layer = nn.Linear(2, 2)
+    layer.weight.data = torch.tensor([[0.3, 0.0004], [0.0, 0.0]])
+    layer.bias.data.zero_()
+    route = craft(samples_of(domain, [[0.5, 500.0]], [0]), [nn.Sequential(nn.Flatten(), layer)], Toward.OTHERS, seed=0)
+    direction, lengths = route.line
+    # Per width the slopes are 0.3 and 0.4.
+    torch.testing.assert_close(direction, torch.tensor([[-0.6, -800.0]]))
+    assert torch.equal(lengths, lengths_of(Box((2,))))
+    every = route.points(torch.zeros(lengths.numel(), dtype=torch.int64), torch.arange(lengths.numel()))
+    domain.check(every)
+
+
+def test_a_defenses_noise_is_the_same_share_of_any_width():
+    assert _level(Box((2,), 0.0, 4.0), 0.5).sigma == 2.0
+    assert _level(UNLIKE, 0.5).sigma == 0.5
+
+
+def test_a_shown_image_goes_from_black_to_white_in_each_channel(monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        "hardlabel.audits.findings.shown_record.Image.fromarray", lambda pixels: shown.append(pixels) or 1 / 0
+    )
+    ends = [torch.tensor(edge)[:, None, None].expand(3, 4, 4) for edge in (UNLIKE.lower, UNLIKE.upper)]
+    for place in (0, 1):
+        with pytest.raises(ZeroDivisionError):
+            text_or_image(samples_of(UNLIKE, torch.stack(ends), [0, 1]), place)
+    assert [np.unique(pixels).tolist() for pixels in shown] == [[0], [255]]
+
+
+def test_bounds_per_channel_come_back_from_a_file_with_their_types():
+    for domain in (UNLIKE, UNLIKE_WHOLE):
+        back = mapped._domain(json.loads(json.dumps(mapped._told(domain))))
+        assert repr(back) == repr(domain)
+        assert back == domain
+
+
+def test_a_record_shows_no_bounds_of_channels():
+    assert described(UNLIKE) == "Box of shape (3, 4, 4)"
+    assert described(Box((2,), 0, 7)) == "Box(shape=(2,), lower=0, upper=7)"
+    assert channel_bounds(BinaryFeatures(2)) is None

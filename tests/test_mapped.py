@@ -1,10 +1,14 @@
 """Decoded data in an Arrow file: the same samples, mapped, found again, and never believed where damaged."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from hardlabel.data import mapped, sources
+from hardlabel.data.columns import Categorical, Missing, Numeric
+from hardlabel.data.table import MixedTable
 from hardlabel.store import DamagedPiece, Store
 
 
@@ -68,6 +72,23 @@ def test_a_damaged_file_is_said_and_decoded_again(file, tmp_path):
         with pytest.warns(DamagedPiece, match=path.name):
             equal(mapped.load(str(file), store=store), plain)
         assert path.read_bytes() == sound
+
+
+def test_tables_come_back_with_the_types_of_their_cells(tmp_path, monkeypatch):
+    monkeypatch.setattr(mapped, "WORTH_KEEPING", 0)
+    rows = ["smoker,ward,age,word,y"] + [f"{i % 3 == 0},{i % 4},{i}.0,{'ab'[i % 2]},{i % 2}" for i in range(40)]
+    (tmp_path / "people.csv").write_text("\n".join(rows))
+    given = {"label": "y", "categorical": ["ward"], "store": Store(tmp_path / "store")}
+    for _ in range(2):
+        domain = mapped.load(str(tmp_path / "people.csv"), **given).samples.domain
+        assert domain == sources.load(str(tmp_path / "people.csv"), label="y", categorical=["ward"]).samples.domain
+    smoker, ward, age, word = domain.columns
+    assert (smoker.values, ward.dtype, age.real, word.values) == ((False, True), "int64", True, None)
+    assert mapped._told(domain)["columns"][3] == {"name": "word", "categories": ("a", "b")}
+    gapped = Categorical("diet", ("?", "a"), (Missing.NONE, "a"), "object")
+    levels = Numeric(name="zip", mean=1.0, scale=1.0, lower=0.0, upper=2.0, levels=(0.0, 2.0))
+    table = MixedTable((gapped, levels), "?")
+    assert mapped._domain(json.loads(json.dumps(mapped._told(table)))) == table
 
 
 def test_small_data_and_those_without_files_are_left_alone(file, tmp_path, monkeypatch):

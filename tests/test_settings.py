@@ -6,16 +6,41 @@ import yaml
 from hardlabel.checks import InvalidInput
 from hardlabel.kinds import KINDS
 from hardlabel.runs.folder import CONFIG
-from hardlabel.runs.settings import ModelSettings
+from hardlabel.runs.settings import ModelSettings, flat
 
 MODEL = KINDS.rows["model"]
 OWN = {
     "model": {},
     "recipe": {"repeats": 4},
+    "target": {"target": "model.joblib", "members": "members.csv", "nonmembers": "nonmembers.csv"},
     "defenses": {"repeats": 4, "defenses": ["l2"], "levels": None, "pretrain": None},
     "canaries": {"canaries": 50, "kinds": ["rare"], "trainings": 1, "epsilon": None, "delta": None},
 }
 OTHER = {
+    "data": "mnist",
+    "folder": "sets",
+    "missing": "?",
+    "arch": "fc",
+    "optimizer": "sgd",
+    "learning_rate": 0.1,
+    "batch_size": 7,
+    "max_epochs": 7,
+    "weight_decay": 0.1,
+    "stop_at_accuracy": 0.9,
+    "augment": ["mirror"],
+    "target": "model.joblib",
+    "trust_pickle": True,
+    "trust_type": ["a.B"],
+    "trainer": "none",
+    "name": "credit",
+    "members": "members.csv",
+    "nonmembers": "nonmembers.csv",
+    "population": "population.csv",
+    "member_column": "in",
+    "ignore": ["id"],
+    "separator": ";",
+    "group": "person",
+    "private": True,
     "samples": 7,
     "precision": "bfloat16",
     "shadow_samples": 30,
@@ -46,10 +71,10 @@ BEFORE = {"train_size": "size", "references": "shadows", "trainings": "runs"}  #
 every_kind = pytest.mark.parametrize("kind", KINDS.rows.values(), ids=KINDS.rows)
 
 
-def kept(folder, kind, **others):
+def kept(place, kind, /, **others):
     """A folder that a run of this kind was begun in."""
-    settings = KINDS.check_folder(kind, KINDS.made(kind, {**OWN[kind.name], **others, "out": folder}))
-    written(folder, settings)
+    settings = KINDS.check_folder(kind, KINDS.made(kind, {**OWN[kind.name], **others, "out": place}))
+    written(place, settings)
     return settings
 
 
@@ -62,7 +87,7 @@ def written(folder, settings):
 def test_settings_tell_their_kind(tmp_path, kind):
     settings = kept(tmp_path / "run", kind)
     assert KINDS.of(settings) == kind
-    assert settings.keys() - {"kind"} == kind.settings.model_fields.keys() - {"out"}
+    assert flat(settings).keys() - {"kind"} == kind.settings.model_fields.keys() - {"out"}
     assert KINDS.begun(tmp_path / "run") == (kind, KINDS.made(kind, {**OWN[kind.name], "out": tmp_path / "run"}))
 
 
@@ -70,7 +95,7 @@ def test_settings_tell_their_kind(tmp_path, kind):
 def test_a_folder_from_before_kinds_were_written_down_tells_its_kind_and_goes_on(tmp_path, kind):
     """Settings then had other names, and a folder had those of the audit of a model too."""
     usual = KINDS.made(MODEL, {}).model_dump(mode="json", exclude={"out"})
-    settings = {**usual, **kept(tmp_path / "run", kind)}
+    settings = {**usual, **flat(kept(tmp_path / "run", kind))}
     del settings["kind"]
     older = {BEFORE.get(name, name): value for name, value in settings.items()}
     assert KINDS.of(older) == kind
@@ -80,7 +105,9 @@ def test_a_folder_from_before_kinds_were_written_down_tells_its_kind_and_goes_on
 
 
 def test_a_kind_that_there_is_not_is_refused():
-    with pytest.raises(InvalidInput, match="kind must be one of model, recipe, defenses, canaries, got 'modle'"):
+    with pytest.raises(
+        InvalidInput, match="kind must be one of model, recipe, target, defenses, canaries, got 'modle'"
+    ):
         KINDS.of({"kind": "modle", "data": "digits"})
 
 

@@ -103,7 +103,8 @@ def test_any_fitted_frame_comes_back(rows):
     decoded = table.decode(inputs)
     assert decoded["whole"].tolist() == frame["whole"].tolist()
     assert decoded["word"].tolist() == frame["word"].tolist()
-    assert decoded["yes"].tolist() == [str(value) for value in frame["yes"]]
+    assert decoded["yes"].tolist() == frame["yes"].tolist()
+    assert decoded["yes"].dtype == bool
     for name in ("real", "gap"):
         # Float32 rounds the distance from the mean by 2**-24 of itself; float64's own rounding is of the values.
         error = frame[name].max() - frame[name].min()
@@ -171,8 +172,8 @@ def test_fit_infers_each_kind_of_column():
     assert (real.integer, real.lower, real.upper, real.mean) == (False, 0.5, 3.0, 1.5)
     assert (constant.mean, constant.scale) == (7.5, 1.0)
     assert word == Categorical("word", ("a", "b"))
-    assert yes == Categorical("yes", ("False", "True"))
-    assert code == Categorical("code", ("11", "2", "3"))
+    assert yes == Categorical("yes", ("False", "True"), (False, True), "bool")
+    assert code == Categorical("code", ("11", "2", "3"), (11, 2, 3), "int64")
     assert kind == Categorical("kind", ("unseen", "x", "y"))
     assert gap == Numeric(name="gap", mean=2.0, scale=0.5, lower=1.5, upper=2.5, missing=True)
     assert table.kind == "mixed table"
@@ -192,6 +193,63 @@ def test_fit_infers_each_kind_of_column():
 def test_fit_refuses_what_is_not_declared(cells, message):
     with pytest.raises(InvalidInput, match=message):
         MixedTable.fit(pd.DataFrame({"x": cells}))
+
+
+def test_decoding_gives_the_types_back():
+    frame = pd.DataFrame(
+        {
+            "age": [40.0, 20.0, 63.0],
+            "children": [2, 0, 1],
+            "ward": [3, 40, 12],
+            "wing": [1.0, math.nan, 2.0],
+            "smoker": [True, False, True],
+            "diet": pd.Series(["a", None, "b"], dtype=object),
+            "drug": ["x", math.nan, "y"],
+            "note": ["?", "u", "v"],
+        }
+    )
+    table = MixedTable.fit(frame, missing="?", categorical=["ward", "wing"])
+    decoded = table.decode(table.encode(frame))
+    pd.testing.assert_frame_equal(decoded, frame, check_exact=True)
+    assert decoded["diet"][1] is None
+    assert math.isnan(decoded["drug"][1])
+
+
+def test_columns_of_text_and_numbers_are_called_as_they_always_were():
+    """Their text is part of keys in stores."""
+    table = MixedTable.fit(pd.DataFrame({"word": ["b", "a"], "whole": [1, 3], "real": [1.0, 3.0]}))
+    assert repr(table) == (
+        "MixedTable(columns=(Categorical(name='word', categories=('a', 'b')), "
+        "Numeric(name='whole', mean=2.0, scale=1.0, lower=1.0, upper=3.0, integer=True, missing=False), "
+        "Numeric(name='real', mean=2.0, scale=1.0, lower=1.0, upper=3.0, integer=True, missing=False)), missing=None)"
+    )
+    codes = [repr(Categorical("ward", ("12", "3"), values, "int64")) for values in (None, (12, 3))]
+    assert codes == [
+        "Categorical(name='ward', categories=('12', '3'))",
+        "Categorical(name='ward', categories=('12', '3'), values=(12, 3), dtype='int64')",
+    ]
+
+
+def test_levels_are_the_only_legal_numbers():
+    column = Numeric(name="zip", mean=5.0, scale=2.0, lower=1, upper=9, levels=(1.0, 4.0, 9.0))
+    table = MixedTable((column,))
+    assert not table.continuous
+    frame = pd.DataFrame({"zip": [9.0, 1.0, 4.0]})
+    inputs = table.encode(frame)
+    assert inputs.flatten().tolist() == [2.0, -2.0, -0.5]
+    pd.testing.assert_frame_equal(table.decode(inputs), frame)
+    with pytest.raises(InvalidInput, match="must be one of the values that occur, got 5"):
+        table.encode(pd.DataFrame({"zip": [5.0]}))
+    with pytest.raises(InvalidInput, match="must be one of those that occur"):
+        table.check(torch.tensor([[0.0]]))
+    copies = table.noisy(inputs, table.noise_source(2000, generator()), NoiseLevel(sigma=1.0))
+    table.check(copies.flatten(0, 1))
+    # From 4, noise beyond 6.5 (raw, midway to 9) goes to 9 and below 2.5 to 1: 1.25 and 0.75 standard deviations.
+    shares = [float((copies[2, :, 0] == code).float().mean()) for code in (2.0, -2.0)]
+    assert shares == pytest.approx([0.10565, 0.22663], abs=4 * 0.5 / math.sqrt(2000))
+    assert repr(column) != repr(Numeric(name="zip", mean=5.0, scale=2.0, lower=1, upper=9, levels=(1.0, 5.0, 9.0)))
+    with pytest.raises(InvalidInput, match="levels that ascend"):
+        Numeric(name="zip", mean=5.0, scale=2.0, lower=1, upper=9, levels=(4.0, 1.0))
 
 
 def test_fit_refuses_tables_without_content_and_names_of_people():

@@ -23,7 +23,7 @@ from hardlabel.records.part import RecordPart
 from hardlabel.runs.kinds import Kind, Kinds
 from hardlabel.runs.listing import FINISHED, listed
 from hardlabel.runs.part import Part
-from hardlabel.runs.settings import RunSettings, option, read
+from hardlabel.runs.settings import TrainedSettings, option, read
 from hardlabel.store import Store
 
 # --- an option and a kind ---
@@ -33,7 +33,7 @@ class Toys(Part, panel="Attacker"):
     toys: int = option(3, "How many toys are thrown.", old="dolls", ge=1)
 
 
-class ToySettings(RunSettings, Toys):
+class ToySettings(TrainedSettings, Toys):
     """A run that throws toys."""
 
 
@@ -245,8 +245,8 @@ def test_a_toy_attack_and_a_toy_defense_are_listed(installed):
 def test_a_toy_target_is_asked_and_a_toy_attack_played(installed):
     told = output(installed, "ask.py").splitlines()
     assert told[0] == "Toy ['gap', 'toy-attack']"
-    assert told[1].startswith("target must be a torch module, ")
-    assert told[1].endswith("a toy, got int") or " a toy" in told[1]
+    assert told[1].startswith("target must be a model, got 3: known are ")
+    assert told[1].endswith("; or a toy")
 
 
 def test_a_toy_attack_and_a_toy_defense_run_from_the_command_line(installed):

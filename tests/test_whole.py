@@ -74,9 +74,11 @@ def test_what_gradients_move_is_rounded_once_at_the_end():
     assert rounded(relaxed(GREYS), points) is points
 
 
-@pytest.mark.parametrize("bounds", [([0.0, 0.1], 1.0), (0.0, np.array([1.0, 2.0])), (0.0, torch.tensor([1.0, 2.0]))])
-def test_bounds_per_channel_are_refused_with_a_way_out(bounds):
-    with pytest.raises(InvalidInput, match=r"one number for all coordinates.* normalisation into the model"):
+@pytest.mark.parametrize(
+    "bounds", [([0.0, 0.1, 0.2], 1.0), (0.0, np.array([1.0, 2.0, 3.0])), (0.0, torch.tensor([1.0]))]
+)
+def test_bounds_are_one_number_or_one_per_channel(bounds):
+    with pytest.raises(InvalidInput, match=r"one number, or one number for each of the 2 channels, got [13] numbers"):
         Box((2, 4, 4), *bounds)
 
 
@@ -177,8 +179,8 @@ def asks(oracle):
             self.rows = []
 
         def ask(self, inputs, ids):
-            self.rows.append(inputs.clone())
-            return oracle(inputs)
+            self.rows.append(torch.tensor(inputs) if isinstance(inputs, np.ndarray) else inputs.clone())
+            return oracle(self.rows[-1])
 
     return Kept()
 
@@ -187,7 +189,7 @@ def test_no_attack_asks_a_picture_that_cannot_be_stored():
     """Every label-only attack of the table, on bytes: searches, rotations, crafted points and random starts."""
     members, outside, rest = pictures(24, 1), pictures(24, 2), pictures(120, 3)
     model = Prints().eval()
-    kept = asks(lambda inputs: model(inputs).argmax(1))
+    kept = asks(lambda inputs: model(inputs.float()).argmax(1))
     names = [name for name, row in TABLE.items() if isinstance(row, LabelAttack)]
     record = quiet(
         kept,
@@ -204,9 +206,7 @@ def test_no_attack_asks_a_picture_that_cannot_be_stored():
     played = {attack.name for attack in record.results.attacks}
     assert {"boundary", "boundary-geoda", "combined", "noise", "augmentation", "path", "yoqo", "oslo"} <= played
     rows = torch.cat(kept.rows)
-    assert is_whole(rows)
-    assert float(rows.min()) >= 0
-    assert float(rows.max()) <= 255
+    assert rows.dtype == torch.uint8  # As they were given: other pictures cannot be stored.
     assert len(rows.unique(dim=0)) > 2000  # The searches did ask other pictures.
     assert "whole=True" in record.config["domain"]
 
@@ -278,7 +278,7 @@ def test_token_ids_are_categories_of_a_table():
         (np.array([["2020-01-01"]] * 4, dtype="datetime64[D]"), "got inputs of type datetime64"),
         (np.full((4, 1, 2, 2), 2**24 + 1), r"members must hold whole numbers up to 2\*\*24 .* got 16777217"),
         (np.full((4, 1, 2, 2), -(2**24) - 1), "got -16777217"),
-        (np.full((4, 1, 2, 2), 2**63, dtype=np.uint64), "must be below"),
+        (np.full((4, 1, 2, 2), 2**63, dtype=np.uint64), "got 9223372036854775808"),
     ],
 )
 def test_what_is_no_number_that_float32_holds_is_refused(inputs, rule):

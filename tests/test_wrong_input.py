@@ -173,7 +173,7 @@ def test_a_number_that_has_no_open_meaning_refuses_none(name, argument):
     ("name", "arguments", "told"),
     [
         ("audit", {"members": [0, 0]}, "members must hold at least one sample (n, ...), got shape ()"),
-        ("audit", {"members": (INPUTS[:60], 0)}, "labels of members must be whole numbers (60,), got torch.int64 ()"),
+        ("audit", {"members": (INPUTS[:60], 0)}, "labels of members must be one for each sample (n,), got shape ()"),
         ("audit", {"seed": None}, "seed must be a whole number, got None"),
         ("audit", {"seed": 1.5}, "seed must be a whole number, got 1.5"),
         ("audit", {"budget": True}, "budget must be a whole number, got True"),
@@ -431,7 +431,7 @@ def test_a_wrong_option_is_told(words, told, stopped, monkeypatch, capsys):
     ("text", "told"),
     [
         ("1: 2", "must map names of settings to values, got the name 1"),
-        ("kind: [1]", "kind must be one of model, recipe, defenses, canaries, got [1]"),
+        ("kind: [1]", "kind must be one of model, recipe, target, defenses, canaries, got [1]"),
         ("seed: 2020-99-99", "it is not YAML"),
         ("seed: true", "seed must be a whole number, got True"),
         ("seed: 1e3", "seed must be a whole number, got '1e3'"),

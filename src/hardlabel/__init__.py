@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from hardlabel.audits.cases.canaries import Planted, plant
     from hardlabel.audits.defenses import defend
     from hardlabel.audits.game.execution import Execution
-    from hardlabel.audits.model import audit
     from hardlabel.audits.recipe import audit_recipe
+    from hardlabel.audits.target import audit
     from hardlabel.checks import InvalidInput
     from hardlabel.data.columns import Categorical, Numeric
     from hardlabel.data.domain import BinaryFeatures, Box
     from hardlabel.data.samples import Samples
+    from hardlabel.data.series import Series
     from hardlabel.data.table import MixedTable
+    from hardlabel.data.tokens import Tokens
     from hardlabel.executors import Local, Ray
     from hardlabel.kinds import load, write_report
     from hardlabel.models.train import Recipe
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from hardlabel.records.recipe import RecipeRecord
     from hardlabel.runs.settings import Attacker, Focus
     from hardlabel.store import Store
+    from hardlabel.targets.files import load_target
 
 __version__ = "0.1.0"
 
@@ -60,7 +63,9 @@ __all__ = [
     "RecipeRecord",
     "Samples",
     "ScoreOracle",
+    "Series",
     "Store",
+    "Tokens",
     "audit",
     "audit_canaries",
     "audit_planted",
@@ -68,6 +73,7 @@ __all__ = [
     "defend",
     "keep_memory",
     "load",
+    "load_target",
     "plant",
     "write_report",
 ]
@@ -78,13 +84,15 @@ _HOMES = {
     "hardlabel.audits.cases.canaries": ("Planted", "plant"),
     "hardlabel.audits.defenses": ("defend",),
     "hardlabel.audits.game.execution": ("Execution",),
-    "hardlabel.audits.model": ("audit",),
     "hardlabel.audits.recipe": ("audit_recipe",),
+    "hardlabel.audits.target": ("audit",),
     "hardlabel.checks": ("InvalidInput",),
     "hardlabel.data.columns": ("Categorical", "Numeric"),
     "hardlabel.data.domain": ("BinaryFeatures", "Box"),
     "hardlabel.data.samples": ("Samples",),
+    "hardlabel.data.series": ("Series",),
     "hardlabel.data.table": ("MixedTable",),
+    "hardlabel.data.tokens": ("Tokens",),
     "hardlabel.executors": ("Local", "Ray"),
     "hardlabel.kinds": ("load", "write_report"),
     "hardlabel.models.train": ("Recipe",),
@@ -95,6 +103,7 @@ _HOMES = {
     "hardlabel.records.recipe": ("RecipeRecord",),
     "hardlabel.runs.settings": ("Attacker", "Focus"),
     "hardlabel.store": ("Store",),
+    "hardlabel.targets.files": ("load_target",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _OLD = {"Work": "Execution"}

@@ -11,7 +11,14 @@ from hardlabel import checks, printed
 from hardlabel.checks import InvalidInput
 from hardlabel.runs.folder import read_settings
 from hardlabel.runs.kinds import Kind, Kinds
-from hardlabel.runs.settings import CanariesSettings, DefensesSettings, ModelSettings, RecipeSettings, RunSettings
+from hardlabel.runs.settings import (
+    CanariesSettings,
+    DefensesSettings,
+    ModelSettings,
+    RecipeSettings,
+    RunSettings,
+    TargetSettings,
+)
 from hardlabel.store import FULL
 
 if TYPE_CHECKING:  # Importing these takes seconds; the help of the command line must be fast.
@@ -45,6 +52,20 @@ KINDS = Kinds(
             file="recipe.json",
             page="hardlabel.reports.html:recipe_page",
             markdown="hardlabel.reports.text:recipe_markdown",
+            summary="hardlabel.reports.summary:parts",
+        ),
+        "target": Kind(
+            name="target",
+            title="the audit of your model",
+            settings=TargetSettings,
+            command="audit",
+            given="target",
+            subject="target",
+            prepare="hardlabel.audits.target:prepare",
+            record="hardlabel.records.model:AuditRecord",
+            file="results.json",
+            page="hardlabel.reports.html:model_page",
+            markdown="hardlabel.reports.text:model_markdown",
             summary="hardlabel.reports.summary:parts",
         ),
         "defenses": Kind(
@@ -117,9 +138,10 @@ def load(folder: str | Path) -> "Record[Any]":
     """
     checks.path(folder=folder)
     folder = Path(folder)
-    kinds = [kind for kind in KINDS.rows.values() if os.path.lexists(folder / kind.file)]  # Also of names too long.
+    # Also of names too long. Kinds that share a file share their record.
+    kinds = {kind.file: kind for kind in KINDS.rows.values() if os.path.lexists(folder / kind.file)}
     # The file decides first: settings of older library calls name no kind.
-    kind = kinds[0] if len(kinds) == 1 else KINDS.of(read_settings(folder))
+    kind = next(iter(kinds.values())) if len(kinds) == 1 else KINDS.of(read_settings(folder))
     record: Record[Any] = kind.load("record").load(folder)
     return record
 

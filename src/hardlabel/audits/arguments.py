@@ -40,7 +40,8 @@ def _attacks(value: object) -> object:
 
 
 def _domain(value: object) -> object:
-    if isinstance(value, type) or not callable(getattr(value, "check", None)):
+    is_codec = callable(getattr(value, "encode", None)) and hasattr(value, "domain")
+    if isinstance(value, type) or not (is_codec or callable(getattr(value, "check", None))):
         raise InvalidInput(f"domain must be a domain such as hardlabel.Box, got {shown(value)}")
     return value
 

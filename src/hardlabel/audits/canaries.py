@@ -22,15 +22,16 @@ from hardlabel.attacks import TABLE
 from hardlabel.audits.arguments import checked, instance
 from hardlabel.audits.cases.canaries import CanariesCase, Planted, Planting, case_of_canaries, plant
 from hardlabel.audits.cases.case import classes_of, count_classes
-from hardlabel.audits.cases.from_arrays import Pair, trainer_of, whole
+from hardlabel.audits.cases.from_arrays import trainer_of, whole
 from hardlabel.audits.cases.from_settings import checked_trainer, dataset_of
+from hardlabel.audits.cases.pairs import Pair
 from hardlabel.audits.cases.repeats import without_repeats
 from hardlabel.audits.findings.canary_bounds import many_runs, one_run
 from hardlabel.audits.game.asking import Asking
 from hardlabel.audits.game.chunks import cuts
 from hardlabel.audits.game.execution import USUAL, Execution
 from hardlabel.audits.kind import asked, described
-from hardlabel.audits.plan import Plan, Questions, Trainings, plan_of
+from hardlabel.audits.plan import Plan, Questions, Trainings, costs_of, plan_of
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples
@@ -160,9 +161,9 @@ def audit_canaries(
     """
     given, started = locals(), time.perf_counter()
     loaded = whole(data, domain, seed=seed, strict=strict)
-    everyone, arrays = loaded.samples, loaded.arrays
+    everyone = loaded.samples
     where = resolve_device(device)
-    fitter = trainer_of(trainer, classes_of(everyone), arrays=arrays, name=name, device=where, store=store)
+    fitter = trainer_of(trainer, classes_of(everyone), loaded.read, name=name, device=where, store=store)
     if fitter is None:
         raise InvalidInput("trainer must be given for an audit by canaries, got None")
     planting = Planting(canaries=canaries, kinds=kinds, trainings=trainings, epsilon=epsilon, delta=delta)
@@ -208,9 +209,12 @@ class CanariesAudit:
                 values=2 * asked_about * 2,
             ),
             scores=0,
-            trainer=self.case.trainer,
-            samples=self.case.everyone.take(slice(0, self.case.size)),
-            own_as_targets=True,
+            costs=costs_of(
+                self.case.trainer,
+                self.case.everyone.take(slice(0, self.case.size)),
+                execution.executor,
+                own_as_targets=True,
+            ),
             own_at_once=1,
             execution=execution,
             folder=folder,

@@ -21,15 +21,16 @@ from hardlabel.audits.arguments import checked
 from hardlabel.audits.attacker.models import Wanted
 from hardlabel.audits.cases.case import classes_of
 from hardlabel.audits.cases.defenses import DefensesCase, case_of_defenses
-from hardlabel.audits.cases.from_arrays import Pair, trainer_of, whole
+from hardlabel.audits.cases.from_arrays import trainer_of, whole
 from hardlabel.audits.cases.from_settings import checked_trainer, dataset_of
+from hardlabel.audits.cases.pairs import Pair
 from hardlabel.audits.cases.plans import MOST_ATTACKED
 from hardlabel.audits.cases.terms import Terms
 from hardlabel.audits.findings.defended import Stage
 from hardlabel.audits.game.asking import Asking
 from hardlabel.audits.game.execution import USUAL, Execution
 from hardlabel.audits.kind import asked, described, refuse
-from hardlabel.audits.plan import Plan, Questions, Seats, Trainings, plan_of, questions_of
+from hardlabel.audits.plan import Plan, Questions, Seats, Trainings, costs_of, plan_of, questions_of
 from hardlabel.checks import InvalidInput
 from hardlabel.data import sources
 from hardlabel.data.domain import Domain
@@ -138,7 +139,7 @@ def defend(
         # Plain models serve many defenses. If the caller has no store, a temporary store keeps them.
         kept = store or Store(stack.enter_context(tempfile.TemporaryDirectory()))
         classes = classes_of(everyone)
-        fitter = trainer_of(trainer, classes, arrays=True, name=None, device=where, store=kept)
+        fitter = trainer_of(trainer, classes, loaded.read, name=None, device=where, store=kept)
         assert fitter is not None
         compared = case_of_defenses(
             everyone,
@@ -204,13 +205,12 @@ class DefensesAudit:
         trainings = 1 + sum(made.training is not None for _, made in compared.strengths)
         models = seats.references + (1 if self._with_shadow else 0)
         crafters = 0 if case.crafting is None else len(case.crafting.sets)
+        training_set = case.plan.pool.take(case.plan.inside[0])
         return plan_of(
             [Trainings(models=trainings * models, together=True), Trainings(models=crafters, smooth=True)],
             sum((questions_of(played, own, chunk=execution.chunk) for played, own in games), Questions()),
             scores=sum(len(played) for played, _ in games) * case.targets,
-            trainer=case.plan.trainer,
-            samples=case.plan.pool.take(case.plan.inside[0]),
-            own_as_targets=True,
+            costs=costs_of(case.plan.trainer, training_set, execution.executor, own_as_targets=True),
             own_at_once=seats.references,
             execution=execution,
             folder=folder,

@@ -14,8 +14,9 @@ from hardlabel.audits.game.asking import Asking
 from hardlabel.audits.game.execution import USUAL, Execution
 from hardlabel.audits.plan import Plan
 from hardlabel.checks import InvalidInput
-from hardlabel.data.domain import BinaryFeatures, Box, Domain
+from hardlabel.data.domain import BinaryFeatures, Box, Domain, channel_bounds
 from hardlabel.data.table import MixedTable
+from hardlabel.data.tokens import Tokens
 from hardlabel.records.base import Record
 from hardlabel.runs import listing
 from hardlabel.runs.kinds import Kinds, with_precision
@@ -64,38 +65,41 @@ def run(kinds: Kinds, settings: RunSettings, *, store: Store | None, execution: 
     """
     started, watch = time.perf_counter(), execution.watch
     secret.check()
-    config, prepared, folder, journaled = _prepared(kinds, settings, store, execution)
+    folder = settings.out
+    journaled = None if folder is None else listing.journaled(folder, store, watch)
+    config, prepared, folder = _prepared(kinds, settings, store, journaled, execution)
     config |= prepared.settled
-    if watch is not SILENT:  # To plan, the speed of models is measured, which takes a second.
-        watch.say(str(prepared.plan(execution, folder)))
     with listing.begun(folder, config, store=journaled, places=places_of(settings.model_dump(mode="json"))):
+        if watch is not SILENT:  # To plan, the speed of models is measured, which takes a second.
+            watch.say(str(prepared.plan(execution, folder)))
         record = prepared.play(Asking.by(execution, seed=settings.seed, store=journaled), started)
         return replace(record, config={**config, **record.config}).save(folder)
 
 
 @checked()
 def planned(kinds: Kinds, settings: RunSettings, *, store: Store | None, execution: Execution = USUAL) -> Plan:
-    """What `run` would do. Loads the data, trains nothing and writes nothing.
+    """What `run` would do. Loads the data and writes nothing into a run folder.
+
+    Trains nothing, but for one model where only a training shows how long it takes: the store keeps that model.
 
     Raises:
         InvalidInput: See `run`.
     """
-    return _prepared(kinds, settings, store, execution)[1].plan(execution, settings.out)
+    return _prepared(kinds, settings, store, store, execution)[1].plan(execution, settings.out)
 
 
 def _prepared(
-    kinds: Kinds, settings: RunSettings, store: Store | None, execution: Execution
-) -> tuple[dict[str, object], Prepared, Path, Store | None]:
-    """The content of config.yaml, the run, its folder, and a store that also writes the run's journal."""
+    kinds: Kinds, settings: RunSettings, store: Store | None, keeps: Store | None, execution: Execution
+) -> tuple[dict[str, object], Prepared, Path]:
+    """The content of config.yaml, the run, and its folder; `keeps` is the store that the run's models go to."""
     kind = kinds.of_settings(settings)
     folder = settings.out
     config = kinds.check_folder(kind, settings, {} if folder is None else listing.places_of_run(folder, store))
     assert folder is not None, "the folder has been checked"
-    journaled = listing.journaled(folder, store, execution.watch)
     settings = with_precision(settings, elsewhere=execution.executor.elsewhere)
     device = resolve_device(settings.device)
-    prepared = kind.load("prepare")(settings, device=device, store=journaled, execution=execution)
-    return config, prepared, folder, journaled
+    prepared = kind.load("prepare")(settings, device=device, store=keeps, execution=execution)
+    return config, prepared, folder
 
 
 # Arguments that no record holds: data, models, where the work is done, and `name`, which may be an address or a key.
@@ -142,6 +146,10 @@ def described(domain: Domain) -> str:
     """A domain as a record shows it: of a table, the number of columns, without their names and values."""
     if isinstance(domain, MixedTable):
         return f"MixedTable of {len(domain.columns)} columns"
+    if isinstance(domain, Tokens):  # Without the digest, by which somebody could try whether he guesses the words.
+        return f"Tokens of {domain.length} positions, {domain.vocabulary} ids"
+    if channel_bounds(domain) is not None:  # Without the bounds, which may be extremes of the data.
+        return f"{type(domain).__name__} of shape {domain.shape}"
     return repr(domain) if isinstance(domain, Box | BinaryFeatures) else type(domain).__name__
 
 

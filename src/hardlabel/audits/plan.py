@@ -19,6 +19,7 @@ from hardlabel.audits.game.speed import measured_speed
 from hardlabel.calibrations.base import wants_pool
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples
+from hardlabel.executors import Executor
 from hardlabel.models.train import Recipe
 from hardlabel.models.trainers import RecipeTrainer, Trainer
 from hardlabel.runs.journal import JOURNAL, MADE, Journal
@@ -40,9 +41,10 @@ class Plan:
         queries: Queries to the target, of all attacks together.
         rows: Rows through the attacker's own models.
         seconds: Estimate at the speed just measured, with all workers busy, without calibrations and figures.
-        epochs: Epochs that a training is assumed to take.
+        epochs: Epochs that a training is assumed to take; None where a training was timed.
         bytes: Bytes on disk.
         workers: Number of pieces that run at once.
+        advice: What would be cheaper; may be empty.
     """
 
     trainings: int
@@ -52,9 +54,10 @@ class Plan:
     queries: int
     rows: int
     seconds: float
-    epochs: int
+    epochs: int | None
     bytes: int
     workers: int
+    advice: str = ""
 
     @property
     def pieces(self) -> int:
@@ -63,11 +66,13 @@ class Plan:
 
     def __str__(self) -> str:
         done = f", {self.done} of them made before" if self.done else ""
+        assumed = "" if self.epochs is None else f", if a training has {self.epochs} epochs"
+        advice = f". {self.advice}" if self.advice else ""
         return (
             f"plan: {self.pieces} pieces at most{done}: {self.trainings} trainings, {self.measurements} measurements, "
             f"{self.scores} scores; at most {self.queries:,} queries to the target and {self.rows:,} rows through own "
-            f"models; models alone take about {_duration(self.seconds)}, {self.workers} at once, if a training has "
-            f"{self.epochs} epochs; about {math.ceil(self.bytes / 1e6):,} MB on disk"
+            f"models; models alone take about {duration(self.seconds)}, {self.workers} at once{assumed}; "
+            f"about {math.ceil(self.bytes / 1e6):,} MB on disk{advice}"
         )
 
 
@@ -84,6 +89,27 @@ class Trainings:
     models: int
     together: bool = False
     smooth: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """What a model of the attacker's costs.
+
+    Attributes:
+        training: Seconds of a training.
+        crafting: Seconds of the training of a crafter.
+        answering: Seconds for each row that the target answers.
+        own: Seconds for each row that a model of the attacker's answers.
+        bytes: Bytes of a model on disk.
+        epochs: Epochs that a training is assumed to take; None where a training was timed.
+    """
+
+    training: float
+    crafting: float
+    answering: float
+    own: float
+    bytes: int
+    epochs: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,36 +229,30 @@ def plan_of(
     questions: Questions,
     *,
     scores: int,
-    trainer: Trainer,
-    samples: Samples,
-    own_as_targets: bool,
+    costs: Costs,
     own_at_once: int,
     execution: Execution,
     folder: Path | None,
+    advice: str = "",
 ) -> Plan:
-    """The plan of trainings and questions, with the speed measured where pieces are made.
+    """The plan of trainings and questions.
 
     Args:
         trainings: Models to train.
         questions: What is asked.
         scores: Attacks to play, counted once for each target.
-        trainer: Trains the targets.
-        samples: As many as the training samples of a model.
-        own_as_targets: Whether the attacker's own models are asked as targets are, and not in the precision of their
-            training.
+        costs: What each costs.
         own_at_once: Number of the attacker's own models that can be asked at once.
         execution: Where the work is done.
         folder: The run folder, to count the pieces that it made before.
+        advice: What would be cheaper.
     """
-    assert isinstance(trainer, RecipeTrainer), "settings train by recipes"
-    recipe, width = trainer.recipe, execution.executor.width
-    models, epochs_in_turn = 0, 0
+    width = execution.executor.width
+    models, seconds = 0, 0.0
     for batch in trainings:
         models += batch.models
         in_turn = math.ceil(batch.models / width) if batch.together else batch.models
-        epochs_in_turn += in_turn * _epochs(smooth(recipe, samples.domain) if batch.smooth else recipe)
-    speed = measured_speed(trainer, samples, execution.executor)
-    own_speed = speed.answering if own_as_targets else speed.own
+        seconds += in_turn * (costs.crafting if batch.smooth else costs.training)
     return Plan(
         trainings=models,
         measurements=questions.measurements,
@@ -240,12 +260,37 @@ def plan_of(
         done=0 if folder is None else _made(folder),
         queries=questions.queries,
         rows=questions.rows,
-        seconds=speed.training * (len(samples) * epochs_in_turn)
-        + speed.answering * questions.queries
-        + questions.rows * own_speed / max(1, min(width, own_at_once)),
-        epochs=_epochs(recipe),
-        bytes=models * speed.bytes + questions.values * BYTES_PER_VALUE,
+        seconds=seconds
+        + costs.answering * questions.queries
+        + questions.rows * costs.own / max(1, min(width, own_at_once)),
+        epochs=costs.epochs,
+        bytes=models * costs.bytes + questions.values * BYTES_PER_VALUE,
         workers=width,
+        advice=advice,
+    )
+
+
+def costs_of(trainer: Trainer, samples: Samples, executor: Executor, *, own_as_targets: bool) -> Costs:
+    """What the networks of a recipe cost, measured where pieces are made.
+
+    Args:
+        trainer: Trains the targets.
+        samples: As many as the training samples of a model.
+        executor: Where pieces are made.
+        own_as_targets: Whether the attacker's own models are asked as targets are, and not in the precision of their
+            training.
+    """
+    assert isinstance(trainer, RecipeTrainer), "settings train by recipes"
+    recipe = trainer.recipe
+    speed = measured_speed(trainer, samples, executor)
+    epoch = speed.training * len(samples)
+    return Costs(
+        training=epoch * _epochs(recipe),
+        crafting=epoch * _epochs(smooth(recipe, samples.domain)),
+        answering=speed.answering,
+        own=speed.answering if own_as_targets else speed.own,
+        bytes=speed.bytes,
+        epochs=_epochs(recipe),
     )
 
 
@@ -258,7 +303,7 @@ def _made(folder: Path) -> int:
     return len({line.get("piece") for line in Journal(folder / JOURNAL).lines() if line.get("event") == MADE})
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

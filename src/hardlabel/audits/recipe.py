@@ -19,7 +19,7 @@ from hardlabel.audits.arguments import checked
 from hardlabel.audits.attacker.models import CRAFTERS, Wanted
 from hardlabel.audits.attacker.paired import paired, turns
 from hardlabel.audits.attacker.references import right_on
-from hardlabel.audits.cases.from_arrays import Pair
+from hardlabel.audits.cases.pairs import Pair
 from hardlabel.audits.cases.plans import MOST_ATTACKED
 from hardlabel.audits.cases.recipe import RecipeCase, case_of_arrays, case_of_recipe
 from hardlabel.audits.cases.terms import Chosen, Terms
@@ -29,7 +29,7 @@ from hardlabel.audits.game.execution import USUAL, Execution
 from hardlabel.audits.game.game import Played
 from hardlabel.audits.game.kept_scores import played_or_kept
 from hardlabel.audits.kind import asked, described, refuse
-from hardlabel.audits.plan import Plan, Seats, Trainings, plan_of, questions_of
+from hardlabel.audits.plan import Plan, Seats, Trainings, costs_of, plan_of, questions_of
 from hardlabel.data.domain import Domain
 from hardlabel.models.train import Recipe
 from hardlabel.models.trainers import RecipeTrainer
@@ -177,6 +177,7 @@ class RecipeAudit:
         case, attacks = self.case, self.picked.rows
         seats = Seats.of_recipe(case, self.terms.budget, repeated=True)
         with_shadow = case.shadow is not None and Wanted.by(attacks, worst_case=False).shadow
+        training_set = case.plan.pool.take(case.plan.inside[0])
         return plan_of(
             [
                 Trainings(models=1 if with_shadow else 0),
@@ -186,9 +187,9 @@ class RecipeAudit:
             ],
             questions_of(attacks, seats, chunk=execution.chunk) + exposed.looks(seats, chunk=execution.chunk),
             scores=len(attacks) * case.targets,
-            trainer=case.plan.trainer,
-            samples=case.plan.pool.take(case.plan.inside[0]),
-            own_as_targets=True,  # All models of a recipe may play target.
+            costs=costs_of(
+                case.plan.trainer, training_set, execution.executor, own_as_targets=True
+            ),  # All models of a recipe may play target.
             own_at_once=seats.references,
             execution=execution,
             folder=folder,

@@ -20,7 +20,7 @@ import typer
 
 from hardlabel import __version__, allocator, printed, processes
 from hardlabel.checks import InvalidInput
-from hardlabel.cli import lists
+from hardlabel.cli import lists, reproduce
 from hardlabel.cli import runs as run_commands
 from hardlabel.cli.options import CONFIG, command
 from hardlabel.cli.progress import Bar, errors, put, say
@@ -53,7 +53,8 @@ DOCS = {
     "audit": """Train a model and the attacker's own models, audit the model, write a report.
 
     Without arguments it audits a small network on scikit-learn's digits. With --repeats it audits the way of training:
-    several models trained alike are attacked in turn.
+    several models trained alike are attacked in turn. With --target it audits your own model, on --members and
+    --nonmembers, and trains only the attacker's models.
     """,
     "defend": """Compare defenses: train with each, attack all alike, say which helps and what it costs.
 
@@ -109,7 +110,8 @@ def _do(kind: Kind, values: dict[str, Any], where: dict[str, Any], *, dry_run: b
     if settings.out is None:
         stamp = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
         suffix = "" if kind.name == "model" else f"-{kind.name}"
-        settings = settings.model_copy(update={"out": Path("runs") / f"{Path(settings.data).stem}{suffix}-{stamp}"})
+        subject = Path(getattr(settings, kind.subject)).stem
+        settings = settings.model_copy(update={"out": Path("runs") / f"{subject}{suffix}-{stamp}"})
     if dry_run:
         from hardlabel.store import default_store
 
@@ -200,6 +202,15 @@ def _register() -> None:
 
 
 _register()
+app.command("reproduce")(
+    command(
+        reproduce.reproduce,
+        Where,
+        doc=reproduce.DOC,
+        positional=reproduce.POSITIONAL,
+        flags=reproduce.FLAGS,
+    )
+)
 app.command("attacks")(lists.list_attacks)
 app.command("runs")(run_commands.runs)
 app.command("clean")(run_commands.clean)

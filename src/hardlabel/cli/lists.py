@@ -10,7 +10,7 @@ from hardlabel import printed
 from hardlabel.cli.progress import put, say
 
 WIDE = 140  # A terminal with this many columns has room for the whole table of attacks.
-DOMAINS = "image, continuous, binary, mixed table"
+DOMAINS = "image, continuous, binary, mixed table, tokens, series"
 
 
 def list_attacks(

@@ -13,6 +13,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from hardlabel import checks
+from hardlabel.data.bounds import Bound
 
 
 @dataclass(frozen=True, order=True)
@@ -64,8 +65,13 @@ def union(*sets: Iterable[Move]) -> tuple[Move, ...]:
     return tuple(dict.fromkeys(move for moves in sets for move in moves))
 
 
-def apply(move: Move, images: Tensor, *, fill: float) -> Tensor:
-    """Moved copies of `images` (n, C, H, W); same shape, between the least and greatest of fill and pixels."""
+def apply(move: Move, images: Tensor, *, fill: Bound) -> Tensor:
+    """Moved copies of `images` (n, C, H, W); same shape, between the least and greatest of fill and pixels.
+
+    `fill` is one number, or a tuple of one number per channel.
+    """
+    if isinstance(fill, tuple):
+        return torch.cat([apply(move, images[:, c : c + 1], fill=black) for c, black in enumerate(fill)], 1)
     if move.flip:
         images = images.flip(-1)
     if move.degrees:

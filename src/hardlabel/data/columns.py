@@ -1,14 +1,18 @@
 """Columns of a mixed table: how each is fitted, encoded as float32 and decoded."""
 
+import hashlib
 import math
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hardlabel.checks import InvalidInput, cut, listed, shown
+from hardlabel.checks import InvalidInput, cut, listed, plain, shown
 
 Cells: TypeAlias = "pd.Series[Any]"  # One column of a frame.
 
@@ -17,7 +21,32 @@ NESTED = (list, tuple, dict, set, frozenset, bytes, bytearray, memoryview, compl
 WIDEST_INTEGER = 2**21  # Farther from the mean, float32 could no longer tell whole numbers apart.
 
 
-@dataclass(frozen=True, kw_only=True)
+class Missing(Enum):
+    """The sorts of missing cells. NaN equals nothing, so columns hold these in its place and stay comparable."""
+
+    NONE = "None"
+    NAN = "NaN"
+    NA = "NA"
+    NAT = "NaT"
+
+    @property
+    def cell(self) -> Any:
+        """What stands in a frame."""
+        return {"None": None, "NaN": math.nan, "NA": pd.NA, "NaT": pd.NaT}[self.value]
+
+    @classmethod
+    def of(cls, cell: object) -> "Missing | None":
+        """The sort of a missing cell; None of one that holds something."""
+        if cell is None:
+            return cls.NONE
+        if cell is pd.NA:
+            return cls.NA
+        if cell is pd.NaT:
+            return cls.NAT
+        return cls.NAN if isinstance(cell, float | np.floating) and math.isnan(cell) else None
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Numeric:
     """A column of numbers.
 
@@ -29,6 +58,9 @@ class Numeric:
         upper: Largest legal raw value.
         integer: Whether only whole raw values are legal; noise is rounded to them.
         missing: Whether a value may be missing.
+        real: Whether whole numbers come back as floats, because the frame held floats. It changes no encoded value and
+            is no part of the `repr`.
+        levels: The legal raw values, ascending, where only those that occur are legal; noise goes to the nearest.
     """
 
     name: str
@@ -38,6 +70,8 @@ class Numeric:
     upper: float
     integer: bool = False
     missing: bool = False
+    real: bool = field(default=False, repr=False)
+    levels: tuple[float, ...] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         numbers = (self.mean, self.scale, self.lower, self.upper)
@@ -55,6 +89,22 @@ class Numeric:
                 f"column {self.name!r} is integer: bounds must lie within {WIDEST_INTEGER} of the mean, "
                 f"got {self.lower} and {self.upper}"
             )
+        levels = self.levels
+        if levels is not None and not (
+            levels and (levels[0], levels[-1]) == (self.lower, self.upper) and all(np.diff(levels) > 0)
+        ):
+            raise InvalidInput(
+                f"column {self.name!r} needs levels that ascend from lower to upper, got {len(levels)} from "
+                f"{self.lower} to {self.upper}"
+            )
+
+    def __repr__(self) -> str:
+        """As if there were no levels where there are none: keys of the store hold it. Many levels would be long."""
+        shown = f"name={self.name!r}, mean={self.mean!r}, scale={self.scale!r}, lower={self.lower!r}, "
+        shown += f"upper={self.upper!r}, integer={self.integer!r}, missing={self.missing!r}"
+        if self.levels is not None:
+            shown += f", levels={hashlib.sha256(repr(self.levels).encode()).hexdigest()}"
+        return f"{type(self).__qualname__}({shown})"
 
     @property
     def width(self) -> int:
@@ -79,27 +129,75 @@ class Numeric:
         if self.integer:
             _refuse_cells(self.name, cells, (values != np.round(values)) & ~absent, "must be whole")
         encoded = ((values - self.mean) / self.scale).astype(np.float32)
+        if self.levels is not None:
+            places = np.searchsorted(self.levels, values).clip(max=len(self.levels) - 1)
+            unknown = ~absent & (np.array(self.levels)[places] != values)
+            _refuse_cells(self.name, cells, unknown, "must be one of the values that occur")
+            encoded = np.where(absent, encoded, level_codes(self)[places])
         return np.column_stack([encoded, absent] if self.missing else [encoded]).astype(np.float32)
 
     def decode(self, encoded: NDArray[np.float32]) -> NDArray[np.generic]:
-        """Raw values (n,) of encoded cells (n, width): int64 for whole ones, float64 with NaN where missing."""
+        """Raw values (n,) of encoded cells (n, width): int64 for whole ones, float64 for others and with NaN."""
         raw = encoded[:, 0].astype(np.float64) * self.scale + self.mean
         raw = np.clip(np.round(raw) if self.integer else raw, self.lower, self.upper)
+        if self.levels is not None:
+            places = np.searchsorted(level_codes(self), encoded[:, 0]).clip(max=len(self.levels) - 1)
+            raw = np.array(self.levels)[places]
         if self.missing:
             return np.where(encoded[:, 1] == 1, np.nan, raw)
-        return raw.astype(np.int64) if self.integer else raw
+        return raw.astype(np.int64) if self.integer and not self.real else raw
 
 
-@dataclass(frozen=True)
+@lru_cache(maxsize=256)
+def level_codes(column: Numeric) -> NDArray[np.float32]:
+    """The encoded values of a column's levels, ascending; none equals another."""
+    levels = np.array(column.levels, dtype=np.float64)
+    return distinct_codes(((levels - column.mean) / column.scale).astype(np.float32))
+
+
+def distinct_codes(codes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Ascending `codes` (m,) moved apart by the fewest steps of float32 where some are equal; both ends stay."""
+    # Whole numbers in the order of the floats: the bits of a float32 count up with its size.
+    bits = (codes + np.float32(0)).view(np.int32).astype(np.int64)  # -0.0 becomes 0.0.
+    order = np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
+    places = np.arange(len(order))
+    order = np.maximum.accumulate(order - places) + places
+    order = np.minimum(order, int(bits[-1] if bits[-1] >= 0 else -(bits[-1] & 0x7FFFFFFF)) - places[::-1])
+    bits = np.where(order < 0, -order | 0x80000000, order).astype(np.uint32)
+    return bits.view(np.float32)
+
+
+@dataclass(frozen=True, repr=False)
 class Categorical:
-    """A column that holds one of `categories`; a missing value is a category too, such as "?"."""
+    """A column that holds one of `categories`; a missing value is a category too, such as "?".
+
+    Attributes:
+        name: The column's name.
+        categories: What the categories are called.
+        values: The cell of each category where it is no text or is missing; None where cells are the categories.
+        dtype: The pandas type of a column of `values`; found from the cells where None.
+    """
 
     name: str
     categories: tuple[str, ...]
+    values: tuple[bool | int | float | str | Missing, ...] | None = None
+    dtype: str | None = None
 
     def __post_init__(self) -> None:
         if not self.categories or len(set(self.categories)) < len(self.categories):
             raise InvalidInput(f"column {self.name!r} needs distinct categories, got {self.categories}")
+        if self.values is not None and len(self.values) != len(self.categories):
+            raise InvalidInput(
+                f"column {self.name!r} needs one value for each of {len(self.categories)} categories, got "
+                f"{len(self.values)}"
+            )
+
+    def __repr__(self) -> str:
+        """As if there were no values where there are none: keys of the store hold it."""
+        shown = f"name={self.name!r}, categories={self.categories!r}"
+        if self.values is not None:
+            shown += f", values={self.values!r}, dtype={self.dtype!r}"
+        return f"{type(self).__qualname__}({shown})"
 
     @property
     def width(self) -> int:
@@ -120,10 +218,16 @@ class Categorical:
         encoded: NDArray[np.float32] = np.eye(self.width, dtype=np.float32)[found]
         return encoded
 
-    def decode(self, encoded: NDArray[np.float32]) -> NDArray[np.generic]:
-        """Categories (n,), as text, of encoded cells (n, width)."""
-        categories: NDArray[np.object_] = np.array(self.categories, dtype=object)[encoded.argmax(1)]
-        return categories
+    def decode(self, encoded: NDArray[np.float32]) -> "NDArray[np.generic] | Cells":
+        """The cells (n,) of encoded cells (n, width): text, or the values with their type."""
+        places = encoded.argmax(1)
+        if self.values is None:
+            categories: NDArray[np.object_] = np.array(self.categories, dtype=object)[places]
+            return categories
+        cells = np.empty(self.width, dtype=object)
+        cells[:] = [value.cell if isinstance(value, Missing) else value for value in self.values]
+        levels: Cells = pd.Series(cells, dtype=self.dtype)
+        return levels.take(places).reset_index(drop=True)
 
 
 def fit_column(name: str, cells: Cells, *, marker: str | None, categorical: bool) -> Numeric | Categorical:
@@ -153,6 +257,7 @@ def fit_column(name: str, cells: Cells, *, marker: str | None, categorical: bool
         upper=upper,
         integer=bool((values == np.round(values)).all()) and max(upper - mean, mean - lower) <= WIDEST_INTEGER,
         missing=bool(absent.any()),
+        real=pd.api.types.is_float_dtype(cells),
     )
 
 
@@ -166,7 +271,35 @@ def _fitted_categories(name: str, cells: Cells, marker: str | None) -> Categoric
         raise InvalidInput(
             f"column {name!r} must have at most {MOST_CATEGORIES} categories, got {len(found)}; leave it out"
         )
-    return Categorical(name, tuple(sorted(found)))
+    categories = tuple(sorted(found))
+    kept = _values_of(cells, categories, marker)
+    if kept is None:
+        return Categorical(name, categories)
+    return Categorical(
+        name, categories, kept, None if isinstance(cells.dtype, pd.CategoricalDtype) else str(cells.dtype)
+    )
+
+
+def _values_of(
+    cells: Cells, categories: tuple[str, ...], marker: str | None
+) -> tuple[bool | int | float | str | Missing, ...] | None:
+    """The cell that each category stands for, the commonest where there are several; None where all are text."""
+    sorts = Counter(Missing.of(cell) for cell in cells[cells.isna()]) if marker is not None else Counter()
+    absent = next((sort for sort, _ in sorts.most_common() if sort is not None), None)
+    if isinstance(cells.dtype, pd.CategoricalDtype):
+        counts = {value: 0 for value in cells.dtype.categories}
+    else:
+        counts = cells.value_counts().to_dict()
+    values: dict[str, bool | int | float | str | Missing] = {}
+    for value in sorted(counts, key=lambda value: counts[value]):  # The commonest is written last.
+        plainly = plain(value)
+        if not isinstance(plainly, bool | int | float | str):
+            return None  # An object of a class of its own, called by its text.
+        values[_text(value)] = _text(value) if isinstance(plainly, str) else plainly
+    if absent is not None and marker is not None and marker not in values:
+        values[marker] = absent
+    kept = tuple(values.get(category, category) for category in categories)
+    return None if kept == categories else kept
 
 
 def _holds_numbers(name: str, cells: Cells, absent: NDArray[np.bool_]) -> bool:

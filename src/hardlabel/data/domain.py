@@ -9,9 +9,8 @@ draws at several levels differ in strength only.
 """
 
 import math
-from dataclasses import dataclass, replace
-from numbers import Real
-from typing import Protocol
+from dataclasses import dataclass, is_dataclass, replace
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -19,31 +18,64 @@ from torch import Tensor
 
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
+from hardlabel.data.bounds import LARGEST_WHOLE, LEGAL_SLACK, Bound, ChannelBounds, bound, check_pair
 
-LEGAL_SLACK = 1e-6  # Float32 rounding at the edges of a box, in units of its width.
+__all__ = [
+    "LARGEST_WHOLE",
+    "LEGAL_SLACK",
+    "BinaryFeatures",
+    "Box",
+    "Domain",
+    "NoiseLevel",
+    "channel_bounds",
+    "check_form",
+    "check_shape",
+    "check_whole",
+    "corners",
+    "infer_domain",
+    "l2",
+    "relaxed",
+    "rounded",
+]
+
 WIDEST_SCALES = 100.0  # Standard deviations of columns may differ so many times where a domain is inferred.
-LARGEST_WHOLE = 2**24  # Float32 holds every whole number up to here.
 
 
 @dataclass(frozen=True, order=True)
 class NoiseLevel:
-    """How strong noise is: `sigma` for continuous values, `flip` for discrete ones.
+    """How strong noise is, sort by sort. A domain uses the sorts it has and ignores the others.
 
     Attributes:
-        sigma: Standard deviation of Gaussian noise in input units, 0 or more.
+        sigma: Standard deviation of Gaussian noise, 0 or more: in input units, or in widths of a channel where the
+            domain has bounds per channel.
         flip: Probability in [0, 1] that a binary feature flips or a category is drawn anew.
+        scaling: Of series: standard deviation of the logarithm of the factor by which a series swings wider, 0 or more.
+        shift: Of series: largest shift in time, as a share of the length, in [0, 1].
+        warp: Of series: standard deviation of the logarithm of the speed at which time passes, 0 or more.
     """
 
     sigma: float = 0.0
     flip: float = 0.0
+    scaling: float = 0.0
+    shift: float = 0.0
+    warp: float = 0.0
 
     def __post_init__(self) -> None:
-        checks.not_negative(sigma=self.sigma)
-        checks.probability(flip=self.flip)
+        checks.not_negative(sigma=self.sigma, scaling=self.scaling, warp=self.warp)
+        checks.probability(flip=self.flip, shift=self.shift)
+
+    def __repr__(self) -> str:
+        # Stored measurements have this text in their keys: levels without series read as they always did.
+        series = [f", {name}={value!r}" for name, value in self._of_series().items() if value]
+        return f"NoiseLevel(sigma={self.sigma!r}, flip={self.flip!r}{''.join(series)})"
 
     def __str__(self) -> str:
         parts = [f"sigma {self.sigma:g}"] * (self.sigma > 0) + [f"flip {self.flip:.3g}"] * (self.flip > 0)
+        parts += [f"{name} {value:g}" for name, value in self._of_series().items() if value]
         return ", ".join(parts) or "none"
+
+    def _of_series(self) -> dict[str, float]:
+        return {"scaling": self.scaling, "shift": self.shift, "warp": self.warp}
 
 
 class Domain(Protocol):
@@ -51,7 +83,7 @@ class Domain(Protocol):
 
     @property
     def kind(self) -> str:
-        """What users call it: "image", "continuous", "binary" or "mixed table"."""
+        """What users call it: "image", "continuous", "binary", "series" or "mixed table"."""
         ...
 
     @property
@@ -109,40 +141,43 @@ class Box:
     Noise is Gaussian, clipped to the box; the distance is L2. In a box of whole numbers (pixels of 0 to 255, counts)
     noisy copies, random points and clipped points are rounded to whole numbers, so that no question holds a fraction.
 
+    Bounds are the same for all coordinates, or differ between channels: the first axis of `shape`, which for vectors is
+    every coordinate. With bounds per channel, noise and distance are measured in widths of each channel: a sigma of 0.1
+    is a tenth of each channel's width, and the distance of two opposite corners is the root of the number of
+    coordinates.
+
     Attributes:
         shape: Shape of one sample.
-        lower: Smallest legal value, the same for every coordinate.
-        upper: Largest legal value, the same for every coordinate.
+        lower: Smallest legal value, the same for every coordinate, or a tuple of one number per channel.
+        upper: Largest legal value, likewise. If one of the two is a tuple, both become tuples.
         whole: Whether only whole numbers are legal.
 
     Raises:
-        InvalidInput: A bound is no finite number, `lower` is not below `upper`, or bounds of whole numbers are not
-            whole or above 2**24 in size.
+        InvalidInput: A bound is no finite number, `lower` is not below `upper`, there are not as many bounds as
+            channels, or bounds of whole numbers are not whole or above 2**24 in size.
 
     Example:
         >>> from hardlabel import Box
         >>> Box((1, 28, 28), 0, 255, whole=True)
         Box(shape=(1, 28, 28), lower=0, upper=255, whole=True)
+        >>> Box((3, 32, 32), (-2.1, -2.0, -1.8), (2.2, 2.4, 2.6)).noise_levels[0]
+        NoiseLevel(sigma=0.02, flip=0.0)
     """
 
     shape: tuple[int, ...]
-    lower: float = 0.0
-    upper: float = 1.0
+    lower: Bound = 0.0
+    upper: Bound = 1.0
     whole: bool = False
 
     def __post_init__(self) -> None:
-        _check_shape(self.shape)
-        for name in ("lower", "upper"):
-            object.__setattr__(self, name, _bound(getattr(self, name), name))
-        if not self.lower < self.upper:
-            raise InvalidInput(f"lower must be below upper, got {self.lower} and {self.upper}")
-        if not isinstance(self.whole, bool):
-            raise InvalidInput(f"whole must be True or False, got {self.whole!r}")
-        for name, bound in (("lower", self.lower), ("upper", self.upper)) if self.whole else ():
-            if bound != round(bound) or abs(bound) > LARGEST_WHOLE:
-                raise InvalidInput(
-                    f"{name} of a box of whole numbers must be whole and at most 2**24 in size, got {bound!r}"
-                )
+        check_shape(self.shape)
+        channels = self.shape[0]
+        lower, upper = bound(self.lower, "lower", channels=channels), bound(self.upper, "upper", channels=channels)
+        if isinstance(lower, tuple) or isinstance(upper, tuple):
+            lower, upper = (edge if isinstance(edge, tuple) else (edge,) * channels for edge in (lower, upper))
+        object.__setattr__(self, "lower", lower)
+        object.__setattr__(self, "upper", upper)
+        check_pair(lower, upper, whole=self.whole)
 
     def __repr__(self) -> str:
         # Stored measurements have this text in their keys: a box of any numbers reads as it always did.
@@ -158,32 +193,40 @@ class Box:
         return True
 
     @property
+    def width(self) -> float:
+        """The unit of noise and distances: upper - lower, or 1 where bounds differ between channels."""
+        lower, upper = self._ends()
+        return 1.0 if isinstance(self.lower, tuple) else upper - lower
+
+    @property
+    def channels(self) -> ChannelBounds | None:
+        """The bounds of each channel; None where they are the same for all coordinates."""
+        if isinstance(self.lower, tuple) and isinstance(self.upper, tuple):
+            return ChannelBounds(self.shape, 0, self.lower, self.upper, self.whole)
+        return None
+
+    @property
     def noise_levels(self) -> tuple[NoiseLevel, ...]:
         # The authors' code has .02 to .10; robust models (and small images) need more to lose their label.
-        width = self.upper - self.lower
-        return tuple(NoiseLevel(sigma=s * width) for s in (0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5))
+        return tuple(NoiseLevel(sigma=s * self.width) for s in (0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5))
 
     def check(self, inputs: Tensor, name: str = "inputs") -> None:
         check_form(inputs, self.shape, name)
-        slack = 0.0 if self.whole else LEGAL_SLACK * (self.upper - self.lower)
-        if len(inputs) and not (
-            float(inputs.min()) >= self.lower - slack and float(inputs.max()) <= self.upper + slack
-        ):
-            raise InvalidInput(
-                f"{name} must lie in [{self.lower:g}, {self.upper:g}], "
-                f"got values from {float(inputs.min()):g} to {float(inputs.max()):g}"
-            )
-        if self.whole and inputs.is_floating_point():
-            fractions = inputs != inputs.round()
-            if bool(fractions.any()):
-                row = int(fractions.flatten(1).any(1).nonzero()[0])
-                raise InvalidInput(
-                    f"{name} must be whole numbers in a box with whole=True, got {float(inputs[fractions][0]):g} "
-                    f"in row {row}; fractions are legal without whole=True"
-                )
+        if self.channels:
+            self.channels.check(inputs, name)
+        elif len(inputs):
+            lower, upper = self._ends()
+            slack = 0.0 if self.whole else LEGAL_SLACK * (upper - lower)
+            least, most = float(inputs.min()), float(inputs.max())
+            if not (least >= lower - slack and most <= upper + slack):
+                raise InvalidInput(f"{name} must lie in [{lower:g}, {upper:g}], got values from {least:g} to {most:g}")
+        if self.whole:
+            check_whole(inputs, name)
 
     def clip(self, inputs: Tensor, *, out: Tensor | None = None) -> Tensor:
-        clipped = torch.clamp(inputs, self.lower, self.upper, out=out)
+        if self.channels:
+            return self.channels.clip(inputs, out=out)
+        clipped = torch.clamp(inputs, *self._ends(), out=out)
         return clipped.round_() if self.whole else clipped
 
     def noise_source(self, draws: int, generator: torch.Generator) -> Tensor:
@@ -191,19 +234,31 @@ class Box:
 
     def noisy(self, inputs: Tensor, source: Tensor, level: NoiseLevel) -> Tensor:
         noise = source.to(inputs.device).reshape(1, len(source), *self.shape)
-        copies = (inputs[:, None] + level.sigma * noise).clamp_(self.lower, self.upper)
+        if self.channels:
+            copies = inputs[:, None] + level.sigma * self.channels.widths.to(inputs.device) * noise
+            return self.channels.clip(copies, out=copies)
+        copies = (inputs[:, None] + level.sigma * noise).clamp_(*self._ends())
         return copies.round_() if self.whole else copies
 
     def random(self, count: int, generator: torch.Generator) -> Tensor:
         uniform = torch.rand(count, *self.shape, generator=generator)
+        if self.channels:
+            return self.channels.random(uniform)
+        lower, upper = self._ends()
         if self.whole:
             # In float64: every whole number is drawn alike, and float32 would round a draw up to the next one.
-            drawn = self.lower + (uniform.double() * (self.upper - self.lower + 1)).floor()
-            return drawn.clamp(max=self.upper).to(torch.float32)
-        return self.lower + (self.upper - self.lower) * uniform
+            drawn = lower + (uniform.double() * (upper - lower + 1)).floor()
+            return drawn.clamp(max=upper).to(torch.float32)
+        return lower + (upper - lower) * uniform
 
     def distance(self, first: Tensor, second: Tensor) -> Tensor:
-        return l2(first - second)
+        differences = first - second
+        return l2(differences / self.channels.widths.to(differences.device) if self.channels else differences)
+
+    def _ends(self) -> tuple[float, float]:
+        """The bounds of a box that has the same for all coordinates; of others those of the first channel."""
+        lower, upper = (edge[0] if isinstance(edge, tuple) else edge for edge in (self.lower, self.upper))
+        return lower, upper
 
 
 @dataclass(frozen=True)
@@ -287,7 +342,7 @@ def infer_domain(inputs: Tensor) -> Domain:
     if inputs.ndim not in (2, 4) or not inputs.numel():
         raise InvalidInput(
             f"inputs must be images (n, C, H, W) or vectors (n, d), none of them empty, got {tuple(inputs.shape)}; for "
-            "other shapes pass domain=, such as hardlabel.Box(shape, lowest, highest)"
+            "series pass domain=hardlabel.Series.of(inputs), for other shapes hardlabel.Box(shape, lowest, highest)"
         )
     if not bool(torch.isfinite(inputs).all()):
         raise InvalidInput("inputs must be finite, got NaN or infinity; a missing value must be declared")
@@ -303,7 +358,8 @@ def infer_domain(inputs: Tensor) -> Domain:
         raise InvalidInput(
             f"inputs of whole numbers (n, d) need domain=, got type {str(inputs.dtype).removeprefix('torch.')} with "
             f"values from {int(inputs.min())} to {int(inputs.max())}: whole numbers may be codes, token ids, counts or "
-            "measurements. For codes and token ids pass a hardlabel.MixedTable and its encoded rows; for counts pass "
+            "measurements. For codes pass a hardlabel.MixedTable and its encoded rows; for token ids pass "
+            "domain=hardlabel.Tokens.of(ids, padding=0); for counts pass "
             f"domain=hardlabel.Box({shape}, lowest, highest, whole=True); measurements are given as floats"
         )
     if inputs.ndim == 2:
@@ -319,12 +375,31 @@ def infer_domain(inputs: Tensor) -> Domain:
 
 def relaxed(domain: Domain) -> Domain:
     """The same domain with fractions legal: where gradients move a point before it is rounded once, at the end."""
-    return replace(domain, whole=False) if isinstance(domain, Box) and domain.whole else domain
+    return cast(Domain, replace(cast(Any, domain), whole=False)) if _whole(domain) else domain
 
 
 def rounded(domain: Domain, points: Tensor) -> Tensor:
     """Points (n, *shape) of `relaxed(domain)`, made whole where the domain asks for it, else as they are."""
-    return domain.clip(points) if isinstance(domain, Box) and domain.whole else points
+    return domain.clip(points) if _whole(domain) else points
+
+
+def channel_bounds(domain: Domain) -> ChannelBounds | None:
+    """The bounds of each channel of a domain whose distances and noise count in widths of channels; elsewhere None.
+
+    Example:
+        >>> from hardlabel import Box
+        >>> from hardlabel.data.domain import channel_bounds
+        >>> channel_bounds(Box((2,), 0, (1, 10))).widths
+        tensor([ 1., 10.])
+        >>> channel_bounds(Box((2,))) is None
+        True
+    """
+    channels = getattr(domain, "channels", None)
+    return channels if isinstance(channels, ChannelBounds) else None
+
+
+def _whole(domain: Domain) -> bool:
+    return is_dataclass(domain) and domain.continuous and getattr(domain, "whole", False) is True
 
 
 def _refuse_unlike_scales(inputs: Tensor) -> None:
@@ -364,25 +439,21 @@ def check_form(inputs: Tensor, shape: tuple[int, ...], name: str) -> None:
         raise InvalidInput(f"{name} must be finite, got NaN or infinity in row {row}; a missing value must be declared")
 
 
-def _bound(value: object, name: str) -> float:
-    """A bound of a box; NumPy's scalars become floats."""
-    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
-        value = float(value.item())
-    if isinstance(value, Real) and not isinstance(value, bool):
-        number = value if isinstance(value, int | float) else float(value)
-        if math.isfinite(number):
-            return number
-        raise InvalidInput(f"{name} must be a finite number, got {value!r}")
-    if isinstance(value, str) or not hasattr(value, "__len__"):
-        raise InvalidInput(f"{name} must be one number, got {value!r}")
-    raise InvalidInput(
-        f"{name} must be one number for all coordinates, got {type(value).__name__} of {len(value)}: for bounds that "
-        "differ between channels, put the normalisation into the model and give inputs in [0, 1], or give one pair of "
-        "bounds that holds all channels"
-    )
+def check_whole(inputs: Tensor, name: str) -> None:
+    """Refuses inputs that hold a fraction."""
+    if not inputs.is_floating_point():
+        return
+    fractions = inputs != inputs.round()
+    if bool(fractions.any()):
+        row = int(fractions.flatten(1).any(1).nonzero()[0])
+        raise InvalidInput(
+            f"{name} must be whole numbers in a domain with whole=True, got {float(inputs[fractions][0]):g} "
+            f"in row {row}; fractions are legal without whole=True"
+        )
 
 
-def _check_shape(shape: tuple[int, ...]) -> None:
+def check_shape(shape: tuple[int, ...]) -> None:
+    """Refuses a shape without axes or with an axis of no length."""
     if not shape or any(side < 1 for side in shape):
         raise InvalidInput(f"shape must list positive sizes, got {shape}")
 

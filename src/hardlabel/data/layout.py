@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hardlabel.checks import InvalidInput
-from hardlabel.data.columns import Categorical, Numeric
+from hardlabel.data.columns import Categorical, Numeric, level_codes
 from hardlabel.data.domain import LEGAL_SLACK
 
 FLOAT32_ROUNDING = 2.0**-23  # Relative; twice the rounding error of one float32 operation.
@@ -31,20 +31,36 @@ class Layout(NamedTuple):
     group: Tensor  # (h,) their group.
     place: Tensor  # (h,) their place within it.
     sizes: Tensor  # (g,) categories per group.
+    levels: tuple[tuple[int, Tensor], ...]  # Of numbers that have levels: which of the k, and the levels encoded.
 
     def raw(self, values: Tensor) -> Tensor:
         return values.double() * self.scale + self.mean
 
     def encoded(self, raw: Tensor) -> Tensor:
+        """The encoded numbers (..., k), float32, of raw ones: the nearest within the bounds and among levels."""
         raw = torch.minimum(torch.maximum(raw, self.lower), self.upper)
-        return ((raw - self.mean) / self.scale).to(torch.float32)
+        exact = (raw - self.mean) / self.scale
+        encoded = exact.to(torch.float32)
+        for number, codes in self.levels:
+            between = (codes[1:].double() + codes[:-1].double()) / 2
+            encoded[..., number] = codes[torch.searchsorted(between, exact[..., number].contiguous())]
+        return encoded
 
     def settled(self, values: Tensor) -> Tensor:
         """The nearest legal numbers (..., k)."""
         raw = self.raw(values)
         whole = self.encoded(torch.where(self.integer, raw.round(), raw))
         inside = (raw >= self.lower) & (raw <= self.upper) & ~self.integer
+        for number, codes in self.levels:
+            inside[..., number] = _among(values[..., number], codes)
         return torch.where(inside, values, whole)  # What is legal stays as it is, to the last bit.
+
+    def off_level(self, values: Tensor) -> Tensor:
+        """Which numbers (n, k) are none of their levels, bool (n, k)."""
+        off = torch.zeros_like(values, dtype=torch.bool)
+        for number, codes in self.levels:
+            off[:, number] = ~_among(values[:, number], codes)
+        return off
 
     def absent(self, inputs: Tensor) -> Tensor:
         """Which numbers are missing, bool (n, k)."""
@@ -63,6 +79,11 @@ class Layout(NamedTuple):
             raise InvalidInput(
                 f"{name} row {row}, column {self.names[column]!r}: {rule}, got {float(inputs[row, column]):g}"
             )
+
+
+def _among(values: Tensor, codes: Tensor) -> Tensor:
+    values = values.contiguous()
+    return codes[torch.searchsorted(codes, values).clamp_max(len(codes) - 1)] == values
 
 
 @lru_cache(maxsize=32)
@@ -116,4 +137,9 @@ def layout_of(columns: tuple[Numeric | Categorical, ...], device: torch.device) 
         group=places(group),
         place=places(place),
         sizes=places(sizes),
+        levels=tuple(
+            (number, torch.from_numpy(level_codes(n).copy()).to(device))
+            for number, n in enumerate(numbers)
+            if n.levels is not None
+        ),
     )

@@ -23,7 +23,7 @@ import torch
 from hardlabel import reading
 from hardlabel.checks import InvalidInput
 from hardlabel.data import sources
-from hardlabel.data.columns import Categorical, Numeric
+from hardlabel.data.columns import Categorical, Missing, Numeric
 from hardlabel.data.dataset import Dataset
 from hardlabel.data.domain import BinaryFeatures, Box, Domain
 from hardlabel.data.samples import Samples
@@ -179,7 +179,18 @@ def _told(domain: Domain) -> dict[str, Any]:
     if isinstance(domain, BinaryFeatures):
         return {"kind": "binary", **vars(domain)}
     assert isinstance(domain, MixedTable), "sources load no other domains"
-    return {"kind": "table", "columns": [vars(column) for column in domain.columns], "missing": domain.missing}
+    return {"kind": "table", "columns": [_told_column(column) for column in domain.columns], "missing": domain.missing}
+
+
+def _told_column(column: Numeric | Categorical) -> dict[str, Any]:
+    """The column as JSON; what older files do not hold stands there only where it has not its default."""
+    told = dict(vars(column))
+    for name in ("real", "levels", "values", "dtype"):
+        if not told.get(name):
+            told.pop(name, None)
+    if "values" in told:
+        told["values"] = [{"missing": v.value} if isinstance(v, Missing) else v for v in told["values"]]
+    return told
 
 
 def _domain(told: Mapping[str, Any]) -> Domain:
@@ -201,8 +212,10 @@ def _domain(told: Mapping[str, Any]) -> Domain:
 
 def _column(told: Mapping[str, Any]) -> Numeric | Categorical:
     if "categories" in told:
-        return Categorical(told["name"], tuple(told["categories"]))
-    return Numeric(**told)
+        values = told.get("values")
+        cells = None if values is None else tuple(Missing(v["missing"]) if isinstance(v, dict) else v for v in values)
+        return Categorical(told["name"], tuple(told["categories"]), cells, told.get("dtype"))
+    return Numeric(**{**told, "levels": tuple(told["levels"])} if "levels" in told else told)
 
 
 def _files(name: str, folder: Path | None) -> list[list[str | int]]:

@@ -41,8 +41,8 @@ def readable(path: Path) -> Iterator[None]:
         raise InvalidInput(f"{path} cannot be read: {told[0] if told else type(error).__name__}") from error
 
 
-def read_csv(path: Path, **options: Any) -> pd.DataFrame:
-    """A CSV file as a frame; `options` are those of pandas.
+def read_csv(path: Path, *, separator: str = ",", **options: Any) -> pd.DataFrame:
+    """A CSV file as a frame; `separator` is one character, `options` are those of pandas.
 
     Raises:
         InvalidInput: The file is no text in UTF-8, holds a null character, has more columns than names or than
@@ -50,12 +50,12 @@ def read_csv(path: Path, **options: Any) -> pd.DataFrame:
     """
     with readable(path):
         limits.afford(CELLS * path.stat().st_size, str(path))
-        _check_text(path)
+        _check_text(path, separator)
         with warnings.catch_warnings():
             # Cells without a name would shift the names by one (as an index), or be dropped with a warning.
             warnings.simplefilter("error", pd.errors.ParserWarning)
             try:
-                frame: pd.DataFrame = pd.read_csv(path, encoding="utf-8", index_col=False, **options)
+                frame: pd.DataFrame = pd.read_csv(path, sep=separator, encoding="utf-8", index_col=False, **options)
             except pd.errors.ParserWarning as error:
                 raise InvalidInput(f"{path} must have a name for each column, got rows with more cells") from error
     return frame
@@ -140,10 +140,12 @@ def _too_much(path: Path, size: int) -> InvalidInput:
     )
 
 
-def _check_text(path: Path) -> None:
+def _check_text(path: Path, separator: str) -> None:
     """Refuses what is no text in UTF-8, and a first line with too many columns."""
     decoder = codecs.getincrementaldecoder("utf-8")()
-    commas, quotes, ended = 0, 0, False
+    between = separator.encode()
+    marks = re.compile(rb'["\r\n]|' + re.escape(between))
+    separators, quotes, ended = 0, 0, False
     with path.open("rb") as file:
         while block := file.read(BLOCK):
             if b"\0" in block:
@@ -153,16 +155,16 @@ def _check_text(path: Path) -> None:
             except UnicodeDecodeError as error:
                 raise InvalidInput(f"{path} cannot be read: {error.reason}, save it as text in UTF-8") from error
             if not ended:
-                for place in re.finditer(rb'[,"\r\n]', block):
+                for place in marks.finditer(block):
                     mark = place[0]
                     quotes += mark == b'"'
-                    commas += mark == b","
-                    if mark in b"\r\n" and quotes % 2 == 0 and commas:
+                    separators += mark == between
+                    if mark in b"\r\n" and quotes % 2 == 0 and separators:
                         ended = True
                         break
-                    if commas > limits.MOST_COLUMNS:
+                    if separators > limits.MOST_COLUMNS:
                         break
-                _check_columns(commas + 1, str(path))
+                _check_columns(separators + 1, str(path))
     try:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:

@@ -20,6 +20,14 @@ from hardlabel.data import limits
 from hardlabel.data.opening import readable
 
 CELL = 8  # Bytes of a cell in memory, at least.
+# Types of pandas that Arrow has no own types for; pandas notes them in the file.
+NULLABLE = (
+    "boolean",
+    "string",
+    "Float32",
+    "Float64",
+    *(f"{u}Int{bits}" for u in ("", "U") for bits in (8, 16, 32, 64)),
+)
 PICTURES = 256  # Rows with pictures read at a time.
 ROWS = 2**16  # Rows of a table read at a time.
 
@@ -58,8 +66,13 @@ def columns_of(path: Path) -> list[str]:
         return list(file.schema_arrow.names)
 
 
-def read_frame(path: Path) -> pd.DataFrame:
+def read_frame(path: Path, *, exact: bool = False) -> pd.DataFrame:
     """A table of numbers, text and booleans; columns that pandas wrote as an index are left out.
+
+    Args:
+        path: The file.
+        exact: Whether columns get the nullable types ("Int64", "boolean", ...) that pandas wrote them with, as
+            `pandas.read_parquet` gives them; else NumPy's types.
 
     Raises:
         InvalidInput: See `opened`; or a column is nested or of bytes; or the text does not fit into memory.
@@ -78,7 +91,12 @@ def read_frame(path: Path) -> pd.DataFrame:
         _check_rows(path, file, table.num_rows)
         index = _index(schema)
         places = [place for place, name in enumerate(table.column_names) if name not in index]
-        frame: pd.DataFrame = table.select(places).to_pandas(ignore_metadata=True)
+        table = table.select(places)
+        frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+        for name, kind in (_nullable(schema) if exact else {}).items():
+            if table.column_names.count(name) == 1:
+                nullable: Any = pd.api.types.pandas_dtype(kind)
+                frame[name] = nullable.__from_arrow__(table.column(name))
     return frame
 
 
@@ -179,19 +197,37 @@ def _size(cells: pa.Array) -> int:
 
 
 def _plain(cells: pa.Array, field: pa.Field) -> pa.Array:
-    """The cells as the file declares them: categories stay categories."""
-    if isinstance(cells, pa.DictionaryArray) and not pa.types.is_dictionary(field.type):
+    """The cells as the file declares them: categories stay categories, and keep their order."""
+    if not isinstance(cells, pa.DictionaryArray):
+        return cells
+    if not pa.types.is_dictionary(field.type):
         return cells.dictionary_decode()
-    return cells
+    return pa.DictionaryArray.from_arrays(cells.indices, cells.dictionary, ordered=field.type.ordered)
 
 
 def _index(schema: pa.Schema) -> set[str]:
     """Columns that pandas wrote for an index."""
+    return {name for name in _noted(schema, "index_columns") if isinstance(name, str)}
+
+
+def _nullable(schema: pa.Schema) -> dict[str, str]:
+    """By name of a column, which of NULLABLE pandas wrote it with."""
+    columns = [column for column in _noted(schema, "columns") if isinstance(column, dict)]
+    kinds = {column.get("field_name"): column.get("numpy_type") for column in columns if _is_named(column)}
+    return {str(name): str(kind) for name, kind in kinds.items() if kind in NULLABLE}
+
+
+def _is_named(column: dict[str, object]) -> bool:
+    return isinstance(column.get("field_name"), str) and isinstance(column.get("numpy_type"), str)
+
+
+def _noted(schema: pa.Schema, name: str) -> list[Any]:
+    """A list in the notes of pandas; [] without one."""
     try:
-        names = json.loads(schema.metadata[b"pandas"])["index_columns"]
+        noted = json.loads(schema.metadata[b"pandas"])[name]
     except (KeyError, TypeError, ValueError, RecursionError):
-        return set()
-    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
+        return []
+    return noted if isinstance(noted, list) else []
 
 
 def _check_rows(path: Path, file: pa.parquet.ParquetFile, rows: int) -> None:

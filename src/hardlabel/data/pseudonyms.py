@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 from hardlabel import secret
 from hardlabel.data.columns import Categorical, Cells, Numeric
@@ -46,9 +47,12 @@ def numbers(samples: Samples) -> dict[int, int]:
 def _contents(samples: Samples) -> list[bytes]:
     """What tells each sample's inputs from others: of a table the raw values, else shape and values."""
     if isinstance(samples.domain, MixedTable):
-        frame = samples.domain.decode(samples.inputs)
-        texts = [_texts(column, frame[column.name]) for column in samples.domain.columns]
-        names = [column.name for column in samples.domain.columns]
+        columns = samples.domain.columns
+        # Categories by what they are called: the types of their cells came later than the first pseudonyms.
+        called = tuple(replace(c, values=None, dtype=None) if isinstance(c, Categorical) else c for c in columns)
+        frame = MixedTable(called, samples.domain.missing).decode(samples.inputs)
+        texts = [_texts(column, frame[column.name]) for column in called]
+        names = [column.name for column in columns]
         return [json.dumps([names, row]).encode() for row in zip(*texts, strict=True)]
     inputs = samples.inputs.detach().cpu().contiguous()
     shape = repr(tuple(inputs.shape[1:])).encode()

@@ -1,10 +1,11 @@
 """Walks of discrete samples: one legal change after another, those first that a slope says gain most.
 
 A binary sample flips bits. A row of a mixed table changes a category, or moves a number by STRIDE standard
-deviations (whole numbers by whole raw values, never beyond a bound; a missing one stays missing).
+deviations (whole numbers by whole raw values, never beyond a bound; a missing one stays missing). A domain whose values
+are names, such as tokens, says itself how its samples walk (`Named`).
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -42,12 +43,47 @@ class Steps(NamedTuple):
         return moved
 
 
+class EmbeddedSlope(NamedTuple):
+    """How a gain grows where an id is put at a position: the product of the position's and the id's vectors.
+
+    It is the gradient at the one-hot encoding of the ids, which would be (n, t, vocabulary) written out.
+
+    Attributes:
+        field: The gain's gradient where the networks embed each position, (n, t, w) float64.
+        table: The vector of each id, (vocabulary, w).
+    """
+
+    field: Tensor
+    table: Tensor
+
+
+@runtime_checkable
+class Named(Protocol):
+    """A discrete domain whose values are names without order: networks embed them, and their slope is there."""
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of names; values are whole numbers below it."""
+        ...
+
+    @property
+    def most_steps(self) -> int:
+        """The most steps that a sample can walk."""
+        ...
+
+    def steepest(self, inputs: Tensor, slope: EmbeddedSlope, most: int) -> Steps:
+        """The first `most` steps of `inputs` (n, t) up the slope, greatest gain first."""
+        ...
+
+
 def most_steps(domain: Domain) -> int:
     """The most steps that a sample of `domain` can walk; more would undo the first.
 
     Raises:
-        InvalidInput: The domain is neither binary nor a mixed table.
+        InvalidInput: The domain is neither binary, a mixed table nor `Named`.
     """
+    if isinstance(domain, Named):
+        return domain.most_steps
     if isinstance(domain, BinaryFeatures):
         return domain.features
     if isinstance(domain, MixedTable):

@@ -95,7 +95,7 @@ class MixedTable:
 
     @property
     def continuous(self) -> bool:
-        return all(isinstance(c, Numeric) and not c.integer and not c.missing for c in self.columns)
+        return all(isinstance(c, Numeric) and not (c.integer or c.missing or c.levels) for c in self.columns)
 
     @property
     def noise_levels(self) -> tuple[NoiseLevel, ...]:
@@ -122,8 +122,9 @@ class MixedTable:
     def decode(self, inputs: Tensor) -> pd.DataFrame:
         """The frame that `inputs` (n, width) encodes.
 
-        Whole numbers come back exactly, others within float32 rounding, missing ones as NaN; categories as
-        text, so a boolean reads "True" or "False".
+        Columns have the types that the fitted frame had: booleans, whole numbers, floats, text. Whole numbers come back
+        exactly, others within float32 rounding; a missing number is NaN, and a missing category what it was most
+        often: None, NaN, or the text that stands for it. Text has no blanks around it. `FrameCodec` gives back more.
         """
         self.check(inputs)
         rows = inputs.cpu().numpy()
@@ -146,6 +147,8 @@ class MixedTable:
         layout.refuse(inputs, name, layout.values, absent & (values != 0), "a missing value must be 0")
         layout.refuse(inputs, name, layout.values, ~absent & ~legal, "a number must lie within its bounds")
         layout.refuse(inputs, name, layout.values, ~absent & ~whole, "a number must be whole in raw units")
+        off_level = layout.off_level(values)
+        layout.refuse(inputs, name, layout.values, ~absent & off_level, "a number must be one of those that occur")
 
     def clip(self, inputs: Tensor, *, out: Tensor | None = None) -> Tensor:
         if not self.continuous:

@@ -61,5 +61,4 @@ class LDL:
 
 
 def _level(domain: Domain, noise: float) -> NoiseLevel:
-    width = getattr(domain, "upper", 1.0) - getattr(domain, "lower", 0.0)
-    return NoiseLevel(sigma=noise * width, flip=noise)
+    return NoiseLevel(sigma=noise * getattr(domain, "width", 1.0), flip=noise)

@@ -262,7 +262,10 @@ class FunctionTrainer:
             text = inspect.getsource(self.function)
         except (OSError, TypeError):
             text = ""  # Typed in a console, or a callable object.
+        # The terms in which the function gets samples and labels, where they are not points and classes.
+        coding = getattr(self.function, "coding", None)
         return {
+            **({} if coding is None else {"coding": joblib.hash(coding)}),
             "kind": "function",
             "format": FORMAT,
             "name": self.name,
@@ -295,6 +298,7 @@ class FunctionTrainer:
 def _described(estimator: BaseEstimator) -> str:
     """The class, and the parameters that are not the default. Texts and objects read "...", since they may be names of
     columns, paths or keys; steps of a pipeline are described likewise."""
+    estimator = getattr(estimator, "inside", estimator)  # Of a classifier in the caller's own terms.
     defaults = inspect.signature(type(estimator)).parameters
     shown = []
     for name, value in sorted(estimator.get_params(deep=False).items()):

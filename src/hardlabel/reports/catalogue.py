@@ -7,7 +7,9 @@ from hardlabel.attacks import TABLE, Attack, Need, Rung, ladder
 from hardlabel.checks import InvalidInput, one_of
 from hardlabel.data.columns import Categorical
 from hardlabel.data.domain import BinaryFeatures, Box, Domain
+from hardlabel.data.series import Series
 from hardlabel.data.table import MixedTable
+from hardlabel.data.tokens import Tokens
 
 # The smallest domain of each kind: what suits an attack depends on the kind alone.
 KINDS: Mapping[str, Domain] = {
@@ -15,6 +17,8 @@ KINDS: Mapping[str, Domain] = {
     "continuous": Box((2,)),
     "binary": BinaryFeatures(2),
     "mixed table": MixedTable((Categorical("group", ("a", "b")),)),
+    "tokens": Tokens(length=2, vocabulary=3),
+    "series": Series((8,)),
 }
 RUNGS = ("data", "attack", "queries", "why")
 HEADS = ("name", "sees", "queries", "data", "what it does", "needs", "source")

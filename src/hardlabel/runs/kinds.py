@@ -12,13 +12,15 @@ from hardlabel.checks import InvalidInput
 from hardlabel.runs.folder import CONFIG, check_writable, read_settings
 from hardlabel.runs.part import in_order
 from hardlabel.runs.places import places_of, without_folders
-from hardlabel.runs.settings import RunSettings, made, renamed
+from hardlabel.runs.settings import RunSettings, flat, made, nested, renamed
 
 # If the user leaves one of these settings open, config.yaml holds the value that the run chose.
 RESOLVED = ("arch", "precision", "train_size", "samples", "shadow_samples", "delta")
 BEFORE = {"precision": "float32"}  # What runs did before the setting existed, if that is not today's default.
-# Older folders do not name their kind. Their kind is the first of these whose settings are all in the folder.
+# Older folders do not name their kind. Their kind is the first of these whose settings are all in the folder. Nor need
+# a YAML file that names a target.
 _OLDER = {
+    "target": {"target"},
     "canaries": {"canaries", "kinds", "runs", "epsilon", "delta"},
     "defenses": {"repeats", "defenses", "levels", "pretrain"},
     "recipe": {"repeats"},
@@ -36,6 +38,7 @@ class Kind:
         settings: The class of the settings.
         command: The command that begins a run of this kind.
         given: The option that makes the command begin this kind; None if it needs no option.
+        subject: The setting that names what is audited.
         prepare: `prepare(settings, *, device, store, execution)` loads and checks; see `audits.kind.Prepared`.
         record: The class of the record.
         file: The file that holds the record.
@@ -51,6 +54,7 @@ class Kind:
     settings: type[RunSettings]
     command: str
     given: str | None = None
+    subject: str = "data"
     prepare: str
     record: str
     file: str
@@ -66,7 +70,7 @@ class Kind:
     def kept(self, settings: RunSettings) -> dict[str, object]:
         """The settings in the form of config.yaml: of paths, the last name."""
         values = without_folders(settings.model_dump(mode="json", exclude={"out"}))
-        return {"kind": self.name, **{name: values[name] for name in in_order(self.settings) if name in values}}
+        return {"kind": self.name, **nested({name: values[name] for name in in_order(self.settings) if name in values})}
 
 
 @dataclass(frozen=True)
@@ -103,8 +107,19 @@ class Kinds:
         Raises:
             InvalidInput: A setting is unknown, out of its range, or belongs to other kinds only.
         """
-        values = renamed({name: value for name, value in given.items() if name != "kind"}, self.settings, warn=warn)
-        return made(kind.settings, values, title=kind.title, known=self.settings)
+        values = {name: value for name, value in flat(given).items() if name != "kind"}
+        values = renamed(values, self.settings, warn=warn)
+        return made(kind.settings, values, title=kind.title, known=self.settings, ways=self._ways(kind))
+
+    def _ways(self, kind: Kind) -> dict[str, str]:
+        """By setting that goes only with an option of the same command, that option."""
+        ways: dict[str, str] = {}
+        for other in self.rows.values():
+            if other.command == kind.command and other.given is not None and other != kind:
+                elsewhere = {name for row in self.rows.values() if row != other for name in row.settings.model_fields}
+                alone = other.settings.model_fields.keys() - elsewhere - {other.given}
+                ways |= dict.fromkeys(alone, f"it goes with --{other.given}")
+        return ways
 
     def begun(self, folder: Path, places: Mapping[str, str] | None = None) -> tuple[Kind, RunSettings]:
         """The kind and the settings of the run in a folder.
@@ -116,7 +131,7 @@ class Kinds:
         Raises:
             InvalidInput: The folder holds no run, or a run that cannot continue.
         """
-        stored = read_settings(folder)
+        stored = flat(read_settings(folder))
         kind = self.of(stored)
         whole = {name: str(Path(path).expanduser()) for name, path in (places or {}).items() if name in stored}
         return kind, self.made(kind, {**stored, **whole, "out": folder}, warn=False)
@@ -139,16 +154,17 @@ class Kinds:
         check_writable(folder)
         if not os.path.lexists(folder / CONFIG):
             return wanted
-        stored = read_settings(folder)
+        stored = flat(read_settings(folder))
         stored_kind = self.of(stored)
-        if "data" not in stored or stored_kind != kind:
+        if stored_kind.subject not in stored or stored_kind != kind:
             raise InvalidInput(f"out {str(folder)!r} holds {stored_kind.title}; name a new folder")
-        defaults = kind.settings().model_dump(mode="json") | BEFORE | {"kind": kind.name}
+        defaults = kind.settings.model_construct().model_dump(mode="json") | BEFORE | {"kind": kind.name}
         before = without_folders(defaults | renamed(stored, self.settings, warn=False))
-        left_open = {name for name in RESOLVED if wanted.get(name) is None}
+        asked = flat(wanted)
+        left_open = {name for name in RESOLVED if asked.get(name) is None}
         here = places_of(settings.model_dump(mode="json"))
         moved = {name for name, path in (places or {}).items() if name in here and here[name] != path}
-        changed = {name for name in wanted.keys() - left_open if before.get(name) != wanted[name]}
+        changed = {name for name in asked.keys() - left_open if before.get(name) != asked[name]}
         different = sorted(changed | moved)
         if different:
             raise InvalidInput(

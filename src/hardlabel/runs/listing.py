@@ -29,6 +29,7 @@ from hardlabel.runs.folder import CONFIG, check_writable, read_settings, write_s
 from hardlabel.runs.journal import JOURNAL, MADE, Journal, JournaledStore, sealed, unsealed
 from hardlabel.runs.places import PATHS, from_home
 from hardlabel.runs.progress import Watch
+from hardlabel.runs.settings import flat
 from hardlabel.store import Store, is_draft, write_whole
 
 LOCK, HOLDER, SCRATCH = ".lock", ".holder.json", ".scratch"
@@ -57,7 +58,7 @@ class Run:
         folder: The run folder.
         state: FINISHED, RUNNING, BROKEN_OFF, GONE or DAMAGED.
         holder: The process that holds it; None if none does.
-        data: The audited data.
+        data: The audited data; of a target that was trained elsewhere, its file.
         started: Start time, ISO 8601; empty if unknown.
         pieces: Names of the pieces that it made or found.
         made: How many of them it made.
@@ -251,7 +252,8 @@ def _run(folder: Path, note: Path | None, store: Store, records: Collection[str]
     data = problem = ""
     try:
         lines, pieces = list(journal.lines()), journal.pieces()
-        found = read_settings(folder).get("data") if exists else None
+        settings = flat(read_settings(folder)) if exists else {}
+        found = settings.get("data", settings.get("target"))
         data = checks.cut(found) if isinstance(found, str) else ""
     except InvalidInput as error:
         problem = str(error)

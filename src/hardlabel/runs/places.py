@@ -4,7 +4,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-PATHS = ("data", "folder", "slices_file", "pretrain")  # Settings that may hold a path.
+# Settings that may hold a path.
+PATHS = ("data", "folder", "slices_file", "pretrain", "target", "trainer", "members", "nonmembers", "population")
 
 
 def last_name(text: str) -> str:

@@ -15,15 +15,17 @@ from pydantic import BeforeValidator, Field, Strict, model_validator
 from pydantic.config import JsonDict
 
 from hardlabel import reading
-from hardlabel.checks import InvalidInput, shown
+from hardlabel.checks import InvalidInput, one_of, shown
 from hardlabel.reading import Unreadable
 from hardlabel.renamed import UNTIL
-from hardlabel.runs.part import Part, is_parsed, types_of
+from hardlabel.runs.part import Part, in_order, is_parsed, types_of
 
 REFERENCES = 12  # Default number of reference models.
 CHUNK = 1000  # Default number of samples in a piece of work.
 FARTHEST = {"shift": 100, "rotate": 180}  # Pixels and degrees of an augmentation; every step up to it is made.
 CANARY_KINDS = ("mislabelled", "rare", "crafted")
+TRAINERS = ("same", "surrogate", "none")  # Or a function of the caller's, as FUNCTION.
+FUNCTION = r".+\.py:[A-Za-z_]\w*"
 
 S = TypeVar("S", bound="RunSettings")
 
@@ -91,6 +93,17 @@ def _levels(value: object) -> object:
 Strength = Annotated[float, Strict()]  # True is no strength.
 Words = Annotated[list[str], BeforeValidator(_words)]
 
+# Settings of parts that have little else in common.
+_LABEL = option(None, "The label column of a table.")
+_CATEGORICAL = option([], "A column of numbers that are categories; repeatable.")
+_TRAIN_SIZE = option(
+    None,
+    "Training samples of a model.",
+    shown="a quarter of the data, 2500 at most; defend: a fifth; canaries: half; with --target: the members given",
+    old="size",
+    ge=1,
+)
+
 
 class Repeats(Part, panel="Data"):
     """What happens to repeated rows."""
@@ -107,9 +120,59 @@ class Data(Repeats, panel="Data"):
         ".npz, .csv or .parquet file.",
     )
     folder: Path | None = option(None, "Where named data sets lie.", shown="$HARDLABEL_DATA")
-    label: str | None = option(None, "The label column of a table.")
+    label: str | None = _LABEL
     missing: str | None = option(None, "What marks a missing value in a table; undeclared missing values are refused.")
-    categorical: list[str] = option([], "A column of numbers that are categories; repeatable.")
+    categorical: list[str] = _CATEGORICAL
+
+
+class Given(Repeats, panel="Data"):
+    """The data of a target that is already trained."""
+
+    members: Path | None = option(
+        None,
+        "With --target, what it was trained on: a .csv, .parquet or .npz file, or a folder with one folder of images "
+        "per class.",
+    )
+    nonmembers: Path | None = option(None, "The same of what it was not trained on.")
+    population: Path | None = option(
+        None, "The same of further samples, to train the attacker's own models on.", shown="the attacker has none"
+    )
+    member_column: str | None = option(
+        None,
+        "A column of --members that marks members: true or false, 1 or 0, yes or no, member or nonmember. Rows without "
+        "a mark are the population.",
+    )
+    label: str | None = _LABEL
+    ignore: list[str] = option([], "A column that the target does not see; repeatable.")
+    separator: str = option(",", "The character between the cells of a .csv file.")
+    group: str | None = option(None, "A column that says whose row it is, where a person has several rows.")
+    categorical: list[str] = _CATEGORICAL
+
+
+class Target(Part, panel="Model"):
+    """A model that is already trained, and how its attacker trains models like it."""
+
+    target: str | None = option(
+        None,
+        "Audit this model instead of training one: a file (.joblib, .skops, .onnx, .pt, .pt2, .ubj, .txt, .keras), a "
+        "folder of Hugging Face, or FILE.py:FUNCTION, where the function returns a model.",
+    )
+    trust_pickle: bool = option(False, "Load --target even if it is a pickle, which runs its code.")
+    trust_type: list[str] = option([], "A type in a .skops file that may be loaded; repeatable.")
+    label_map: list[str] = option(
+        [], "ANSWER=LABEL, where the target answers with another name than the data have; repeatable."
+    )
+    trainer: str | None = option(
+        None,
+        "How the attacker trains its own models: same (the target, fitted anew), surrogate (a usual model for such "
+        "data), none, or FILE.py:FUNCTION with a function (inputs, labels, *, seed) that returns a model.",
+        shown="same where the target can be cloned, else surrogate",
+    )
+    name: str | None = option(
+        None,
+        "The name of the target under which its answers are kept; other models need other names.",
+        shown="what the file holds",
+    )
 
 
 class Training(Part, panel="Model"):
@@ -117,7 +180,7 @@ class Training(Part, panel="Model"):
 
     arch: str | None = option(
         None,
-        "The network: cnn, fc, fc-2, fc-3 (more layers), resnet18 or logistic.",
+        "The network: cnn, cnn1d (series), fc, fc-2, fc-3 (more layers), resnet18 or logistic.",
         shown="cnn for images of 16 pixels and more, else fc",
     )
     optimizer: Literal["adam", "sgd"] = option("adam", "adam or sgd.")
@@ -127,13 +190,7 @@ class Training(Part, panel="Model"):
     weight_decay: float = option(0.0, "L2 penalty in training.", ge=0)
     stop_at_accuracy: float | None = option(None, "Stop training at this train accuracy.", shown="never", gt=0, le=1)
     augment: list[str] = option([], "Train with mirror, shift:PIXELS or rotate:DEGREES; repeatable.")
-    train_size: int | None = option(
-        None,
-        "Training samples of a model.",
-        shown="a quarter of the data, 2500 at most; defend: a fifth; canaries: half",
-        old="size",
-        ge=1,
-    )
+    train_size: int | None = _TRAIN_SIZE
 
 
 class Precision(Part, panel="Model"):
@@ -238,8 +295,23 @@ class Slices(Part, panel="Report"):
     """Groups for which risk is reported."""
 
     slices: list[str] = option([], "A column whose groups risk is reported for; repeatable.", flag="--slice")
+
+
+class SlicesFile(Part, panel="Report"):
+    """A file with groups."""
+
     slices_file: Path | None = option(
         None, "A .csv or .parquet file with such columns, one row for each row of the data."
+    )
+
+
+class Private(Part, panel="Report"):
+    """Whether the target may know nothing."""
+
+    private: bool = option(
+        False,
+        "Whether the target was trained with differential privacy. Such a model may be right no more often than "
+        "guessing; of another model this contradicts that it was trained on the members, and there is no verdict.",
     )
 
 
@@ -270,7 +342,7 @@ class Attacker(OwnModels, Labels):
     )
 
 
-class Focus(Prior, AtRisk, Repeats):
+class Focus(Prior, AtRisk, Repeats, Private):
     """What the audit looks at besides the average record, and what it puts up with.
 
     Example:
@@ -284,14 +356,9 @@ class Focus(Prior, AtRisk, Repeats):
         "Groups to report risk for: by name, one value for each sample. `audit` takes a pair (of members, of "
         "non-members). Numbers of many values are cut at their quartiles.",
     )
-    private: bool = option(
-        False,
-        "Whether the target was trained with differential privacy. Such a model may be right no more often than "
-        "guessing; of another model this contradicts that it was trained on the members, and there is no verdict.",
-    )
 
 
-class RunSettings(Data, Training, panel="Where it runs"):
+class RunSettings(Part, panel="Where it runs"):
     """The settings of every run."""
 
     seed: int = option(0, "Fixes every draw.", ge=0)
@@ -299,11 +366,45 @@ class RunSettings(Data, Training, panel="Where it runs"):
     out: Path | None = option(None, "Run folder.", shown="a new one under runs/")
 
 
-class ModelSettings(RunSettings, Precision, Samples, ShadowSamples, Attacks, OwnModels, Labels, Prior, AtRisk, Slices):
+class TrainedSettings(Data, Training, RunSettings):
+    """The settings of runs that train their targets themselves."""
+
+
+class ModelSettings(
+    TrainedSettings, Precision, Samples, ShadowSamples, Attacks, OwnModels, Labels, Prior, AtRisk, Slices, SlicesFile
+):
     """The audit of a model that hardlabel trains."""
 
 
-class RecipeSettings(RunSettings, Precision, Samples, ShadowSamples, Attacks, OwnModels, AtRisk, Slices, panel="Model"):
+class TargetSettings(
+    Given, Target, RunSettings, Samples, Attacks, OwnModels, Labels, Prior, AtRisk, Slices, Private, panel="Model"
+):
+    """The audit of a model that is already trained."""
+
+    train_size: int | None = _TRAIN_SIZE
+
+    @model_validator(mode="after")
+    def _whole(self) -> "TargetSettings":
+        _check_target(self.target)
+        if self.members is None:
+            raise InvalidInput("members must name a file or a folder with what the target was trained on, got None")
+        if self.nonmembers is None and self.member_column is None:
+            raise InvalidInput(
+                "nonmembers must name a file or a folder with what the target was not trained on, got None; or name "
+                "the member_column of members"
+            )
+        if self.nonmembers is not None and self.member_column is not None:
+            raise InvalidInput(
+                f"member_column must be left at None where nonmembers have their own file, got {self.member_column!r}"
+            )
+        if self.trainer not in (None, *TRAINERS) and re.fullmatch(FUNCTION, str(self.trainer)) is None:
+            raise InvalidInput(f"trainer must be {', '.join(TRAINERS)} or FILE.py:FUNCTION, got {shown(self.trainer)}")
+        return self
+
+
+class RecipeSettings(
+    TrainedSettings, Precision, Samples, ShadowSamples, Attacks, OwnModels, AtRisk, Slices, SlicesFile, panel="Model"
+):
     """The audit of a way of training: several models trained alike play target in turn."""
 
     repeats: int = option(
@@ -314,7 +415,7 @@ class RecipeSettings(RunSettings, Precision, Samples, ShadowSamples, Attacks, Ow
     )
 
 
-class DefensesSettings(RunSettings, Samples, Attacks, OwnModels, panel="Model"):
+class DefensesSettings(TrainedSettings, Samples, Attacks, OwnModels, panel="Model"):
     """A comparison of defenses."""
 
     repeats: int = option(8, "Models that play target in turn, 2 to references + 2.", ge=2)
@@ -327,7 +428,7 @@ class DefensesSettings(RunSettings, Samples, Attacks, OwnModels, panel="Model"):
     pretrain: str | None = option(None, "Data to pretrain on.", shown="the defender's reserve")
 
 
-class CanariesSettings(RunSettings, panel="Model"):
+class CanariesSettings(TrainedSettings, panel="Model"):
     """An audit by canaries."""
 
     canaries: int = option(500, "Canaries in one training.", ge=1)
@@ -341,19 +442,80 @@ class CanariesSettings(RunSettings, panel="Model"):
     )
 
 
-def read(path: Path) -> dict[str, object]:
-    """The settings in a YAML file, unchecked.
+def _check_target(target: str | None) -> None:
+    if not target:
+        raise InvalidInput(f"target must name a model, a file, a folder or FILE.py:FUNCTION, got {shown(target)}")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", target):
+        raise InvalidInput(
+            f"target must not be an address yet, got {shown(target)}: write a FILE.py:FUNCTION whose function returns "
+            "an object with ask(inputs, ids)"
+        )
+
+
+# In YAML these settings of a target that is already trained stand under `target:`, where the target itself is `file`.
+TARGET, FILE = "target", "file"
+_UNDER_TARGET = (*in_order(Target), *(name for name in in_order(Given) if name not in Repeats.model_fields))
+
+
+def flat(given: Mapping[str, object]) -> dict[str, object]:
+    """The settings without the level `target:`. Settings without such a level stay as they are.
 
     Raises:
-        InvalidInput: The file cannot be read.
+        InvalidInput: A setting under `target:` is unknown, or stands beside it too.
+
+    Example:
+        >>> from hardlabel.runs.settings import flat
+        >>> flat({"seed": 1, "target": {"file": "model.onnx", "members": "m.csv"}})
+        {'seed': 1, 'target': 'model.onnx', 'members': 'm.csv'}
+    """
+    inner = given.get(TARGET)
+    if not isinstance(inner, Mapping):
+        return dict(given)
+    settings = {name: value for name, value in given.items() if name != TARGET}
+    for name, value in inner.items():
+        one_of([FILE, *_UNDER_TARGET[1:]], **{TARGET: name})
+        today = TARGET if name == FILE else name
+        if today in settings:
+            raise InvalidInput(f"{name} must stand under target or beside it, got both")
+        settings[today] = value
+    return settings
+
+
+def nested(settings: Mapping[str, object]) -> dict[str, object]:
+    """The settings with those of the target under `target:`, as YAML shows them; the inverse of `flat`.
+
+    Example:
+        >>> from hardlabel.runs.settings import nested
+        >>> nested({"seed": 1, "target": "model.onnx", "members": "m.csv"})
+        {'target': {'file': 'model.onnx', 'members': 'm.csv'}, 'seed': 1}
+    """
+    if TARGET not in settings:
+        return dict(settings)
+    inner = {FILE if name == TARGET else name: settings[name] for name in _UNDER_TARGET if name in settings}
+    return {TARGET: inner, **{name: value for name, value in settings.items() if name not in _UNDER_TARGET}}
+
+
+def read(path: Path) -> dict[str, object]:
+    """The settings in a YAML file, flat and unchecked.
+
+    Raises:
+        InvalidInput: The file cannot be read, or see `flat`.
     """
     try:
-        return reading.yaml_settings(reading.content(path, most=reading.YAML_BYTES)) or {}
+        settings = reading.yaml_settings(reading.content(path, most=reading.YAML_BYTES)) or {}
     except Unreadable as error:
         raise InvalidInput(f"config {str(path)!r} cannot be read: {error}") from error
+    return flat(settings)
 
 
-def made(kind: type[S], given: Mapping[str, object], *, title: str, known: Sequence[type["RunSettings"]]) -> S:
+def made(
+    kind: type[S],
+    given: Mapping[str, object],
+    *,
+    title: str,
+    known: Sequence[type["RunSettings"]],
+    ways: Mapping[str, str] | None = None,
+) -> S:
     """Settings of a kind from names and values.
 
     A setting that only other kinds use must have its default: this kind would ignore any other value in silence.
@@ -363,6 +525,7 @@ def made(kind: type[S], given: Mapping[str, object], *, title: str, known: Seque
         given: Values by name.
         title: The kind in words.
         known: The settings classes of all kinds.
+        ways: By setting of other kinds, what a user of it may have forgotten.
 
     Raises:
         InvalidInput: A setting is unknown, out of its range, or belongs to other kinds only.
@@ -374,7 +537,9 @@ def made(kind: type[S], given: Mapping[str, object], *, title: str, known: Seque
             continue
         default = fields[0].get_default(call_default_factory=True)
         if value != default and (name, value) != ("precision", "float32"):
-            raise InvalidInput(f"{name} must be left at {default!r}, since {title} does not use it, got {value!r}")
+            way = f"; {ways[name]}" if ways and name in ways else ""
+            got = shown(str(value) if isinstance(value, Path) else value)
+            raise InvalidInput(f"{name} must be left at {default!r}, since {title} does not use it, got {got}{way}")
         del values[name]
     return kind(**{name: _number(kind, name, value) for name, value in values.items()})
 

@@ -14,12 +14,13 @@ from hardlabel import checks
 from hardlabel.checks import InvalidInput
 from hardlabel.data import augment
 from hardlabel.data.augment import STILL, Move
-from hardlabel.data.domain import Box
+from hardlabel.data.domain import Box, channel_bounds
 from hardlabel.data.samples import Samples
 from hardlabel.oracles.base import LabelOracle
 from hardlabel.signals.base import Access, Knowledge, Measurement
 from hardlabel.signals.geoda import geoda
 from hardlabel.signals.hopskipjump import hop_skip_jump
+from hardlabel.signals.in_widths import LabelsInWidths, in_widths
 from hardlabel.signals.walk import MINIMUM_QUERIES, Search, check_search
 
 __all__ = ["MINIMUM_QUERIES", "Boundary", "BoundaryPlan"]
@@ -32,9 +33,10 @@ _TITLES = {"hopskipjump": "HopSkipJump", "geoda": "GeoDA"}
 class Boundary:
     """The L2 distance from each copy of a sample to the nearest point found that has not its true label.
 
-    Values are in input units, one column per copy: 0 for a misclassified copy, else an upper bound of the
-    distance to the boundary that the oracle's own answers prove. Where no start has another label the value is
-    the distance to the box's farthest corner and the sample is not complete.
+    Values are in input units (in widths of each channel where the domain has bounds per channel), one column per
+    copy: 0 for a misclassified copy, else an upper bound of the distance to the boundary that the oracle's own answers
+    prove. Where no start has another label the value is the distance to the box's farthest corner and the sample is not
+    complete.
 
     Attributes:
         queries: Most queries per sample, all copies together; each copy gets an equal share, rounded down.
@@ -106,13 +108,18 @@ class BoundaryPlan:
         )
 
     def _search(self, oracle: LabelOracle, move: Move) -> Search:
+        samples, population = _moved(self.samples, move), self.population
+        if (bounds := channel_bounds(samples.domain)) is not None:
+            oracle = LabelsInWidths(oracle, samples.domain, bounds)
+            samples = in_widths(samples, bounds)
+            population = None if population is None else in_widths(population, bounds)
         # Every copy sees the same seed: its search is the one that the moved image alone would get.
         return _SEARCHES[self.signal.search](
             oracle,
-            _moved(self.samples, move),
+            samples,
             queries=self.signal.queries_per_copy,
             seed=self.seed,
-            population=self.population,
+            population=population,
         )
 
 

@@ -4,7 +4,7 @@ The attacker's own networks (crafters) say where to: down the gradient of their 
 crafters the label then changes about once along a route, so that a few questions find where.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from hardlabel.checks import InvalidInput
-from hardlabel.data.domain import Box, Domain
+from hardlabel.data.domain import Box, Domain, channel_bounds
 from hardlabel.data.samples import Samples
-from hardlabel.data.steps import Steps, most_steps, steepest
+from hardlabel.data.steps import EmbeddedSlope, Named, Steps, most_steps, steepest
 from hardlabel.models.modes import evaluating
 from hardlabel.randomness import generator
 from hardlabel.signals.base import chunks
+from hardlabel.signals.embedded import id_gradient
 
 FORWARD, BACKWARD = 14, 8  # Levels on a straight route, the sample itself not counted.
 STEPS_FORWARD, STEPS_BACKWARD = 15, 8  # On a stepped one: 15 + 1 outcomes are told apart by 4 questions.
@@ -59,7 +60,8 @@ class Route(NamedTuple):
         inputs: The samples, (n, *shape).
         domain: Their domain.
         levels: How many levels there are.
-        line: Unit directions (n, *shape) float32 and the levels' signed lengths (levels.total,).
+        line: Directions (n, *shape) float32 of length 1, in widths of channels where `lengths_of` counts in them, and
+            the levels' signed lengths (levels.total,).
         steps: The walks ahead and behind.
     """
 
@@ -88,7 +90,7 @@ def levels_of(domain: Domain) -> Levels:
     """How many levels the routes of a domain have, whatever the samples.
 
     Raises:
-        InvalidInput: The domain is neither continuous, binary nor a mixed table.
+        InvalidInput: The domain is neither continuous, binary, a mixed table nor of tokens.
     """
     if domain.continuous:
         return Levels(BACKWARD, FORWARD)
@@ -102,11 +104,12 @@ def lengths_of(domain: Domain, reach: float = REACH) -> Tensor:
     Geometric, from a seventieth of the reach to the reach ahead, and to four sevenths of it behind. In a box the
     reach counts in widths of the box and is cut at its diagonal: the distance to a network's boundary hardly
     grows with the number of features, but nothing in the box is farther than the diagonal. In other continuous
-    domains (tables of numbers) it counts in input units, there standard deviations.
+    domains (tables of numbers) it counts in input units, there standard deviations. Where bounds differ between
+    channels, lengths count in widths of each channel.
     """
-    if isinstance(domain, Box):
+    if isinstance(domain, Box) or channel_bounds(domain) is not None:
         diagonal = float(torch.Size(domain.shape).numel()) ** 0.5
-        reach = min(reach, diagonal) * (domain.upper - domain.lower)
+        reach = min(reach, diagonal) * (domain.width if isinstance(domain, Box) else 1.0)
     ahead = _geometric(NEAREST * reach, reach, FORWARD)
     behind = _geometric(NEAREST * reach, BEHIND * reach, BACKWARD)
     return torch.cat([-behind.flip(0), torch.zeros(1, dtype=torch.float64), ahead]).to(torch.float32)
@@ -130,13 +133,23 @@ def craft(samples: Samples, crafters: Sequence[nn.Module], toward: Toward, *, se
     spare = torch.randn(domain.shape, generator=generator(seed, "path", str(toward)), dtype=torch.float64)
     spare = _unit(spare[None].to(samples.device))[0]
     directions, ahead, behind = [samples.inputs[:0]], list[Steps](), list[Steps]()
+    bounds = channel_bounds(domain)
     with evaluating(*crafters):
         for rows in _blocks(samples):
             part = samples.take(rows)
+            if isinstance(domain, Named):
+                slope = _id_slope(part, domain.vocabulary, crafters, toward, seed=seed)
+                behind.append(domain.steepest(part.inputs, slope, levels.backward))
+                ahead.append(domain.steepest(part.inputs, slope._replace(field=-slope.field), levels.forward))
+                continue
             downhill = -_gradients(part, crafters, toward)
             dead = ~(downhill.flatten(1).isfinite().all(1) & (downhill != 0).flatten(1).any(1))
             downhill[dead] = spare
-            if domain.continuous:
+            if bounds is not None:
+                # Steepest where each channel is 1 wide, of length 1 there.
+                widths = bounds.widths.to(downhill)
+                directions.append((_unit(downhill * widths) * widths).to(torch.float32))
+            elif domain.continuous:
                 directions.append(_unit(downhill).to(torch.float32))
             else:
                 ahead.append(steepest(domain, part.inputs, downhill, levels.forward))
@@ -169,14 +182,39 @@ def _gradients(samples: Samples, crafters: Sequence[nn.Module], toward: Toward) 
         for crafter in crafters:  # One at a time: memory holds one network's values.
             with torch.enable_grad():
                 leaf = inputs.clone().requires_grad_()
-                logits = _logits(crafter, leaf, labels)
-                if rivals is None:
-                    other = logits.scatter(1, labels, -torch.inf).logsumexp(1)
-                else:
-                    other = logits.gather(1, rivals)[:, 0]
-                margin = logits.gather(1, labels)[:, 0] - other
+                margin = _margin(_logits(crafter, leaf, labels), labels, rivals)
                 total += torch.autograd.grad(margin.sum(), leaf)[0]
         return total / len(crafters)
+
+
+def _id_slope(
+    samples: Samples, vocabulary: int, crafters: Sequence[nn.Module], toward: Toward, *, seed: int
+) -> EmbeddedSlope:
+    """The slope of the mean margin: the vectors of all crafters side by side."""
+    with torch.inference_mode(False):
+        inputs, labels = samples.inputs.clone(), samples.labels[:, None].clone()
+        if not len(inputs):
+            return EmbeddedSlope(torch.zeros(0, inputs.shape[1], 1).double(), torch.zeros(vocabulary, 1).double())
+        rivals = _runner_up(inputs, labels, crafters) if toward == Toward.RUNNER_UP else None
+
+        def margin_of(crafter: nn.Module) -> Callable[[Tensor], Tensor]:
+            return lambda ids: _margin(_logits(crafter, ids, labels), labels, rivals)
+
+        parts = [id_gradient(crafter, inputs, vocabulary, margin_of(crafter)) for crafter in crafters]
+        fields, tables = zip(*parts, strict=True)
+        field, table = torch.cat(fields, 2) / len(crafters), torch.cat(tables, 1)
+        spare = torch.randn(field.shape[1:], generator=generator(seed, "path", str(toward)), dtype=torch.float64)
+        dead = ~(field.flatten(1).isfinite().all(1) & (field != 0).flatten(1).any(1))
+        field[dead] = spare.to(field.device)
+        return EmbeddedSlope(field, table)
+
+
+def _margin(logits: Tensor, labels: Tensor, rivals: Tensor | None) -> Tensor:
+    """What the labels' logits (n,) are above the rivals', or above all others' together where there are no rivals."""
+    own = logits.gather(1, labels)[:, 0]
+    if rivals is None:
+        return own - logits.scatter(1, labels, -torch.inf).logsumexp(1)
+    return own - logits.gather(1, rivals)[:, 0]
 
 
 def _runner_up(inputs: Tensor, labels: Tensor, crafters: Sequence[nn.Module]) -> Tensor:

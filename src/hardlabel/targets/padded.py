@@ -27,6 +27,7 @@ class Padded(nn.Module):
     def __init__(self, network: nn.Module, *, classes: int, probabilities: bool) -> None:
         super().__init__()
         self.network, self.classes, self.probabilities = network, classes, probabilities
+        self.own_types = bool(getattr(network, "own_types", False))  # See `CodedModule`.
 
     def extra_repr(self) -> str:
         return f"classes={self.classes}, probabilities={self.probabilities}"

@@ -19,6 +19,7 @@ from hardlabel.oracles.base import (
 from hardlabel.plugins import Registry
 from hardlabel.targets.askable import AskableModel
 from hardlabel.targets.estimators import Estimator, EstimatorScores, estimator_hash, is_estimator, of_estimator
+from hardlabel.targets.frameworks.table import plain
 from hardlabel.targets.torch import TorchModel, TorchScores
 
 
@@ -111,6 +112,26 @@ ADAPTERS: Registry[Adapter] = Registry(
 )
 
 
+OWN = frozenset({"module", "oracle", "estimator"})
+
+
+def bare(model: object, *, role: str) -> object:
+    """The model as a torch module, a classifier or an oracle; as it is, if an adapter of another package accepts it.
+
+    Raises:
+        InvalidInput: See `plain`.
+    """
+    others = [adapter for name, adapter in ADAPTERS.items() if name not in OWN]
+    if any(adapter.accepts(model) for adapter in others):
+        return model
+    try:
+        return plain(model, role=role)
+    except InvalidInput as error:
+        if not others:
+            raise
+        raise InvalidInput(f"{error}; or {', '.join(adapter.summary for adapter in others)}") from error
+
+
 def askable(
     model: object,
     device: torch.device,
@@ -123,13 +144,14 @@ def askable(
     """A model in the form that audits ask. Whoever asks it, its answers are checked: `InvalidInput` names its role.
 
     Args:
-        model: An object that one of ADAPTERS accepts.
+        model: An object that one of ADAPTERS accepts, or a model of one of the frameworks that `plain` knows.
         device, name, classes, exact: See `Request`. A network is fitted to `classes` before, by `padded`.
         role: The name of the model in errors.
 
     Raises:
         InvalidInput: No adapter accepts it.
     """
+    model = bare(model, role=role)
     request = Request(device=device, role=role, name=name, classes=classes, exact=exact)
     for adapter in ADAPTERS.values():
         if adapter.accepts(model):

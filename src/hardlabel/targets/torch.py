@@ -206,8 +206,10 @@ class TorchModel:
 
     def _forward(self, batch: Tensor) -> Tensor:
         """What the model answers for a batch; call it inside `_ready`."""
-        floats = (weight.dtype for weight in self._model.parameters() if weight.is_floating_point())
-        logits = self._model(batch.to(next(floats, batch.dtype)))
+        if not getattr(self._model, "own_types", False):
+            floats = (weight.dtype for weight in self._model.parameters() if weight.is_floating_point())
+            batch = batch.to(next(floats, batch.dtype))
+        logits = self._model(batch)
         if not (isinstance(logits, Tensor) and logits.ndim in (1, 2) and len(logits) == len(batch)):
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise InvalidInput(f"{self.role} must map (q, *shape) to logits (q, classes), got {got} for q={len(batch)}")

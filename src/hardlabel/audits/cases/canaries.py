@@ -11,7 +11,8 @@ from torch import Tensor
 from hardlabel import checks, randomness
 from hardlabel.audits.arguments import checked
 from hardlabel.audits.cases.case import classes_of
-from hardlabel.audits.cases.from_arrays import Pair, whole
+from hardlabel.audits.cases.from_arrays import whole
+from hardlabel.audits.cases.pairs import Pair
 from hardlabel.audits.cases.plans import FEWEST_SHADOW
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import Domain

@@ -1,11 +1,9 @@
 """The case of a model and samples that the caller gives as Python objects."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
@@ -13,6 +11,7 @@ from hardlabel import checks, randomness
 from hardlabel.attacks import Need
 from hardlabel.audits.cases.case import Case
 from hardlabel.audits.cases.from_settings import smooth
+from hardlabel.audits.cases.pairs import Pair, Read, read_pairs, settled
 from hardlabel.audits.cases.plans import (
     FEWEST_SHADOW,
     MOST_SHADOW,
@@ -23,67 +22,57 @@ from hardlabel.audits.cases.plans import (
 )
 from hardlabel.audits.cases.repeats import without_repeats
 from hardlabel.audits.cases.slices import slices_of
+from hardlabel.audits.cases.terms import Terms
 from hardlabel.checks import InvalidInput
-from hardlabel.data.domain import LARGEST_WHOLE, BinaryFeatures, Box, Domain, infer_domain
+from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples, concatenate
 from hardlabel.models import shadows
 from hardlabel.models.architectures import usual_architecture
+from hardlabel.models.surrogates import surrogate
 from hardlabel.models.train import Recipe
 from hardlabel.models.trainers import EstimatorTrainer, FunctionTrainer, RecipeTrainer, Trainer
 from hardlabel.runs.settings import Attacker
 from hardlabel.store import Store
 from hardlabel.targets.askable import AskableModel
+from hardlabel.targets.coded import CodedEstimator, CodedFunction, Coding
 
+SURROGATE = "surrogate"
+SURROGATE_NOTE = "TEMP"
 SECOND_EPOCHS = 100  # Most epochs of the second opinion's training, if the target's own training is not known.
-Pair = tuple[ArrayLike | Tensor, ArrayLike | Tensor]
 
 
 def case_of(
     target: AskableModel,
     description: str,
-    members: Pair,
-    nonmembers: Pair,
+    given: Read,
     *,
-    population: Pair | None,
-    trainer: Callable[..., object] | BaseEstimator | Recipe | None,
+    terms: Terms,
+    trainer: Callable[..., object] | BaseEstimator | Recipe | str | None,
     train_size: int | None,
-    domain: Domain | None,
     samples: int | None,
-    attacker: Attacker,
-    slices: Mapping[str, tuple[ArrayLike, ArrayLike]],
-    private: bool,
-    strict: bool,
-    seed: int,
     device: torch.device,
     store: Store | None,
 ) -> Case:
     """The case of a model and samples; see `hardlabel.audit` for the arguments."""
+    attacker, focus, seed = terms.attacker, terms.focus, terms.seed
     shadows.check_count(attacker.references)
     if samples is not None:
         checks.at_least(1, samples=samples)
-    arrays = {"members": _arrays(members, "members"), "nonmembers": _arrays(nonmembers, "nonmembers")}
-    if population is not None:
-        arrays["population"] = _arrays(population, "population")
+    arrays, domain, notes = given.groups, given.domain, list(given.notes)
     if train_size is not None:
         checks.at_least(len(arrays["members"][0]), train_size=train_size)
-    notes = []
-    if domain is None:
-        domain = _inferred(arrays)
-        notes.append(f"The domain was inferred from the inputs: {domain.kind}, {domain}.")
-    elif not callable(getattr(domain, "check", None)):
-        raise InvalidInput(f"domain must be a domain such as hardlabel.Box, got {domain!r}")
     # Ids in random order: neither a signal nor an oracle can read membership from them.
     total = sum(len(inputs) for inputs, _ in arrays.values())
     ids = torch.randperm(total, generator=randomness.generator(seed, "ids"))
     groups: dict[str, Samples] = {}
     for group, (inputs, labels) in arrays.items():
         own = ids[: len(inputs)]
-        groups[group] = Samples(ids=own, inputs=_settled(inputs, domain, group), labels=labels, domain=domain)
+        groups[group] = Samples(ids=own, inputs=settled(inputs, domain, group), labels=labels, domain=domain)
         ids = ids[len(inputs) :]
-    given = groups["members"], groups["nonmembers"]
-    rows = {int(sample_id): row for group in given for row, sample_id in enumerate(group.ids)}
-    sliced = slices_of(slices, [group.ids for group in given], ("members", "nonmembers"))
-    cleaned = without_repeats(groups, strict=strict)
+    asked = groups["members"], groups["nonmembers"]
+    rows = {int(sample_id): row for group in asked for row, sample_id in enumerate(group.ids)}
+    sliced = slices_of(focus.slices, [group.ids for group in asked], ("members", "nonmembers"))
+    cleaned = without_repeats(groups, strict=focus.strict)
     notes += cleaned.notes
     inside, outside, rest = (cleaned.groups.get(group) for group in ("members", "nonmembers", "population"))
     assert inside is not None, "members are given"
@@ -92,9 +81,9 @@ def case_of(
     highest = max(int(labels.max()) for _, labels in arrays.values())
     classes = max(2, highest + 1)  # Those that the labels show; `counted` asks the target for more.
     missing: dict[Need, str] = {} if target.scores is not None else {Need.SCORES: "the target answers with labels only"}
-    fitter = trainer_of(
-        trainer, classes, arrays=not isinstance(members[0], Tensor), name=target.name, device=device, store=store
-    )
+    fitter = trainer_of(trainer, classes, given, name=target.name, device=device, store=store)
+    if trainer == SURROGATE:
+        notes.append(SURROGATE_NOTE)
     size = len(inside) if train_size is None else train_size
     shadow, why = shadow_plan(rest, fitter, size, guessed=train_size is None, labels=attacker.shadow_labels)
     if why is not None:
@@ -106,6 +95,8 @@ def case_of(
     if why is not None:
         missing |= {Need.REFERENCES: why, Need.GRADIENTS: why}
     missing |= lacking_pairs(attacker.references)
+    if not attacker.alike:
+        missing[Need.ALIKE] = "the attacker does not know how the target was trained"
     crafting, why = crafting_plan(rest, classes, size, seed=seed, device=device, store=store)
     if why is not None:
         missing |= {Need.CRAFTERS: why, Need.SURROGATE: why}
@@ -113,7 +104,7 @@ def case_of(
         data="samples given",
         target=target,
         target_description=description,
-        private=private,
+        private=focus.private,
         classes=classes,
         members=inside,
         nonmembers=outside,
@@ -135,12 +126,12 @@ class Whole:
 
     Attributes:
         samples: The samples, shuffled and without repeats.
-        arrays: Whether the pair holds arrays, not tensors.
-        notes: What was dropped.
+        read: The pair as it was read.
+        notes: What was dropped, and how the pair was read.
     """
 
     samples: Samples
-    arrays: bool
+    read: Read
     notes: tuple[str, ...]
 
 
@@ -150,108 +141,24 @@ def whole(pair: Pair, domain: Domain | None, *, seed: int, strict: bool = False,
     Raises:
         InvalidInput: The pair or its values break a rule.
     """
-    inputs, labels = _arrays(pair, name)
-    domain = _inferred({name: (inputs, labels)}) if domain is None else domain
-    ids = given_ids(pair, seed=seed)
-    everyone = Samples(ids=ids, inputs=_settled(inputs, domain, name), labels=labels, domain=domain)
+    read = read_pairs({name: pair}, domain)
+    inputs, labels = read.groups[name]
+    ids = given_ids(len(inputs), seed=seed)
+    everyone = Samples(ids=ids, inputs=settled(inputs, read.domain, name), labels=labels, domain=read.domain)
     cleaned = without_repeats({name: everyone}, strict=strict)
-    return Whole(
-        samples=_shuffled(cleaned.groups[name], seed=seed),
-        arrays=not isinstance(pair[0], Tensor),
-        notes=cleaned.notes,
-    )
+    notes = read.notes if read.coding != Coding() else ()
+    return Whole(samples=_shuffled(cleaned.groups[name], seed=seed), read=read, notes=(*notes, *cleaned.notes))
 
 
-def given_ids(pair: Pair, *, seed: int) -> Tensor:
-    """The id that `whole` gives to each row of the pair."""
-    return torch.randperm(len(_arrays(pair, "data")[0]), generator=randomness.generator(seed, "ids"))
-
-
-def _inferred(arrays: dict[str, tuple[Tensor, Tensor]]) -> Domain:
-    shapes = {tuple(inputs.shape[1:]) for inputs, _ in arrays.values()}
-    if len(shapes) > 1:
-        listed = ", ".join(f"{group} {tuple(inputs.shape)}" for group, (inputs, _) in arrays.items())
-        raise InvalidInput(f"inputs must agree in shape, got {listed}")
-    if len({inputs.is_floating_point() for inputs, _ in arrays.values()}) > 1:
-        listed = ", ".join(f"{group} {_type(inputs)}" for group, (inputs, _) in arrays.items())
-        raise InvalidInput(f"inputs must all be whole numbers or all be floats, got {listed}; or pass domain=")
-    return infer_domain(torch.cat([inputs for inputs, _ in arrays.values()]))
+def given_ids(count: int, *, seed: int) -> Tensor:
+    """The id that `whole` gives to each of `count` rows."""
+    return torch.randperm(count, generator=randomness.generator(seed, "ids"))
 
 
 def drawn(samples: Samples, most: int, seed: int) -> Samples:
     """At most `most` of the samples, drawn at random."""
     order = torch.randperm(len(samples), generator=randomness.generator(seed, "attacked samples"))
     return samples.take(order[:most])
-
-
-def _settled(inputs: Tensor, domain: Domain, name: str) -> Tensor:
-    """Inputs of any type as float32, checked by the domain."""
-    if isinstance(domain, Box | BinaryFeatures):
-        domain.check(inputs, name)  # As given: float32 rounds.
-        return inputs.to(torch.float32)
-    settled = inputs.to(torch.float32)
-    domain.check(settled, name)
-    return settled
-
-
-def _arrays(pair: Pair, name: str) -> tuple[Tensor, Tensor]:
-    """Inputs of their own type and labels, int64."""
-    try:
-        inputs, labels = pair
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(f"{name} must be a pair (inputs, labels), got {type(pair).__name__}") from error
-    try:
-        inputs, labels = _tensor(inputs, name, "inputs"), _tensor(labels, name, "labels")
-    except InvalidInput:
-        raise
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(
-            f"{name} must hold arrays of numbers ({' '.join(str(error).split())}); a table is encoded by "
-            "hardlabel.MixedTable, labels are 0, 1, 2, ..."
-        ) from error
-    if inputs.ndim < 2 or not len(inputs):
-        raise InvalidInput(f"{name} must hold at least one sample (n, ...), got shape {tuple(inputs.shape)}")
-    if labels.ndim and len(labels) != len(inputs):
-        raise InvalidInput(f"{name} must hold one label per input, got {len(inputs)} inputs, {len(labels)} labels")
-    if labels.ndim != 1 or labels.is_floating_point():
-        raise InvalidInput(
-            f"labels of {name} must be whole numbers ({len(inputs)},), got {labels.dtype} {tuple(labels.shape)}"
-        )
-    if not inputs.is_floating_point() and inputs.dtype != torch.bool and inputs.numel():
-        largest = max(int(inputs.max()), int(inputs.min()), key=abs)
-        if abs(largest) > LARGEST_WHOLE:
-            raise InvalidInput(
-                f"{name} must hold whole numbers up to 2**24 = {LARGEST_WHOLE} in size, which float32 holds exactly, "
-                f"got {largest}: encode codes by hardlabel.MixedTable, rescale measurements and give them as floats"
-            )
-    return inputs, labels.to(torch.int64)
-
-
-def _tensor(values: ArrayLike | Tensor, group: str, name: str) -> Tensor:
-    """The values on the CPU, of their own type; unsigned integers of 16 bits and more become int64."""
-    if isinstance(values, Tensor):
-        if values.is_complex():
-            raise InvalidInput(f"{group} must hold arrays of real numbers, got {name} of type {_type(values)}")
-        values = values.detach().cpu()
-        if values.dtype in (torch.uint16, torch.uint32, torch.uint64):
-            return _tensor(values.numpy(), group, name)
-        return values
-    array = np.asarray(values)
-    if array.dtype.kind not in "biuf":
-        raise InvalidInput(
-            f"{group} must hold arrays of real numbers, got {name} of type {array.dtype}; a table with text, dates or "
-            "codes is encoded by hardlabel.MixedTable, labels are 0, 1, 2, ..."
-        )
-    if array.dtype.kind == "u" and array.dtype.itemsize > 1:
-        if array.size and int(array.max()) > np.iinfo(np.int64).max:
-            raise InvalidInput(f"{name} of {group} must be below 2**63, got {int(array.max())}")
-        array = array.astype(np.int64)
-    # PyTorch warns about read-only arrays, which Pandas returns.
-    return torch.as_tensor(array if array.flags.writeable else array.copy())
-
-
-def _type(values: Tensor) -> str:
-    return str(values.dtype).removeprefix("torch.")
 
 
 def _shuffled(samples: Samples, *, seed: int) -> Samples:
@@ -267,27 +174,39 @@ def _unused(population: Samples | None, shadow: ShadowPlan | None) -> Samples | 
 
 
 def trainer_of(
-    trainer: Callable[..., object] | BaseEstimator | Recipe | None,
+    trainer: Callable[..., object] | BaseEstimator | Recipe | str | None,
     classes: int,
+    given: Read,
     *,
-    arrays: bool,
     name: str | None,
     device: torch.device,
     store: Store | None,
 ) -> Trainer | None:
-    """The caller's recipe, classifier or function as a trainer; None if the caller gives none."""
+    """The caller's recipe, classifier or function as a trainer; None if the caller gives none.
+
+    Classifiers and functions are trained in the caller's own terms.
+    """
+    coding = given.coding
     if trainer is None:
         return None
     if isinstance(trainer, Recipe):
         return RecipeTrainer(recipe=trainer, classes=classes, device=device, store=store)
+    if trainer == SURROGATE:
+        return surrogate(given.domain, classes, device=device, store=store)
     if isinstance(trainer, BaseEstimator):
-        return EstimatorTrainer(estimator=trainer, store=store)
+        estimator = trainer if coding == Coding() else CodedEstimator(trainer, coding, role="a model of the trainer's")
+        return EstimatorTrainer(estimator=estimator, store=store)
     if not callable(trainer):
         raise InvalidInput(
-            "trainer must be a function (inputs, labels, *, seed), a scikit-learn classifier or a Recipe, "
+            "trainer must be a function (inputs, labels, *, seed), a scikit-learn classifier, a Recipe, 'same' or "
+            f"'surrogate', got {trainer!r}"
+            if isinstance(trainer, str)
+            else "trainer must be a function (inputs, labels, *, seed), a scikit-learn classifier or a Recipe, "
             f"got {type(trainer).__name__}"
         )
-    return FunctionTrainer(function=trainer, arrays=arrays, name=name, store=store)
+    if coding == Coding():
+        return FunctionTrainer(function=trainer, arrays=given.arrays, name=name, store=store)
+    return FunctionTrainer(function=CodedFunction(trainer, coding), arrays=False, name=name, store=store)
 
 
 def shadow_plan(

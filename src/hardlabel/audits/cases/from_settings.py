@@ -33,7 +33,7 @@ from hardlabel.models.architectures import build, usual_architecture
 from hardlabel.models.train import Recipe, usual_precision
 from hardlabel.models.trainers import RecipeTrainer
 from hardlabel.runs.progress import Watch, told
-from hardlabel.runs.settings import ModelSettings, RunSettings, moves_of
+from hardlabel.runs.settings import ModelSettings, TrainedSettings, moves_of
 from hardlabel.store import Store
 from hardlabel.targets.registry import askable
 
@@ -143,7 +143,7 @@ def case_of_settings(ready: Loaded, *, device: torch.device, watch: Watch, execu
     )
 
 
-def dataset_of(settings: RunSettings, watch: Watch, store: Store | None) -> Dataset:
+def dataset_of(settings: TrainedSettings, watch: Watch, store: Store | None) -> Dataset:
     """The data that the settings name; large data are mapped from a file in the store."""
     watch.stage(f"loading {settings.data}", 1, "files")
     return mapped.load(
@@ -156,7 +156,7 @@ def dataset_of(settings: RunSettings, watch: Watch, store: Store | None) -> Data
     )
 
 
-def recipe_of(settings: RunSettings, domain: Domain, device: torch.device | None = None) -> Recipe:
+def recipe_of(settings: TrainedSettings, domain: Domain, device: torch.device | None = None) -> Recipe:
     """How the settings train on `device`. None trains in float32, as defenses need."""
     architecture = settings.arch or usual_architecture(domain)
     precision = (
@@ -176,7 +176,7 @@ def recipe_of(settings: RunSettings, domain: Domain, device: torch.device | None
 
 
 def checked_trainer(
-    settings: RunSettings, data: Dataset, *, device: torch.device, store: Store | None, float32: bool = False
+    settings: TrainedSettings, data: Dataset, *, device: torch.device, store: Store | None, float32: bool = False
 ) -> RecipeTrainer:
     """Trains as the settings say; `float32` allows no other precision.
 
@@ -228,6 +228,8 @@ def smooth(recipe: Recipe, domain: Domain) -> Recipe:
     if usual_architecture(domain) == "cnn":
         moves = augment.union(augment.flips(), *(augment.translations(pixels) for pixels in range(3)))
         return replace(recipe, augment=moves, weight_decay=5e-4, max_epochs=25, stop_at_accuracy=None)
+    if domain.kind == "tokens":  # A word is seen in few steps: slower ones would leave its vector as it was.
+        return replace(recipe, learning_rate=1e-2, weight_decay=1e-3, max_epochs=50, stop_at_accuracy=None)
     return replace(recipe, weight_decay=3e-3, max_epochs=50, stop_at_accuracy=None)
 
 

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 from hardlabel import checks
 from hardlabel.attacks import Need
 from hardlabel.audits.cases.case import AttackerCase, classes_of
-from hardlabel.audits.cases.from_arrays import Pair, crafting_plan, drawn, given_ids, shadow_plan, trainer_of, whole
+from hardlabel.audits.cases.from_arrays import crafting_plan, drawn, given_ids, shadow_plan, trainer_of, whole
 from hardlabel.audits.cases.from_settings import at_most, checked_trainer, crafting_of, dataset_of
+from hardlabel.audits.cases.pairs import Pair
 from hardlabel.audits.cases.plans import (
     FEWEST_SHADOW,
     MOST_ATTACKED,
@@ -70,14 +71,14 @@ def case_of_arrays(
     checks.at_least(FEWEST_SHADOW, samples=samples)
     given = whole(data, domain, seed=seed, strict=strict)
     everyone = given.samples
-    ids = given_ids(data, seed=seed)
+    ids = given_ids(len(given.read.groups["data"][0]), seed=seed)
     sliced = slices_of({column: [values] for column, values in slices.items()}, [ids], ["samples"])
     size = len(everyone) // 4 if train_size is None else train_size
     checks.at_least(FEWEST_SHADOW, train_size=size)
     if len(everyone) < 2 * size:
         raise InvalidInput(f"data must hold at least 2 * train_size = {2 * size} inputs, got {len(everyone)}")
     classes = classes_of(everyone)
-    fitter = trainer_of(trainer, classes, arrays=given.arrays, name=name, device=device, store=store)
+    fitter = trainer_of(trainer, classes, given.read, name=name, device=device, store=store)
     if fitter is None:
         raise InvalidInput("trainer must be given for the audit of a recipe, got None")
     pool, rest = everyone.take(slice(0, 2 * size)), everyone.take(slice(2 * size, None))

@@ -71,8 +71,8 @@ class Terms:
         """The attacks to run, the attacks left out with the reason, and the attack that the ladder names.
 
         - Names: these attacks run. "all" runs everything that can be run.
-        - No names, no budget: the standard attacks that suit run, with fewer queries where few suffice. Attacks that
-          would send the target more than MOST_QUERIES in all are left out.
+        - No names, no budget: the ladder's label-only attack and the standard attacks that suit run, with fewer queries
+          where few suffice. Attacks that would send the target more than MOST_QUERIES in all are left out.
         - No names, a budget: the ladder's label-only attack runs, with the gap attack and the standard attacks that
           see scores.
 
@@ -96,7 +96,7 @@ class Terms:
             if reason is not None and names is not None:
                 raise InvalidInput(f"attack {attack.name!r} cannot be run: {reason}")
             if self.attacks is None:
-                if not attack.standard:
+                if not attack.standard and attack.name != rung.attack:
                     continue
                 attack = replace(attack, usual=attack.brief or attack.usual)
                 reason = reason or self._why_skipped(attack, rung, attacked)

@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from hardlabel.data.domain import Box
+from hardlabel.data.domain import Box, corners
 from hardlabel.data.samples import Samples
 from hardlabel.data.table import MixedTable
 
@@ -18,7 +18,8 @@ def text_or_image(samples: Samples, place: int) -> str:
     """An image as a data URI (PNG), a table's row as "column value, ...", another input as its nonzero values."""
     domain, record = samples.domain, samples.inputs[place].cpu()
     if isinstance(domain, Box) and domain.kind == "image" and len(record) in (1, 3):
-        scaled = ((record - domain.lower) / (domain.upper - domain.lower) * 255).round().clamp(0, 255)
+        lower, upper = (edge[0] for edge in corners(domain, record[None]))
+        scaled = ((record - lower) / (upper - lower) * 255).round().clamp(0, 255)
         pixels = scaled.byte().permute(1, 2, 0).numpy()
         image = Image.fromarray(pixels[..., 0] if len(record) == 1 else pixels)
         times = max(1, -(-SIDE // min(image.size)))

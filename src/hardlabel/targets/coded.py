@@ -1,0 +1,248 @@
+"""Models in the caller's own terms: they get what the caller gave, and answer with its labels.
+
+Everything else in an audit sees points of a domain and classes from 0 on. Only here are they turned into each other.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils.metaestimators import available_if
+from torch import Tensor, nn
+
+from hardlabel.checks import InvalidInput
+from hardlabel.data.codecs.base import Codec
+from hardlabel.data.codecs.labels import ClassNames
+from hardlabel.oracles.base import LabelOracle, ScoreOracle
+from hardlabel.targets.estimators import is_estimator
+from hardlabel.targets.frameworks.table import plain
+from hardlabel.targets.padded import width
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coding:
+    """The terms in which the caller gives samples and labels.
+
+    Attributes:
+        inputs: Between samples as given and points; None where points are given.
+        labels: Between labels as given and classes; None where classes are given.
+    """
+
+    inputs: Codec | None = None
+    labels: ClassNames | None = None
+
+    def decode(self, points: Tensor) -> Any:
+        """What points (n, *shape) stand for; a copy of the points, on the CPU, where points are given."""
+        return points.detach().cpu().clone() if self.inputs is None else self.inputs.decode(points)
+
+    def decode_labels(self, classes: Tensor) -> Any:
+        """The labels of classes (n,) as an array; the classes where these are given."""
+        return classes.cpu().numpy().copy() if self.labels is None else self.labels.decode(classes)
+
+    def classes(self, answers: object, *, role: str) -> Any:
+        """The classes (n,) that answers stand for. Where classes are given, the answers as they are."""
+        return answers if self.labels is None else self.labels.encode(answers, f"answers of {role}")
+
+
+class CodedEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A scikit-learn classifier in the caller's own terms, as a classifier of points.
+
+    Args:
+        inside: The classifier. It is cloned before it is fitted.
+        coding: The terms.
+        role: What errors call the classifier.
+        random_state: Given to every part of the classifier that has one; None leaves them as they are.
+    """
+
+    def __init__(self, inside: Any, coding: Coding, *, role: str = "model", random_state: int | None = None) -> None:
+        self.inside, self.coding, self.role, self.random_state = inside, coding, role, random_state
+
+    @classmethod
+    def of(cls, fitted: Any, coding: Coding, *, role: str) -> "CodedEstimator":
+        """A classifier that is fitted already."""
+        made = cls(fitted, coding, role=role)
+        made.fitted_ = fitted
+        return made
+
+    def fit(self, points: NDArray[np.float32], classes: NDArray[np.int64]) -> "CodedEstimator":
+        """Fits a clone on what points (n, features) stand for and on the labels of their classes (n,)."""
+        fresh = clone(self.inside)
+        if self.random_state is not None:
+            names = [name for name in fresh.get_params() if name.rpartition("__")[2] == "random_state"]
+            fresh.set_params(**dict.fromkeys(names, self.random_state))
+        self.fitted_ = fresh.fit(self._rows(points), self.coding.decode_labels(torch.from_numpy(classes)))
+        return self
+
+    @property
+    def classes_(self) -> Any:
+        """The classes of the labels that the classifier knows, in its own order."""
+        known = getattr(self.fitted_, "classes_", None)
+        if known is None:
+            raise AttributeError("classes_")
+        return np.asarray(self.coding.classes(known, role=self.role))
+
+    def predict(self, points: NDArray[np.float32]) -> Any:
+        """Classes (n,) of points (n, features)."""
+        return np.asarray(self.coding.classes(self.fitted_.predict(self._rows(points)), role=self.role))
+
+    @available_if(lambda self: hasattr(self.fitted_, "predict_proba"))  # type: ignore[untyped-decorator]
+    def predict_proba(self, points: NDArray[np.float32]) -> Any:
+        """Probabilities (n, known) of points (n, features), in the order of `classes_`."""
+        return self.fitted_.predict_proba(self._rows(points))
+
+    @available_if(lambda self: hasattr(self.fitted_, "predict_log_proba"))  # type: ignore[untyped-decorator]
+    def predict_log_proba(self, points: NDArray[np.float32]) -> Any:
+        """Log probabilities (n, known) of points (n, features), in the order of `classes_`."""
+        return self.fitted_.predict_log_proba(self._rows(points))
+
+    def _rows(self, points: NDArray[np.float32]) -> Any:
+        inputs = self.coding.inputs
+        if inputs is None:
+            return points
+        rows = inputs.decode(torch.from_numpy(points).reshape(-1, *inputs.domain.shape))
+        if isinstance(rows, Tensor):
+            rows = rows.numpy()
+        # Classifiers of pixels and series take flat rows.
+        return rows.reshape(len(rows), -1) if isinstance(rows, np.ndarray) and rows.ndim > 2 else rows
+
+
+class CodedModule(nn.Module):
+    """A torch module in the caller's own terms, as a module of points.
+
+    Pixels and series reach the module as floats, since a network computes with floats; ids of tokens as int64.
+    """
+
+    own_types = True  # The module casts its inputs itself: an id would not survive float16.
+
+    def __init__(self, network: nn.Module, inputs: Codec) -> None:
+        super().__init__()
+        self.network, self.inputs = network, inputs
+
+    def extra_repr(self) -> str:
+        # Part of the key of kept answers: another codec asks other questions.
+        return f"{type(self.inputs).__name__} {joblib.hash(self.inputs)}"
+
+    def forward(self, points: Tensor) -> Any:
+        floats = (weight.dtype for weight in self.network.parameters() if weight.is_floating_point())
+        tensor = getattr(self.inputs, "tensor", None)
+        if tensor is not None:
+            # With gradients: attacks craft questions on such modules.
+            return self.network(tensor(points).to(next(floats, torch.float32)))
+        given = self.inputs.decode(points)
+        if not isinstance(given, np.ndarray | Tensor):
+            raise InvalidInput(
+                f"a torch module must take tensors, got {self.inputs.summary}: give an object with ask(inputs, ids) "
+                "that makes tensors of them"
+            )
+        batch = torch.as_tensor(given).to(points.device)
+        return self.network(batch.long() if not batch.is_floating_point() else batch.to(next(floats, batch.dtype)))
+
+
+class CodedLabels:
+    """A `LabelOracle` in the caller's own terms, as an oracle of points."""
+
+    def __init__(self, inner: Any, coding: Coding, *, role: str) -> None:
+        self._inner, self._coding, self._role = inner, coding, role
+
+    @property
+    def fingerprint(self) -> Any:
+        """What the oracle tells itself apart by, or None."""
+        return getattr(self._inner, "fingerprint", None)
+
+    def ask(self, inputs: Tensor, ids: Tensor) -> Any:
+        """Classes (q,) of points (q, *shape)."""
+        return self._coding.classes(self._inner.ask(self._coding.decode(inputs), ids), role=self._role)
+
+
+class CodedScores:
+    """A `ScoreOracle` in the caller's own terms; log probabilities stand in the order of the classes."""
+
+    def __init__(self, inner: Any, coding: Coding) -> None:
+        self._inner, self._coding = inner, coding
+
+    def ask_scores(self, inputs: Tensor, ids: Tensor) -> Any:
+        """Log probabilities (q, classes) of points (q, *shape)."""
+        return self._inner.ask_scores(self._coding.decode(inputs), ids)
+
+
+class _CodedBoth(CodedLabels, CodedScores):
+    """An oracle with both."""
+
+
+def coded(model: object, coding: Coding, *, role: str) -> object:
+    """The model, in the caller's own terms, as a model of points and classes.
+
+    Args:
+        model: A torch module, a fitted classifier or an oracle; see `plain`.
+        coding: The terms.
+        role: What errors call the model.
+
+    Raises:
+        InvalidInput: The model is of another sort, and gets anything else than points and classes.
+
+    Example:
+        >>> from sklearn.dummy import DummyClassifier
+        >>> from hardlabel.data.codecs.labels import ClassNames
+        >>> from hardlabel.targets.coded import Coding, coded
+        >>> always_yes = DummyClassifier().fit([[0.0], [1.0]], ["yes", "yes"])
+        >>> model = coded(always_yes, Coding(labels=ClassNames(("no", "yes"))), role="target")
+        >>> model.predict([[0.5]])
+        array([1])
+    """
+    if coding == Coding():
+        return model
+    if isinstance(model, nn.Module):
+        return model if coding.inputs is None else CodedModule(model, coding.inputs)
+    if is_estimator(model):
+        return CodedEstimator.of(model, coding, role=role)
+    if isinstance(model, LabelOracle) and isinstance(model, ScoreOracle):
+        return _CodedBoth(model, coding, role=role)
+    if isinstance(model, LabelOracle):
+        return CodedLabels(model, coding, role=role)
+    if isinstance(model, ScoreOracle):
+        return CodedScores(model, coding)
+    raise InvalidInput(f"{role} of type {type(model).__name__} must be given arrays and classes from 0 on")
+
+
+@dataclass(frozen=True, eq=False)
+class CodedFunction:
+    """A function that trains a model in the caller's own terms, as one of points and classes.
+
+    Attributes:
+        function: `function(inputs, labels, *, seed) -> model`.
+        coding: The terms.
+    """
+
+    function: Callable[..., object]
+    coding: Coding
+
+    def __post_init__(self) -> None:
+        # `inspect` finds the signature and the text of the caller's function.
+        object.__setattr__(self, "__wrapped__", self.function)
+        object.__setattr__(self, "__name__", getattr(self.function, "__name__", type(self.function).__name__))
+
+    def __call__(self, points: Tensor, classes: Tensor, *, seed: int) -> object:
+        model = self.function(self.coding.decode(points), self.coding.decode_labels(classes), seed=seed)
+        role = "a model of the trainer's"
+        return coded(plain(model, role=role), self.coding, role=role)
+
+
+def outputs_of(model: object, device: torch.device) -> Callable[[Tensor, Coding], int] | None:
+    """What tells the number of outputs of a torch module; None for other models.
+
+    The function asks the module about one point (1, *shape).
+    """
+    if not isinstance(model, nn.Module):
+        return None
+
+    def outputs(point: Tensor, coding: Coding) -> int:
+        module = coded(model, coding, role="target")
+        assert isinstance(module, nn.Module), "a module stays one"
+        return width(module, point, device=device, role="target")
+
+    return outputs
