@@ -168,6 +168,15 @@ def test_too_few_points_are_refused(points):
         outliers.surroundings([torch.rand(points, 3)])
 
 
+def test_near_duplicates_of_names_are_those_with_the_fewest_unlike_values():
+    ids = torch.tensor([[1.0, 2, 3, 4], [1, 2, 3, 900], [500, 600, 700, 800], [501, 601, 701, 801], [9, 8, 7, 6]])
+    found = outliers.duplicates(ids, names=True)
+    assert found.distance.tolist() == [1, 1, 4, 4, 4]
+    # As numbers, the third and fourth are neighbours; as names they have nothing in common.
+    assert found.of.tolist() == [1, 0, -1, -1, -1]
+
+
+
 # --- statistics of own models ---
 
 

@@ -55,7 +55,7 @@ class Duplicates:
 
     Attributes:
         of: Place of each point's nearest other, int64 (n,), or -1 where it is no near-duplicate.
-        distance: To the nearest other, whether near or not, float32 (n,), L2 on encoded inputs.
+        distance: To the nearest other, whether near or not, float32 (n,): L2 on encoded inputs, of names the number of unlike ones.
         limit: Largest distance of a near-duplicate.
     """
 
@@ -148,7 +148,7 @@ def surroundings(embeddings: Sequence[Tensor], compared: Tensor | None = None) -
     return Surroundings(counts=torch.cat(counts, 1), nearest=torch.cat(nearest), similarity=torch.cat(similarity))
 
 
-def duplicates(inputs: Tensor, compared: Tensor | None = None) -> Duplicates:
+def duplicates(inputs: Tensor, compared: Tensor | None = None, *, names: bool = False) -> Duplicates:
     """Points of (n, *shape) nearer to another than NEAR times the usual (median) distance to the nearest other.
 
     Where half of all points have an equal one, only equal ones count.
@@ -156,6 +156,7 @@ def duplicates(inputs: Tensor, compared: Tensor | None = None) -> Duplicates:
     Args:
         inputs: The points.
         compared: Places of the points among which the nearest other is sought, int64 (m,), rising; None for all.
+        names: Whether values are names, as ids of tokens are: the distance is then the number of unlike values.
 
     Raises:
         InvalidInput: Fewer than two points.
@@ -168,11 +169,14 @@ def duplicates(inputs: Tensor, compared: Tensor | None = None) -> Duplicates:
     nearest = []
     for start in range(0, len(flat), BLOCK):
         rows = flat[start : start + BLOCK]
-        apart = torch.cdist(rows, among)
+        apart = torch.cdist(rows, among, p=0.0 if names else 2.0)
         _set_selves(apart, start + torch.arange(len(rows)), others, torch.inf)
         nearest.append(others[apart.argmin(1)])
     closest = torch.cat(nearest)
-    apart = (flat - flat[closest]).norm(dim=1)  # Anew: scalar products round small distances away.
+    gaps = flat - flat[closest]
+    apart = (
+        (gaps != 0).sum(1).float() if names else gaps.norm(dim=1)
+    )  # Anew: scalar products round small distances away.
     limit = NEAR * float(apart.median())
     return Duplicates(of=torch.where(apart <= limit, closest, -1), distance=apart, limit=limit)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, clone
 
@@ -39,6 +40,7 @@ from hardlabel.audits.plan import (
 from hardlabel.audits.playing import audited
 from hardlabel.checks import InvalidInput
 from hardlabel.data.codecs.base import Codec
+from hardlabel.data.codecs.frames import FrameCodec
 from hardlabel.data.domain import Domain
 from hardlabel.data.given import Columns, read_given
 from hardlabel.data.samples import Samples
@@ -393,6 +395,8 @@ def prepare(
         settings.members, settings.nonmembers, settings.population, columns=columns, separator=settings.separator
     )
     given = given if given.groups is None else one_of_each(given, seed=settings.seed)
+    # A function may return another model another time: what it returns must tell itself apart, or have a name.
+    name = settings.name or (None if ".py:" in settings.target else target_hash(settings.target))
     target = load_target(settings.target, trust_pickle=settings.trust_pickle, trust_types=tuple(settings.trust_type))
     terms = Terms.of(settings)
     terms = replace(terms, focus=terms.focus.model_copy(update={"slices": given.slices}))
@@ -404,10 +408,12 @@ def prepare(
         trainer = None
     elif isinstance(trainer, str) and ":" in trainer:
         trainer = load_function(trainer, role="trainer")
+    frames = {group: inputs for group, (inputs, _) in pairs.items() if isinstance(inputs, pd.DataFrame)}
+    codec = FrameCodec.fit(frames, categorical=settings.categorical) if frames and settings.categorical else None
     made = target_audit(
         target,
         pairs,
-        domain=None,
+        domain=codec,
         terms=terms,
         trainer=trainer,
         train_size=settings.train_size,

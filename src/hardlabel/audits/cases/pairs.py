@@ -87,11 +87,13 @@ def read_pairs(
         )
         for name, group in points.items()
     }
-    if names is not None:
-        order = (
-            "as the target names them" if known is not None else "class 0 of the target is the first of them in order"
+    if names is not None and known is not None:
+        notes.append(f"The labels name {names.classes} classes, as the target names them.")
+    elif names is not None:
+        notes.append(
+            f"The labels name {names.classes} classes; in order, the first is taken for class 0 of a target that "
+            "numbers its outputs."
         )
-        notes.append(f"The labels are {names.classes} names or numbers; {order}.")
     if codec is not None:
         legal = codec.domain
     elif domain is None:

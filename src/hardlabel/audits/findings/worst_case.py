@@ -96,7 +96,7 @@ def seen(samples: Samples, pool: Samples | None, networks: Sequence[nn.Module], 
         everyone=everyone,
         embedded=embedded,
         around=outliers.surroundings(embeddings, compared),
-        copies=outliers.duplicates(everyone.inputs, compared),
+        copies=outliers.duplicates(everyone.inputs, compared, names=everyone.domain.kind == "tokens"),
     )
 
 

@@ -1,0 +1,1 @@
+"""The paper's tables and figures, declared, run in parts, and judged from intervals."""
