@@ -199,7 +199,7 @@ def _defeats(one: DefenseResult) -> str:
     verdict = (
         "**holds**: every attack is defeated"
         if every
-        else "**refuted by calibrated attacks**: the paper's are defeated, others are not"
+        else "**against it with calibrated attacks, not tested as published**: the paper's are defeated, others are not"
         if papers
         else "**does not hold**: not even the paper's attacks are all defeated"
     )
@@ -281,7 +281,7 @@ def _verdict(claim: str, rows: Sequence[Row]) -> str:
     told = [f"{len(sure)} of {len(rows)} for it"]
     told += [f"against it: {', '.join(against)}"] if against else []
     told += [f"undecided: {', '.join(open_)}"] if open_ else []
-    kind = "refuted" if not sure and against else "holds in part" if sure else "undecided"
+    kind = "holds in part" if sure else "against it here, not tested as published" if against else "undecided"
     return f"- {claim}: **{kind}**; {'; '.join(told)}."
 
 
