@@ -279,6 +279,10 @@ def test_what_nobody_can_provide_changes_the_strongest_attack(monkeypatch, capsy
     assert "no data of one's own" in every["path"][0]
     assert every["gap-ratio"][0].strip() == "within"
     assert "needs images" in every["augmentation"][0]
+    best, _ = asked("--budget", 10, "--surrogate", "--domain", "mixed table")
+    missing = catalogue.Means(alike=False).missing
+    assert best["mixed table"][0].strip() == ladder.best(catalogue.KINDS["mixed table"], 10, missing).attack
+    assert best != asked("--budget", 10, "--domain", "mixed table")[0]
     # Without a budget, what an audit supposes where none is set.
     assert asked("--no-trainer") == asked("--no-trainer", "--budget", ladder.USUAL)
 

@@ -15,6 +15,7 @@ DOMAINS = [
     Box((1, 8, 8)),
     Box((12,)),
     BinaryFeatures(20),
+    BinaryFeatures(2),  # With a single level of noise.
     MixedTable(columns=(Numeric(name="age", mean=40.0, scale=10.0, lower=0, upper=90, integer=True),)),
 ]
 BUDGETS = [*range(1, 12), 29, 30, 51, 124, 125, 2499, 2500, 10**6]
@@ -26,6 +27,7 @@ EVERYTHING_MISSING = [
 NOTHING = {}
 NO_TRAINER = dict.fromkeys((Need.REFERENCES, Need.GRADIENTS), "no trainer")
 NO_DATA = dict.fromkeys((Need.CRAFTERS, Need.SURROGATE, Need.SHADOW), "no population")
+UNLIKE = {Need.ALIKE: "the target's training is not known"}
 
 
 @pytest.mark.parametrize("domain", DOMAINS, ids=lambda domain: f"{domain.kind} {domain.shape}")
@@ -48,8 +50,8 @@ def test_the_attack_named_can_be_run_for_every_budget_and_lack(domain):
         (DOMAINS[0], 8, NOTHING, "path"),
         (DOMAINS[0], 9, NOTHING, "path"),
         (DOMAINS[2], 2500, NOTHING, "path"),
-        (DOMAINS[3], 10, NOTHING, "path"),
-        (DOMAINS[3], 50, NOTHING, "path"),
+        (DOMAINS[4], 10, NOTHING, "path"),
+        (DOMAINS[4], 50, NOTHING, "path"),
         (DOMAINS[0], 50, {Need.REFERENCE_SCORES: "labels only"}, "path"),
         (DOMAINS[0], 2500, NO_TRAINER, "boundary"),
         (DOMAINS[0], 2499, NO_TRAINER, "augmentation"),
@@ -58,7 +60,18 @@ def test_the_attack_named_can_be_run_for_every_budget_and_lack(domain):
         (DOMAINS[2], 2500, NO_TRAINER, "noise"),
         (DOMAINS[0], 1, NO_TRAINER, "gap"),
         (DOMAINS[0], 10, NO_TRAINER | NO_DATA, "noise"),
-        (DOMAINS[3], 1, NO_DATA, "gap"),
+        (DOMAINS[4], 1, NO_DATA, "gap-ratio"),
+        (DOMAINS[0], 9, NO_DATA, "gap-ratio"),
+        (DOMAINS[0], 2500, NO_DATA, "noise-ratio"),
+        (DOMAINS[0], 10, UNLIKE, "path"),
+        (DOMAINS[0], 1, UNLIKE, "path"),
+        (DOMAINS[0], 4, UNLIKE | NO_DATA, "gap-ratio"),
+        (DOMAINS[0], 5, UNLIKE | NO_DATA, "noise-ratio"),
+        (DOMAINS[0], 10, UNLIKE | NO_DATA, "noise-ratio"),
+        (DOMAINS[4], 10, UNLIKE, "noise-ratio"),
+        (DOMAINS[4], 9, UNLIKE, "gap-ratio"),
+        (DOMAINS[1], 50, UNLIKE, "noise-ratio"),
+        (DOMAINS[0], 2500, UNLIKE | NO_TRAINER, "boundary"),
     ],
     ids=str,
 )
@@ -67,8 +80,8 @@ def test_the_order_is_the_one_that_was_measured(domain, budget, missing, attack)
 
 
 def test_more_queries_never_name_a_weaker_attack():
-    order = ["path", "boundary", "augmentation", "noise", "gap"]
-    for domain, missing in itertools.product(DOMAINS, (NOTHING, NO_TRAINER, NO_DATA, NO_TRAINER | NO_DATA)):
+    order = ["path", "noise-ratio", "gap-ratio", "boundary", "augmentation", "noise", "gap"]
+    for domain, missing in itertools.product(DOMAINS, (NOTHING, NO_TRAINER, NO_DATA, NO_TRAINER | NO_DATA, UNLIKE)):
         places = [order.index(ladder.best(domain, budget, missing).attack) for budget in BUDGETS]
         assert places == sorted(places, reverse=True)
 

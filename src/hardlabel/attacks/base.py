@@ -25,6 +25,7 @@ class Need(StrEnum):
     SURROGATE = "data of its own to train a surrogate on"
     SHOWING_REFERENCES = "reference models that show confidences"
     SHOWING_SHADOW = "a shadow model that shows confidences"
+    ALIKE = "models trained as the target was"  # No attack needs them, but the ranking asks.
 
 
 NOTHING: Mapping[Need, str] = MappingProxyType({})  # Nothing is missing.
@@ -45,7 +46,8 @@ class _Attack:
         grows: Whether a budget above `usual` is used; else more queries would gain nothing.
         standard: Whether it runs where nobody names attacks; the others are variants, or cost hours.
         brief: Most queries per sample where it runs so, beside others; None for `usual`.
-        data: Which domains it suits: "any", "images", "continuous" ones, or "no tables" (all but mixed tables).
+        data: Which domains it suits: "any", "images", "continuous" ones, or "no tables" (all but mixed tables and
+            tokens).
         uses: What it needs besides labels, and models to be fitted on. One that crafts its queries never learns from
             the shadow model, which may be one of the crafters, but from the reference models.
     """
@@ -132,6 +134,8 @@ class _Attack:
             )
         if self.data == "no tables" and domain.kind == "mixed table":
             return "needs a continuous or binary domain, got a mixed table one: its steps would leave the categories"
+        if self.data == "no tables" and domain.kind == "tokens":
+            return "needs a continuous or binary domain, got a tokens one: ids are names, which follow no gradient"
         return None
 
     def allowed(self, budget: int | None) -> int:

@@ -5,7 +5,7 @@ own membership decides nothing.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hardlabel import checks
 from hardlabel.attacks.base import Need
@@ -33,18 +33,84 @@ class Rung:
     weak: str = ""
 
 
-# From strong to weak: the attack, the fewest queries from which it is taken on images and elsewhere, and why.
-_ORDER: tuple[tuple[str, int, int, str], ...] = (
-    (
-        "path",
-        1,
-        1,
-        "asks where paths made on the attacker's own networks leave the class, then copies if queries are left",
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    """An attack of an order, and where it is taken.
+
+    Attributes:
+        attack: Its name.
+        images: Fewest queries from which it is taken on images; None for never.
+        elsewhere: The same for all other data.
+        why: In words, with what was measured.
+    """
+
+    attack: str
+    images: int | None
+    elsewhere: int | None
+    why: str
+
+
+# Each order runs from strong to weak. The first one is of own models that are trained as the target was, or of none.
+_ALIKE = (
+    _Step(
+        attack="path",
+        images=1,
+        elsewhere=1,
+        why="asks where paths made on the attacker's own networks leave the class, then copies if queries are left",
     ),
-    ("boundary", 2500, 2500, "no reference models: at so many queries the distance to the boundary tells most"),
-    ("augmentation", 9, 9, "no reference models: which shifted and rotated copies keep the label tells most per query"),
-    ("noise", 2, 2, "no reference models: how much noise the label survives tells most per query"),
-    ("gap", 1, 1, "one query and no model of the attacker's: only whether the label is right"),
+    _Step(
+        attack="noise-ratio",
+        images=10,
+        elsewhere=10,
+        why="how much noise the label survives, against models trained with and without the record",
+    ),
+    _Step(
+        attack="gap-ratio",
+        images=1,
+        elsewhere=1,
+        why="whether the label is right, against models trained with and without the record",
+    ),
+    _Step(
+        attack="boundary",
+        images=2500,
+        elsewhere=2500,
+        why="no reference models: at so many queries the distance to the boundary tells most",
+    ),
+    _Step(
+        attack="augmentation",
+        images=9,
+        elsewhere=9,
+        why="no reference models: which shifted and rotated copies keep the label tells most per query",
+    ),
+    _Step(
+        attack="noise",
+        images=2,
+        elsewhere=2,
+        why="no reference models: how much noise the label survives tells most per query",
+    ),
+    _Step(
+        attack="gap",
+        images=1,
+        elsewhere=1,
+        why="one query and no model of the attacker's: only whether the label is right",
+    ),
+)
+# Of surrogates (studies/SURROGATES.md). Where references cannot be had, the order above goes on.
+_SURROGATES = (
+    _Step(
+        attack="path",
+        images=1,
+        elsewhere=None,
+        why="asks where paths made on the attacker's own networks leave the class: on images, with surrogates, it was "
+        "measured to beat calibrated noise and gap",
+    ),
+    replace(
+        _ALIKE[1],
+        images=5,
+        why=f"{_ALIKE[1].why}: with surrogates it was measured to beat gap, on tables as surely as calibrated gap does",
+    ),
+    replace(_ALIKE[2], why=f"{_ALIKE[2].why}: with surrogates it was measured to beat gap on tables"),
+    *_ALIKE[3:],
 )
 
 
@@ -54,28 +120,32 @@ def best(domain: Domain, budget: int, missing: Mapping[Need, str]) -> Rung:
     Args:
         domain: Of the samples asked about.
         budget: Most queries per sample, 1 or more.
-        missing: What the attacker does not have, with the reason.
+        missing: What the attacker does not have, with the reason. `Need.ALIKE` says that its own models are surrogates,
+            trained in another way than the target: then the order is the one that was measured for surrogates.
 
     Raises:
         InvalidInput: The budget is below 1.
     """
     checks.at_least(1, budget=budget)
     passed: list[str] = []
-    for name, on_images, elsewhere, why in _ORDER:
-        row, fewest = TABLE[name], on_images if domain.kind == "image" else elsewhere
+    for step in _SURROGATES if Need.ALIKE in missing else _ALIKE:
+        name, row = step.attack, TABLE[step.attack]
+        fewest = step.images if domain.kind == "image" else step.elsewhere
+        if fewest is None:
+            continue
         reason = row.unplayable(domain=domain, missing=missing)
         if reason is None and budget < max(fewest, row.fewest):
             reason = f"needs {max(fewest, row.fewest)} queries"
         if reason is None:
             told = f"; {passed[0]}" if passed else ""
-            return Rung(attack=name, queries=row.allowed(budget), why=why + told, weak=_weak(name, missing))
+            return Rung(attack=name, queries=row.allowed(budget), why=step.why + told, weak=_weak(name, missing))
         passed.append(f"{name} would be stronger but {reason}")
     raise AssertionError("the gap attack suits every domain and budget")
 
 
 def _weak(name: str, missing: Mapping[Need, str]) -> str:
     """Why finding nothing with this attack would say little; "" if it says enough."""
-    if name == "gap":
+    if name in ("gap", "gap-ratio"):
         return "it only asks whether the label is right, so it sees nothing of a model that is right on all records"
     if name == "noise" and Need.SHADOW in missing:
         return "without a shadow model its noise level is a guess, and so it was measured to be no better than gap"

@@ -212,12 +212,13 @@ _ROWS: tuple[Attack, ...] = (
     LabelAttack(
         name="noise-ratio",
         summary="noise robustness, against that of models with and without the sample",
-        signals=lambda domain, queries: _noises(domain, queries)[1::3],
+        signals=lambda domain, queries: _noises(domain, queries)[1::3] or _noises(domain, queries),
         calibration=ShrunkenRatio(),
         needs=_REFERENCES,
         source=_RATIO,
         fewest=2,
         usual=31,
+        brief=10,
         standard=False,
     ),
     LabelAttack(

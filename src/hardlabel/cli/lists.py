@@ -19,7 +19,10 @@ def list_attacks(
         typer.Option(help="Most queries per sample: names the strongest label-only attack within N.", metavar="N"),
     ] = None,
     domain: Annotated[str | None, typer.Option("--domain", "--data", help=f"Kind of data: {DOMAINS}.")] = None,
-    no_trainer: Annotated[bool, typer.Option("--no-trainer", help="Nobody can train models like the target.")] = False,
+    no_trainer: Annotated[bool, typer.Option("--no-trainer", help="No models are trained: --trainer none.")] = False,
+    surrogate: Annotated[
+        bool, typer.Option("--surrogate", help="Models are trained, but not as the target was: --trainer surrogate.")
+    ] = False,
     no_data: Annotated[bool, typer.Option("--no-data", help="There are no samples besides those asked about.")] = False,
 ) -> None:
     """List the attacks: what each sees, asks and needs, and where it comes from (Markdown when piped).
@@ -31,9 +34,11 @@ def list_attacks(
     from hardlabel.reports.text import table_of
 
     means = None
-    if budget is not None or domain is not None or no_trainer or no_data:
+    if budget is not None or domain is not None or no_trainer or surrogate or no_data:
         usual = catalogue.Means().budget if budget is None else budget
-        means = catalogue.Means(budget=usual, kind=domain, trainer=not no_trainer, data=not no_data)
+        means = catalogue.Means(
+            budget=usual, kind=domain, trainer=not no_trainer, alike=not surrogate, data=not no_data
+        )
     heads, rows = catalogue.heads(means), catalogue.rows(means)
     if means is not None:
         title = f"The strongest label-only attack within {queries(means.budget)} per sample"

@@ -31,7 +31,8 @@ class Means:
     Attributes:
         budget: Most queries per sample.
         kind: Which kind of data, of KINDS; None for any.
-        trainer: Whether models can be trained as the target was.
+        trainer: Whether models can be trained.
+        alike: Whether they are trained as the target was.
         data: Whether there are samples besides those asked about.
 
     Raises:
@@ -41,6 +42,7 @@ class Means:
     budget: int = ladder.USUAL
     kind: str | None = None
     trainer: bool = True
+    alike: bool = True
     data: bool = True
 
     def __post_init__(self) -> None:
@@ -57,6 +59,8 @@ class Means:
             found |= dict.fromkeys((Need.CRAFTERS, Need.SURROGATE, Need.SHADOW), "no data of one's own")
         if not self.trainer:
             found |= dict.fromkeys((Need.REFERENCES, Need.GRADIENTS, Need.SHADOW), "no trainer")
+        if not self.alike:
+            found[Need.ALIKE] = "surrogates"
         return found
 
 

@@ -24,11 +24,12 @@ from hardlabel.audits.cases.repeats import without_repeats
 from hardlabel.audits.cases.slices import slices_of
 from hardlabel.audits.cases.terms import Terms
 from hardlabel.checks import InvalidInput
+from hardlabel.data.codecs.base import Codec
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples, concatenate
 from hardlabel.models import shadows
 from hardlabel.models.architectures import usual_architecture
-from hardlabel.models.surrogates import surrogate
+from hardlabel.models.surrogates import SURROGATE_NOTE, surrogate
 from hardlabel.models.train import Recipe
 from hardlabel.models.trainers import EstimatorTrainer, FunctionTrainer, RecipeTrainer, Trainer
 from hardlabel.runs.settings import Attacker
@@ -36,8 +37,7 @@ from hardlabel.store import Store
 from hardlabel.targets.askable import AskableModel
 from hardlabel.targets.coded import CodedEstimator, CodedFunction, Coding
 
-SURROGATE = "surrogate"
-SURROGATE_NOTE = "TEMP"
+SURROGATE = "surrogate"  # The trainer of an attacker who does not know how the target was trained.
 SECOND_EPOCHS = 100  # Most epochs of the second opinion's training, if the target's own training is not known.
 
 
@@ -135,7 +135,7 @@ class Whole:
     notes: tuple[str, ...]
 
 
-def whole(pair: Pair, domain: Domain | None, *, seed: int, strict: bool = False, name: str = "data") -> Whole:
+def whole(pair: Pair, domain: Domain | Codec | None, *, seed: int, strict: bool = False, name: str = "data") -> Whole:
     """The samples of a pair, shuffled and without repeats; `strict` refuses repeats, `name` is the pair's in errors.
 
     Raises:
