@@ -269,3 +269,13 @@ def test_answers_and_models_are_found_again_in_the_store(fitted, tmp_path):
     again = hardlabel.audit(pickle.loads(pickle.dumps(fitted)), **pairs(FRAME), **settings, store=store)
     assert sorted(path.name for path in (tmp_path / "store").rglob("*")) == pieces
     pd.testing.assert_frame_equal(first.scores, again.scores)
+
+
+def test_recipes_and_canaries_take_frames_and_names():
+    data = FRAME, NAMES
+    recipe = hardlabel.audit_recipe(
+        data, pipeline(), train_size=60, repeats=2, attacks=["gap", "lira"], attacker=FEW, samples=40
+    )
+    assert recipe.attack("lira").auc.value > 0.5
+    canaries = hardlabel.audit_canaries(data, pipeline(), canaries=30, kinds=["mislabelled"], train_size=100)
+    assert canaries.bound("label").epsilon >= 0
