@@ -505,6 +505,30 @@ def test_images_go_with_channels_last_where_that_is_faster(monkeypatch, factor, 
     assert model.last == taken
 
 
+@pytest.mark.parametrize(("gain", "kept"), [(0.8, 1), (1.05, 1), (1.5, None)])
+def test_a_second_thread_answers_only_where_it_gains(monkeypatch, gain, kept):
+    seen, before = [], torch.get_num_threads()
+
+    class Watched(nn.Module):
+        def forward(self, inputs):
+            seen.append(torch.get_num_threads())
+            # A clock of one second a batch with one thread.
+            clock[0] += 1.0 if seen[-1] == 1 else 1 / gain
+            return inputs
+
+    clock = [0.0]
+    monkeypatch.setattr(pytorch.time, "perf_counter", lambda: clock[0])
+    oracle = TorchScores(Watched(), device="cpu")
+    torch.set_num_threads(2)
+    try:
+        oracle.ask(torch.zeros(4, 2), torch.arange(4))
+        assert oracle.threads == kept
+        assert seen[-1] == (kept or 2)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_another_failure_of_the_probe_is_told(monkeypatch):
     def seconds(rows):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")

@@ -568,3 +568,16 @@ def test_a_loss_that_is_no_number_ends_training_and_names_the_learning_rate():
     recipe = replace(LINEAR, optimizer="sgd", learning_rate=1e38, max_epochs=50)
     with pytest.raises(RuntimeError, match=r"loss became (nan|inf) in epoch \d+: learning_rate 1e\+38 is too high"):
         train(recipe, vectors(), classes=2, seed=0)
+
+
+@pytest.mark.parametrize(("architecture", "used"), [("fc", 1), ("cnn", 3)])
+def test_only_networks_that_convolve_are_trained_by_more_than_one_thread(architecture, used):
+    before, seen = torch.get_num_threads(), []
+    torch.set_num_threads(3)
+    try:
+        recipe = Recipe(architecture=architecture, max_epochs=2)
+        train(recipe, images(), classes=4, seed=0, on_epoch=lambda report: seen.append(torch.get_num_threads()))
+        assert seen == [used, used]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

@@ -6,6 +6,7 @@ done again wherever it was lost. Every piece has as many threads as it was given
 number of threads changes how sums round.
 """
 
+import contextlib
 import gc
 import io
 import os
@@ -292,13 +293,20 @@ def _ray() -> Any:
     return ray
 
 
-def _with_threads(cores: int, work: Callable[[Common, Item], Result], common: Common, item: Item) -> Result:
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Inside, PyTorch computes with so many threads."""
     before = torch.get_num_threads()
-    torch.set_num_threads(cores)
+    torch.set_num_threads(count)
     try:
-        return work(common, item)
+        yield
     finally:
         torch.set_num_threads(before)
+
+
+def _with_threads(cores: int, work: Callable[[Common, Item], Result], common: Common, item: Item) -> Result:
+    with threads(cores):
+        return work(common, item)
 
 
 class _Workers(LokyBackend):  # type: ignore[misc]  # It has no types.

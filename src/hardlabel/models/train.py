@@ -15,6 +15,7 @@ from hardlabel.checks import InvalidInput
 from hardlabel.data.augment import Move, apply
 from hardlabel.data.domain import Box, Domain
 from hardlabel.data.samples import Samples
+from hardlabel.executors import threads
 from hardlabel.models.architectures import build, check_name, convolves
 from hardlabel.models.method import Course, Method, Task
 from hardlabel.randomness import derive, generator
@@ -181,6 +182,8 @@ def train(
 ) -> Trained:
     """Trains a new model on `samples`; `seed` fixes first weights, order and augmentation.
 
+    On a CPU, a network without convolutions is trained by one thread: a second one makes its training slower.
+
     A `method` may change the network, the batches, the loss and the step; losses told are then the method's.
 
     On one machine with one number of threads the same arguments give the same weights, bit for bit, on a CPU;
@@ -191,12 +194,27 @@ def train(
             of what is no image, a batch normalisation that would see a single row, or mixed precision with a method.
         RuntimeError: The loss became infinite or NaN.
     """
+    device = torch.device(device)
+    alone = device.type == "cpu" and not convolves(recipe.architecture)
+    with threads(1) if alone else contextlib.nullcontext():
+        return _trained(recipe, samples, classes=classes, seed=seed, device=device, on_epoch=on_epoch, method=method)
+
+
+def _trained(
+    recipe: Recipe,
+    samples: Samples,
+    *,
+    classes: int,
+    seed: int,
+    device: torch.device,
+    on_epoch: Callable[[EpochReport], None] | None,
+    method: Method | None,
+) -> Trained:
     if method is not None:
         check_float32(recipe)
     make = build if method is None else method.network
     model = make(recipe.architecture, shape=samples.domain.shape, classes=classes, seed=seed)
     check(recipe, samples, model, classes)
-    device = torch.device(device)
     place(model, samples.domain, device)
     inputs, labels = laid_out(samples.inputs.to(device)), samples.labels.to(device)
     optimizer = optimizer_of(recipe, model.parameters(), device)

@@ -42,7 +42,12 @@ class AskableModel:
         assert network is not None, "only networks have a precision"
         assert adapter is not None, "and are asked as such"
         labels = TorchModel(
-            network, device=adapter.device, batch_size=adapter.batch_size, role=adapter.role, mixed=True
+            network,
+            device=adapter.device,
+            batch_size=adapter.batch_size,
+            threads=adapter.threads,
+            role=adapter.role,
+            mixed=True,
         )
         return replace(self, labels=labels, mixed=True)
 

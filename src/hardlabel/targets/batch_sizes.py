@@ -1,7 +1,7 @@
 """Batch sizes that stay the same when a run is resumed.
 
-A probe chooses the batch size by time, and rounding may depend on the batch size. A resumed run must ask in batches of
-the same size, or its record could differ in the last digit.
+A probe chooses the batch size and the number of threads by time, and rounding may depend on both. A resumed run must ask
+in the same way, or its record could differ in the last digit.
 """
 
 import json
@@ -13,7 +13,8 @@ from hardlabel.store import JSON, Store
 from hardlabel.targets.torch import TorchScores
 from hardlabel.turns import turn
 
-Found = dict[str, tuple[int, int]]  # For each network structure: rows per batch, and rows that the probe sent.
+# For each network structure: rows per batch, rows that the probe sent, and most threads.
+Found = dict[str, tuple[int, int, int | None]]
 
 
 def settled_network(
@@ -33,13 +34,13 @@ def settled_network(
     structure = repr(network)
     if structure not in found:
         found[structure] = _batch_size(network, example, device=device, store=store, role=role)
-    size, rows = found[structure]
-    return TorchScores(network, device=device, batch_size=size, role=role), rows
+    size, rows, threads = found[structure]
+    return TorchScores(network, device=device, batch_size=size, threads=threads, role=role), rows
 
 
 def _batch_size(
     network: nn.Module, example: Tensor, *, device: torch.device, store: Store | None, role: str
-) -> tuple[int, int]:
+) -> tuple[int, int, int | None]:
     spec: dict[str, JSON] = {
         "kind": "batch size",
         "network": repr(network),
@@ -53,8 +54,8 @@ def _batch_size(
         if piece is None:
             model = TorchScores(network, device=device, role=role)
             size = model.probe(example)
-            piece = json.dumps({"size": size, "rows": model.probe_rows}).encode()
+            piece = json.dumps({"size": size, "rows": model.probe_rows, "threads": model.threads}).encode()
             if store is not None:
                 store.save(spec, piece)
     batch = json.loads(piece)
-    return batch["size"], batch["rows"]
+    return batch["size"], batch["rows"], batch.get("threads")

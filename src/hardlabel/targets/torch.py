@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
+from hardlabel.executors import threads
 from hardlabel.models.modes import evaluating
 from hardlabel.oracles.base import VALUES_IN_MEMORY
 
@@ -19,6 +20,7 @@ SHAPES = 8  # Number of batch lengths that a GPU sees; see `filled`.
 PROBE_SECONDS = 0.1  # Each size is timed at least this long and for two passes, after one warm-up pass.
 PROBE_NEAR = 0.98  # A size with this share of the best rate is as good: a short timing cannot show the difference.
 LAYOUT_GAIN = 1.05  # The other layout must be this many times as fast to be used.
+THREADS_GAIN = 1.1  # All threads must be this many times as fast as one, or one is taken: the others are free then.
 PROBE_PATIENCE = 2  # Stop after so many sizes in a row that are no faster than the fastest before.
 SUM_SLACK = 1e-4  # Rows of probabilities sum to 1 within this.
 FEWEST_JUDGED = 20  # Rows from which on single outputs between 0 and 1 are taken for probabilities.
@@ -64,7 +66,8 @@ class TorchModel:
         model: The classifier.
         device: Where it runs; "auto" is CUDA if available.
         batch_size: Rows per forward pass; None probes once, on copies of the first input. The probe also tries images
-            with channels last, which many processors convolve faster, and keeps the faster layout.
+            with channels last, which many processors convolve faster, and one thread, and keeps what is faster.
+        threads: Most threads of a CPU; None for all that PyTorch has, or for what the probe finds.
         role: What errors call the model.
         mixed: Whether the factors of products are rounded to bfloat16, which is faster on processors that support it.
             Only for the attacker's own models: labels next to a boundary may change.
@@ -76,6 +79,7 @@ class TorchModel:
         *,
         device: str | torch.device = "auto",
         batch_size: int | None = None,
+        threads: int | None = None,
         role: str = "a model",
         mixed: bool = False,
     ) -> None:
@@ -85,6 +89,7 @@ class TorchModel:
         self.role = role
         self._model = model.to(self.device)
         self._batch_size = batch_size
+        self.threads = threads
         self._mixed = mixed
         self._channels_last = False
         self._judged = False  # Whether single outputs were seen to be no probabilities.
@@ -122,6 +127,8 @@ class TorchModel:
                 # A copy: the model may write into it.
                 probe = _Probe(self._forward, example[:1].to(self.device, copy=True))
                 self._batch_size, self._channels_last = probe.best()
+                if self.threads is None and probe.wins_alone(self._batch_size, channels_last=self._channels_last):
+                    self.threads = 1
             self._probe_rows = probe.rows
         return self._batch_size
 
@@ -201,7 +208,9 @@ class TorchModel:
     @contextlib.contextmanager
     def _ready(self) -> Iterator[None]:
         mixed = torch.autocast(self.device.type, dtype=torch.bfloat16) if self._mixed else contextlib.nullcontext()
-        with evaluating(self._model), torch.inference_mode(), mixed:
+        fewer = self.threads is not None and self.threads < torch.get_num_threads()
+        alone = threads(self.threads or 1) if fewer else contextlib.nullcontext()
+        with evaluating(self._model), torch.inference_mode(), mixed, alone:
             yield
 
     def _forward(self, batch: Tensor) -> Tensor:
@@ -253,6 +262,15 @@ class _Probe:
         near = [size for size, rate in rates.items() if rate >= PROBE_NEAR * max(rates.values())]
         size = min(near) if self._example.is_cuda else max(near)  # GPU memory is small and shared.
         return size, self._example.ndim == 4 and self._wins(size, rates[size])
+
+    def wins_alone(self, size: int, *, channels_last: bool) -> bool:
+        """Whether one thread of a CPU answers batches of `size` rows about as fast as all threads."""
+        if self._example.is_cuda or torch.get_num_threads() == 1:
+            return False
+        together = self._timed(size, channels_last=channels_last)
+        with threads(1):
+            alone = self._timed(size, channels_last=channels_last)
+        return together is not None and alone is not None and THREADS_GAIN * alone[0] >= together[0]
 
     def _wins(self, size: int, rate: float) -> bool:
         try:
