@@ -96,7 +96,9 @@ NULL = {"attacked": 120, "count": 8}
 
 
 @pytest.mark.parametrize("domain", [VECTORS, BITS], ids=NAMES.get)
-@pytest.mark.parametrize("name", [*CALIBRATED, "transfer"])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name == "oslo" else ()) for name in [*CALIBRATED, "transfer"]]
+)
 def test_answers_of_a_model_that_saw_none_of_the_pool_tell_nothing_of_any_row_of_the_design(name, domain):
     """Membership as the design has it, one target of each pair: over both of a pair it would be .5 by symmetry."""
     for target in TARGETS:

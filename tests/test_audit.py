@@ -82,6 +82,7 @@ def test_membership_redrawn_after_training_is_not_found(digits):
         assert abs(attack.auc.value - 0.5) < four_null_errors(EACH, EACH), attack.name
 
 
+@pytest.mark.long
 def test_answers_of_a_model_trained_on_other_data_tell_nothing(digits):
     model = train(RECIPE, digits.shadow_members, classes=10, seed=1).model
     record = audited(model, digits.members, digits.nonmembers, digits.population, **ALL)

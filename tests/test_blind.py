@@ -45,7 +45,14 @@ def test_groups_of_one_distribution_are_not_told_apart():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("sizes", "features"), [((100, 100), 5), ((50, 150), 5), ((12, 12), 3)])
+@pytest.mark.parametrize(
+    ("sizes", "features"),
+    [
+        pytest.param((100, 100), 5, marks=pytest.mark.long),
+        pytest.param((50, 150), 5, marks=pytest.mark.long),
+        ((12, 12), 3),
+    ],
+)
 def test_intervals_cover_one_half_on_groups_of_one_distribution(sizes, features):
     estimates = [null_game(seed, sizes, features) for seed in range(60)]
     assert_silent(estimates)
