@@ -157,7 +157,7 @@ def test_every_defense_names_paper_cost_and_levels_from_weak_to_strong():
     for row in TABLE.values():
         assert row.source
         assert row.cost
-        assert row.trains or row.guards
+        assert row.trains or row.guards or row.prepares
         assert bool(row.knob) == bool(row.levels)
         assert list(row.levels) in (sorted(row.levels), sorted(row.levels, reverse=True))
 

@@ -176,7 +176,6 @@ def test_near_duplicates_of_names_are_those_with_the_fewest_unlike_values():
     assert found.of.tolist() == [1, 0, -1, -1, -1]
 
 
-
 # --- statistics of own models ---
 
 

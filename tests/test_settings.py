@@ -1,5 +1,7 @@
 """Settings of runs: a folder of another kind, and settings nobody would look at, are refused before all else."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -31,6 +33,17 @@ OTHER = {
     "target": "model.joblib",
     "trust_pickle": True,
     "trust_type": ["a.B"],
+    "label_map": ["a=b"],
+    "protocol": "v2",
+    "header_env": ["Authorization=TOKEN"],
+    "rate": "20/s",
+    "timeout": 5.0,
+    "ca": Path("ca.pem"),
+    "use_scores": True,
+    "ledger": True,
+    "votes": 3,
+    "max_rows": 100,
+    "price_per_1000": 1.5,
     "trainer": "none",
     "name": "credit",
     "members": "members.csv",

@@ -15,7 +15,7 @@ from hardlabel.kinds import KINDS, load, write_report
 from hardlabel.runs import listing
 from hardlabel.runs.folder import CONFIG
 from hardlabel.runs.places import places_of
-from hardlabel.runs.settings import Given, Target, TargetSettings, flat, nested
+from hardlabel.runs.settings import Endpoint, Given, Target, TargetSettings, flat, nested
 from hardlabel.store import Store
 from records import make_record
 
@@ -25,6 +25,7 @@ ALL = {
     "target": "models/credit.py:load",
     "trust_pickle": True,
     "trust_type": ["a.B", "a.C"],
+    "label_map": ["Y=yes"],
     "trainer": "fits/fit.py:fit",
     "name": "credit-v3",
     "members": Path("data/m.csv"),
@@ -55,6 +56,7 @@ ALL = {
 }
 OPTIONS = [
     *("--target", "models/credit.py:load", "--trust-pickle", "--trust-type", "a.B", "--trust-type", "a.C"),
+    *("--label-map", "Y=yes"),
     *("--trainer", "fits/fit.py:fit", "--name", "credit-v3", "--members", "data/m.csv", "--population", "data/p.csv"),
     *("--member-column", "in", "--label", "income", "--ignore", "code", "--ignore", "date", "--separator", ";"),
     *("--group", "person", "--categorical", "ward", "--strict", "--train-size", "500", "--samples", "100"),
@@ -92,8 +94,9 @@ def test_options_yaml_and_values_make_the_same_settings(begun, tmp_path, monkeyp
     wanted = TargetSettings(**ALL)
     assert wanted.model_fields_set == set(TargetSettings.model_fields) - {
         "out",
-        "wrong_labels",
-    }  # Labels have one source.
+        "wrong_labels",  # Labels have one source.
+        *Endpoint.model_fields,  # Of targets at an address.
+    }
     (tmp_path / "flat.yaml").write_text(yaml.safe_dump({"kind": "target", **in_yaml(ALL)}))
     (tmp_path / "nested.yaml").write_text(yaml.safe_dump({"kind": "target", **nested(in_yaml(ALL))}))
     (tmp_path / "bare.yaml").write_text(yaml.safe_dump(nested(in_yaml(ALL))))  # A target says which kind it is.
@@ -117,7 +120,8 @@ def test_the_settings_file_shows_the_target_in_one_place():
     kept = TARGET.kept(TargetSettings(**ALL))
     assert list(kept)[:2] == ["kind", "target"]
     assert list(kept["target"])[:2] == ["file", "trust_pickle"]
-    assert set(kept["target"]) == {*Target.model_fields, *Given.model_fields, "file"} - {"target", "strict"}
+    fields = {*Target.model_fields, *Endpoint.model_fields, *Given.model_fields, "file"} - {"target", "strict"}
+    assert set(kept["target"]) == fields
     assert (kept["target"]["file"], kept["target"]["members"]) == ("credit.py:load", "m.csv")  # No folders.
     assert (kept["target"]["trainer"], kept["target"]["population"]) == ("fit.py:fit", "p.csv")
     assert KINDS.made(TARGET, yaml.safe_load(yaml.safe_dump(kept))) == TargetSettings(
@@ -179,10 +183,13 @@ FILES = ["--members", "m.csv", "--nonmembers", "n.csv"]
             ["--target", "a.onnx", "--members", "m.csv"],
             "nonmembers must name a file or a folder with what the target was",
         ),
-        (["--target", "", *FILES], "target must name a model, a file, a folder or FILE.py:FUNCTION, got ''"),
         (
-            ["--target", "https://host/v2/models/a", *FILES],
-            "target must not be an address yet, got 'https://host/v2/mo",
+            ["--target", "", *FILES],
+            "target must name a model, a file, a folder, an address or FILE.py:FUNCTION, got ''",
+        ),
+        (
+            ["--target", "ftp://host/v2/models/a", *FILES],
+            "target must be an address of http or https, got 'ftp'://",
         ),
         (
             ["--target", "a.onnx", *FILES, "--member-column", "in"],
@@ -236,7 +243,8 @@ def test_the_help_shows_the_options_in_their_panels():
         "categorical",
         "strict",
     }
-    of_model = {"target", "trust_pickle", "trust_type", "trainer", "name", "train_size"}
+    of_model = {"target", "trust_pickle", "trust_type", "label_map", "trainer", "name", "train_size"}
+    of_model |= set(Endpoint.model_fields)
     assert {name for name in TargetSettings.model_fields if panels[name] == "Model"} == of_model
     assert panels["private"] == "Report"
     help = {option.name: getattr(option, "help", "") for option in command.params}

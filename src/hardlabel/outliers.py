@@ -55,7 +55,8 @@ class Duplicates:
 
     Attributes:
         of: Place of each point's nearest other, int64 (n,), or -1 where it is no near-duplicate.
-        distance: To the nearest other, whether near or not, float32 (n,): L2 on encoded inputs, of names the number of unlike ones.
+        distance: To the nearest other, whether near or not, float32 (n,): L2 on encoded inputs, of names the number
+            of unlike ones.
         limit: Largest distance of a near-duplicate.
     """
 

@@ -69,7 +69,7 @@ RULES: Mapping[str, Any] = {
     "settings": instance("settings", RunSettings, "settings of a run, such as ModelSettings"),
 }
 # Names that mean a setting in a YAML file, and something else in a call from Python.
-NOT_SETTINGS = frozenset({"data", "pretrain"})
+NOT_SETTINGS = frozenset({"data", "pretrain", "trainer"})
 
 
 def checked(settings: type[Part] = Part, **rules: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:

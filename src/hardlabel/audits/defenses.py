@@ -7,7 +7,7 @@ guards its reference models and its shadow model with it. The other attacker's m
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from hardlabel.audits.cases.case import classes_of
 from hardlabel.audits.cases.defenses import DefensesCase, case_of_defenses
 from hardlabel.audits.cases.from_arrays import trainer_of, whole
 from hardlabel.audits.cases.from_settings import checked_trainer, dataset_of
+from hardlabel.audits.cases.own_training import own_training
 from hardlabel.audits.cases.pairs import Pair
 from hardlabel.audits.cases.plans import MOST_ATTACKED
 from hardlabel.audits.cases.terms import Terms
@@ -30,15 +31,17 @@ from hardlabel.audits.findings.defended import Stage
 from hardlabel.audits.game.asking import Asking
 from hardlabel.audits.game.execution import USUAL, Execution
 from hardlabel.audits.kind import asked, described, refuse
-from hardlabel.audits.plan import Plan, Questions, Seats, Trainings, costs_of, plan_of, questions_of
-from hardlabel.checks import InvalidInput
+from hardlabel.audits.plan import Costs, Plan, Questions, Seats, Trainings, costs_of, plan_of, questions_of
+from hardlabel.checks import InvalidInput, shown
 from hardlabel.data import sources
+from hardlabel.data.codecs.base import Codec
 from hardlabel.data.domain import Domain
 from hardlabel.data.samples import concatenate
 from hardlabel.defenses.table import chosen
 from hardlabel.metrics.rates import CONFIDENCE
 from hardlabel.models import shadows
 from hardlabel.models.train import Recipe
+from hardlabel.models.trainers import FunctionTrainer, RecipeTrainer
 from hardlabel.randomness import derive
 from hardlabel.records.defenses import DefendRecord, DefendResults
 from hardlabel.records.environment import environment_of
@@ -46,7 +49,10 @@ from hardlabel.records.recommendation import MARGIN, recommendation, with_front
 from hardlabel.renamed import renamed
 from hardlabel.runs.settings import Attacker, DefensesSettings, Focus
 from hardlabel.store import Store
+from hardlabel.targets.registry import askable
 from hardlabel.targets.torch import resolve_device
+
+PROBED = 256  # Rows of which the time of an answer is taken.
 
 
 @renamed(
@@ -60,14 +66,14 @@ from hardlabel.targets.torch import resolve_device
 @checked(DefensesSettings)
 def defend(
     data: Pair,
-    trainer: Recipe | BaseEstimator,
+    trainer: Recipe | BaseEstimator | FunctionTrainer | Callable[..., object],
     *,
     defenses: Sequence[str] | None = None,
     levels: Mapping[str, Sequence[float]] | None = None,
     pretrain: Pair | None = None,
     train_size: int | None = None,
     repeats: int = 8,
-    domain: Domain | None = None,
+    domain: Domain | Codec | None = None,
     strict: bool = False,
     attacks: Sequence[str | Attack] | None = None,
     budget: int | None = None,
@@ -85,9 +91,14 @@ def defend(
     shadow model. The rest is the defender's reserve.
 
     Args:
-        data: (inputs, labels), arrays or tensors (n, *shape) and (n,). Repeated inputs are dropped; the record's notes
-            say which.
-        trainer: A recipe, or a scikit-learn classifier, for which only defenses of answers can be compared.
+        data: (inputs, labels): arrays or tensors (n, *shape), a data frame or a list of texts, and any labels (n,).
+            Repeated inputs are dropped; the record's notes say which.
+        trainer: A recipe; a scikit-learn classifier to clone; or a function `trainer(inputs, labels, *, seed) ->
+            model`, which gets inputs and labels as `data` has them. Defenses that change the training of networks can
+            be compared for a recipe only. Defenses of the answers and of the training data suit every trainer. For
+            `store` to keep a function's models, name it:
+            `hardlabel.models.trainers.FunctionTrainer(function=trainer, name="forest 3")`. The same name must mean the
+            same training.
         defenses: Names from `hardlabel.defenses.table.TABLE`; None for all that suit.
         levels: Strengths by name, in place of the usual strengths.
         pretrain: Other labelled data of the same shape for transfer learning; None for the reserve.
@@ -132,14 +143,20 @@ def defend(
     if pretrain is not None:
         further = whole(pretrain, None, seed=seed, strict=strict, name="pretrain")
         pretraining, notes = further.samples, (*notes, *further.notes)
-    if not isinstance(trainer, Recipe | BaseEstimator):
-        raise InvalidInput(f"trainer must be a hardlabel.Recipe or a classifier, got {type(trainer).__name__}")
+    name = None
+    if isinstance(trainer, FunctionTrainer):
+        name, trainer = trainer.name, trainer.function
+    if trainer is None or isinstance(trainer, str):
+        raise InvalidInput(
+            "trainer must be a hardlabel.Recipe, a scikit-learn classifier or a function (inputs, labels, *, seed), "
+            f"got {shown(trainer)}"
+        )
     terms = Terms.given(attacks, budget, seed, attacker, Focus())
     with ExitStack() as stack:
         # Plain models serve many defenses. If the caller has no store, a temporary store keeps them.
         kept = store or Store(stack.enter_context(tempfile.TemporaryDirectory()))
         classes = classes_of(everyone)
-        fitter = trainer_of(trainer, classes, loaded.read, name=None, device=where, store=kept)
+        fitter = trainer_of(trainer, classes, loaded.read, name=name, device=where, store=kept)
         assert fitter is not None
         compared = case_of_defenses(
             everyone,
@@ -192,7 +209,10 @@ class DefensesAudit:
         return case.crafting is not None or Wanted.by(attacks, worst_case=False).shadow
 
     def plan(self, execution: Execution, folder: Path | None) -> Plan:
-        """Further work of a defense is not counted: per-sample gradients, models to distil from."""
+        """Further work of a defense is not counted: per-sample gradients, models to distil from, copies of samples.
+
+        Where the user trains, one model is trained to see how long that takes; the store keeps it for `play`.
+        """
         compared, case, attacks = self.compared, self.compared.case, self.compared.attacks
         seats = Seats.of_recipe(case, compared.terms.budget)
         # One attacker asks the undefended models. Two ask the models of each defense: one learns on models with the
@@ -202,19 +222,38 @@ class DefensesAudit:
             keeps_labels = strength.row.keeps_labels
             played = [attack for attack in attacks if not (keeps_labels and isinstance(attack, LabelAttack))]
             games += [(played, seats), (played, replace(seats, taught=True))]
-        trainings = 1 + sum(made.training is not None for _, made in compared.strengths)
+        trainings = 1 + sum(made.retrains for _, made in compared.strengths)
         models = seats.references + (1 if self._with_shadow else 0)
         crafters = 0 if case.crafting is None else len(case.crafting.sets)
-        training_set = case.plan.pool.take(case.plan.inside[0])
+        together = isinstance(case.plan.trainer, RecipeTrainer)
         return plan_of(
-            [Trainings(models=trainings * models, together=True), Trainings(models=crafters, smooth=True)],
+            [Trainings(models=trainings * models, together=together), Trainings(models=crafters, smooth=True)],
             sum((questions_of(played, own, chunk=execution.chunk) for played, own in games), Questions()),
             scores=sum(len(played) for played, _ in games) * case.targets,
-            costs=costs_of(case.plan.trainer, training_set, execution.executor, own_as_targets=True),
+            costs=self._costs(execution),
             own_at_once=seats.references,
             execution=execution,
             folder=folder,
         )
+
+    def _costs(self, execution: Execution) -> Costs:
+        """What a model costs: of a recipe by a few steps, else by training the first model."""
+        case, plan = self.compared.case, self.compared.case.plan
+        if isinstance(plan.trainer, RecipeTrainer):
+            training_set = plan.pool.take(plan.inside[0])
+            return costs_of(plan.trainer, training_set, execution.executor, own_as_targets=True)
+        job = shadows.jobs(plan.inside[:1], seed=plan.seed)[0]
+        made = plan.trainer.fit(plan.pool.take(job.rows), job.seed)
+        model = askable(made.model, self.device, role="trainer's model")
+        home = torch.device("cpu") if model.torch_model is None else self.device
+        probe = case.attacked.take(slice(0, PROBED)).to(home)
+        started = time.perf_counter()
+        model.labels.ask(probe.inputs, probe.ids)
+        answering, crafting = (time.perf_counter() - started) / len(probe), 0.0
+        if case.crafting is not None:
+            samples = case.crafting.sets[0][0]
+            crafting = costs_of(case.crafting.trainer, samples, execution.executor, own_as_targets=False).training
+        return Costs(training=made.seconds, crafting=crafting, answering=answering, own=answering, bytes=0, epochs=None)
 
     def play(self, asking: Asking, started: float) -> DefendRecord:
         compared, case = self.compared, self.compared.case
@@ -272,15 +311,20 @@ def prepare(
     if store is None:
         raise InvalidInput("store must be given for a comparison of defenses, got None")
     chosen(settings.defenses, settings.levels)  # Refuses wrong names before the data are loaded.
-    data = dataset_of(settings, execution.watch, store)
-    trainer = checked_trainer(settings, data, device=device, store=store, float32=True)
+    if settings.trainer is not None:
+        own = own_training(settings, device=device, store=store, watch=execution.watch)
+        samples, trainer, data, classes, notes = own.samples, own.trainer, own.data, own.classes, own.notes
+    else:
+        dataset = dataset_of(settings, execution.watch, store)
+        samples, data, classes, notes = dataset.samples, dataset.name, dataset.classes, ()
+        trainer = checked_trainer(settings, dataset, device=device, store=store, float32=True)
     pretraining = None if settings.pretrain is None else sources.load(settings.pretrain, folder=settings.folder).samples
     compared = case_of_defenses(
-        data.samples,
+        samples,
         trainer,
         Terms.of(settings),
-        data=data.name,
-        classes=data.classes,
+        data=data,
+        classes=classes,
         train_size=settings.train_size,
         samples=settings.samples or MOST_ATTACKED,
         repeats=settings.repeats,
@@ -288,6 +332,7 @@ def prepare(
         levels=settings.levels,
         pretraining=pretraining,
         strict=settings.strict,
+        notes=notes,
         device=device,
         store=store,
     )

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -48,6 +48,15 @@ class Prepared(Protocol):
         ...
 
 
+@runtime_checkable
+class Billed(Protocol):
+    """A run whose target may be paid."""
+
+    def bill(self, execution: Execution) -> str:
+        """What the run costs at most, in words; "" if no price is known. Asks and trains nothing."""
+        ...
+
+
 @checked()
 def run(kinds: Kinds, settings: RunSettings, *, store: Store | None, execution: Execution = USUAL) -> Record[Any]:
     """Does what the settings say, and saves the record in their run folder. Finished pieces are not made again.
@@ -68,6 +77,8 @@ def run(kinds: Kinds, settings: RunSettings, *, store: Store | None, execution: 
     folder = settings.out
     journaled = None if folder is None else listing.journaled(folder, store, watch)
     config, prepared, folder = _prepared(kinds, settings, store, journaled, execution)
+    if execution.agree is not None and isinstance(prepared, Billed) and (bill := prepared.bill(execution)):
+        execution.agree(bill)
     config |= prepared.settled
     with listing.begun(folder, config, store=journaled, places=places_of(settings.model_dump(mode="json"))):
         if watch is not SILENT:  # To plan, the speed of models is measured, which takes a second.

@@ -1,6 +1,7 @@
 """Plays the attacks on one model, given or trained here, and writes the record."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -18,15 +19,30 @@ from hardlabel.audits.game.batches import settled
 from hardlabel.audits.game.check_rows import CheckRows
 from hardlabel.audits.game.game import ACCURACY, Game, Played
 from hardlabel.audits.game.kept_scores import played_or_kept
+from hardlabel.checks import InvalidInput
 from hardlabel.metrics import blind, intervals
 from hardlabel.oracles.budget import Account
 from hardlabel.records.environment import environment_of
 from hardlabel.records.model import AuditRecord, Blind, Checks, LeftOut, Results, Target
-from hardlabel.records.verdict import exchanged, ignorance
+from hardlabel.records.verdict import ClassRight, constant, exchanged, ignorance
 
 
-def audited(case: Case, terms: Terms, *, device: torch.device, asking: Asking, started: float) -> AuditRecord:
-    """Plays every attack on a case and returns the record; `started` is when the clock began."""
+def audited(
+    case: Case, terms: Terms, *, device: torch.device, asking: Asking, started: float, refuse: bool = False
+) -> AuditRecord:
+    """Plays every attack on a case and returns the record.
+
+    Args:
+        case: What is audited.
+        terms: What is asked.
+        device: Where the target's samples are.
+        asking: How models are asked.
+        started: When the clock began.
+        refuse: Whether a target that knows nothing of its training data ends the audit before anything is trained.
+
+    Raises:
+        InvalidInput: An answer is no class; or, with `refuse`, the target knows nothing.
+    """
     watch, store = asking.watch, asking.store
     attacked = len(case.members) + len(case.nonmembers)
     chosen = terms.chosen(case.members.domain, missing=case.missing, attacked=attacked)
@@ -39,7 +55,7 @@ def audited(case: Case, terms: Terms, *, device: torch.device, asking: Asking, s
     )
     case = replace(case, target=checker.watched)
     attacker = Account(on_spent=watch.advance)  # Pays for labels that the attacker asks for.
-    right, first_side = _first_answers(case, terms, device=device, asking=asking)
+    right, first_side = _first_answers(case, terms, device=device, asking=asking, refuse=refuse)
     truth = labelled_by_target(case, attacker, device=device, store=store, watch=watch)
     case = guessed_labels.labelled(truth, terms, attacker, device=device, store=store, watch=watch)
     owned = owned_by(case, chosen.rows, terms, device=device, asking=asking)
@@ -111,7 +127,9 @@ def audited(case: Case, terms: Terms, *, device: torch.device, asking: Asking, s
     )
 
 
-def _first_answers(case: Case, terms: Terms, *, device: torch.device, asking: Asking) -> tuple[figures.Bools, Side]:
+def _first_answers(
+    case: Case, terms: Terms, *, device: torch.device, asking: Asking, refuse: bool
+) -> tuple[figures.Bools, Side]:
     """Which attacked samples the target is right on, asked before anything is trained, and the side that was asked.
 
     A target that answers nonsense is refused here. What contradicts itself is told at once, and again in the verdict.
@@ -121,9 +139,27 @@ def _first_answers(case: Case, terms: Terms, *, device: torch.device, asking: As
     right = game.right().numpy()
     by_class = figures.class_rights(side.inside.numpy(), side.samples.labels.cpu().numpy(), right)
     contradictory = [] if case.private else ignorance(by_class)[0]
+    if refuse and contradictory:
+        raise _unlike_its_data(by_class)
     for reason in (*contradictory, *exchanged(by_class)):
         asking.watch.say(str(reason))
     return right, side
+
+
+def _unlike_its_data(by_class: Sequence[ClassRight]) -> InvalidInput:
+    """The error for a target that knows nothing of the members."""
+    members = sum(each.members for each in by_class)
+    way_out = "--label-map if it names the classes otherwise, --private if it may know nothing"
+    if constant(by_class):
+        asked = members + sum(each.nonmembers for each in by_class)
+        return InvalidInput(
+            f"target answers one class for all {asked:,} rows: are the columns as in training? {way_out}"
+        )
+    hits, most = sum(each.right_members for each in by_class), max(each.members for each in by_class)
+    return InvalidInput(
+        f"target is right on {hits / members:.0%} of members, guessing is {most / members:.0%}: are these its training "
+        f"rows? {way_out}"
+    )
 
 
 def _target(case: Case, right: figures.Bools, member: figures.Bools, device: torch.device) -> Target:

@@ -26,6 +26,7 @@ from hardlabel.audits.game import check_rows
 from hardlabel.audits.game.asking import Asking
 from hardlabel.audits.game.execution import USUAL, Execution
 from hardlabel.audits.kind import asked, described
+from hardlabel.audits.paid import PaidTarget, Payment, address_of, behind_address, with_ledger
 from hardlabel.audits.plan import (
     Costs,
     Plan,
@@ -42,11 +43,12 @@ from hardlabel.checks import InvalidInput
 from hardlabel.data.codecs.base import Codec
 from hardlabel.data.codecs.frames import FrameCodec
 from hardlabel.data.domain import Domain
-from hardlabel.data.given import Columns, read_given
+from hardlabel.data.given import Columns, Given, read_given
 from hardlabel.data.samples import Samples
 from hardlabel.models import shadows
 from hardlabel.models.train import Recipe
 from hardlabel.models.trainers import RecipeTrainer
+from hardlabel.oracles.purpose import Purpose, asked_for
 from hardlabel.records.model import AuditRecord
 from hardlabel.renamed import renamed
 from hardlabel.runs.places import last_name
@@ -55,6 +57,8 @@ from hardlabel.store import Store
 from hardlabel.targets.askable import AskableModel
 from hardlabel.targets.coded import coded, outputs_of
 from hardlabel.targets.files import load_function, load_target, target_hash
+from hardlabel.targets.http.address import is_address
+from hardlabel.targets.http.client import Http
 from hardlabel.targets.registry import askable, bare
 from hardlabel.targets.torch import left_in_place, resolve_device
 
@@ -195,12 +199,16 @@ class TargetAudit:
         terms: What is asked.
         device: Where models run.
         store: Keeps models and measurements.
+        refuse: Whether a target that knows nothing of the members is refused before anything is trained.
+        paid: The target with its ledger; None if none is kept.
     """
 
     case: Case
     terms: Terms
     device: torch.device
     store: Store | None
+    refuse: bool = False
+    paid: PaidTarget | None = None
 
     settled: ClassVar[dict[str, object]] = {}
 
@@ -221,11 +229,8 @@ class TargetAudit:
             rest=0 if references is None else len(references.pool) - attacked,
             shadow_samples=0 if shadow is None else shadow.asked,
         )
-        overhead = attacked if self.terms.attacker.labels == "target" else 0
-        if self.terms.attacker.shadow_labels == "target" and case.shadow is not None:
-            overhead += len(case.shadow.members) + len(case.shadow.nonmembers)
         questions = questions_of(attacks, seats, chunk=execution.chunk)
-        overhead += check_rows.ROWS * check_rows.most_askings(questions.queries + overhead, len(attacks))
+        overhead = self._overhead(questions, len(attacks))
         costs = self._costs(references, shadow, crafting, execution)
         together = references is not None and isinstance(references.trainer, RecipeTrainer)
         turns = math.ceil(seats.references / execution.executor.width) if together else seats.references
@@ -241,8 +246,47 @@ class TargetAudit:
             own_at_once=max(1, seats.references),
             execution=execution,
             folder=folder,
-            advice=_advice(seats.references, turns * costs.training),
+            advice=". ".join(
+                words
+                for words in (
+                    self._price(questions.queries + overhead),
+                    _advice(seats.references, turns * costs.training),
+                )
+                if words
+            ),
         )
+
+    def bill(self, execution: Execution) -> str:
+        """What the run costs at most, in words; "" if no price is known. Asks and trains nothing."""
+        if self.paid is None or self.paid.payment.price is None:
+            return ""
+        attacked = len(self.case.members) + len(self.case.nonmembers)
+        domain = self.case.members.domain
+        attacks = self.terms.chosen(domain, missing=self.case.missing, attacked=attacked).rows
+        seats = Seats(
+            domain=domain,
+            budget=self.terms.budget,
+            attacked=attacked,
+            targets=1,
+            references=0,
+            rest=0,
+            shadow_samples=0,
+        )
+        questions = questions_of(attacks, seats, chunk=execution.chunk)
+        return f"the run costs at most {self._price(questions.queries + self._overhead(questions, len(attacks)))}"
+
+    def _price(self, rows: int) -> str:
+        """What so many questions to a target with a ledger cost, in words; "" for other targets."""
+        return "" if self.paid is None else self.paid.payment.cost(rows, self.paid.endpoint)
+
+    def _overhead(self, questions: Questions, attacks: int) -> int:
+        """Queries that belong to no attack: labels that the attacker asks for, and check rows."""
+        overhead, shadow = 0, self.case.shadow
+        if self.terms.attacker.labels == "target":
+            overhead += len(self.case.members) + len(self.case.nonmembers)
+        if self.terms.attacker.shadow_labels == "target" and shadow is not None:
+            overhead += len(shadow.members) + len(shadow.nonmembers)
+        return overhead + check_rows.ROWS * check_rows.most_askings(questions.queries + overhead, attacks)
 
     def _costs(
         self,
@@ -253,6 +297,8 @@ class TargetAudit:
     ) -> Costs:
         """What a model of the attacker's costs: of a recipe by a few steps, else by training the first one."""
         answering = _seconds_per_row(self.case.target, self.case.members, self.device)
+        if self.paid is not None:  # One row was asked, which takes about as long as a request.
+            answering = self.paid.payment.seconds_per_row(answering, self.paid.endpoint)
         training, own, size, epochs = 0.0, answering, 0, None
         trainer = None if references is None else references.trainer
         if isinstance(trainer, RecipeTrainer) and references is not None:
@@ -277,7 +323,16 @@ class TargetAudit:
     def play(self, asking: Asking, started: float) -> AuditRecord:
         # Other oracles are asked from the CPU; only a torch model's samples move to its device.
         home = self.device if self.case.target.torch_model is not None else torch.device("cpu")
-        return audited(self.case, self.terms, device=home, asking=asking, started=started)
+        try:
+            record = audited(self.case, self.terms, device=home, asking=asking, started=started, refuse=self.refuse)
+            if self.paid is None:
+                return record
+            notes = [*record.results.notes, self.paid.told()]
+            results = record.results.model_copy(update={"notes": notes})
+            return replace(record, results=results)  # type: ignore[arg-type]  # Mypy takes the type of the base.
+        finally:
+            if self.paid is not None:
+                self.paid.close()
 
 
 def target_audit(
@@ -294,6 +349,7 @@ def target_audit(
     name: str | None,
     description: str | None = None,
     label_map: Sequence[str] = (),
+    payment: Payment | None = None,
 ) -> TargetAudit:
     """The audit of a model; see `audit` for the arguments. Trains nothing.
 
@@ -302,15 +358,23 @@ def target_audit(
         trainer: Also "same", to clone the target, or "surrogate".
         description: The target, in words; None for its type.
         label_map: "ANSWER=LABEL" for each answer of the target that is no label of the data.
+        payment: How the target is paid; None if no ledger is kept. A target at an address needs it.
 
     Raises:
         InvalidInput: An argument breaks a rule.
     """
-    given = bare(target, role="target")
+    given = target if isinstance(target, Http) else bare(target, role="target")
     read = read_pairs(
         pairs, domain, known=_known(given, label_map), width=outputs_of(given, device), label_map=label_map
     )
-    model = askable(coded(given, read.coding, role="target"), device, role="target", name=name)
+    paid: PaidTarget | None = None
+    if isinstance(given, Http):
+        assert payment is not None, "a ledger is kept of every address"
+        model, paid = behind_address(given, read, payment, device=device, name=name, label_map=label_map)
+    else:
+        model = askable(coded(given, read.coding, role="target"), device, role="target", name=name)
+        if payment is not None:
+            model, paid = with_ledger(model, payment, device=device, name=name)
     if store is not None and model.identity is None:
         raise InvalidInput("name must say which model this is where a store keeps its answers, got None")
     if trainer == "same":
@@ -328,7 +392,7 @@ def target_audit(
         device=device,
         store=store,
     )
-    return TargetAudit(case=case, terms=terms, device=device, store=store)
+    return TargetAudit(case=case, terms=terms, device=device, store=store, paid=paid)
 
 
 def _known(target: object, label_map: Sequence[str]) -> Iterable[object] | None:
@@ -358,7 +422,8 @@ def _seconds_per_row(model: AskableModel, samples: Samples, device: torch.device
     home = device if model.torch_model is not None else torch.device("cpu")
     probe = samples.take(slice(0, PROBED if model.weights is not None else 1)).to(home)
     started = time.perf_counter()
-    model.labels.ask(probe.inputs, probe.ids)
+    with asked_for(Purpose("trial row")):
+        model.labels.ask(probe.inputs, probe.ids)
     return (time.perf_counter() - started) / len(probe)
 
 
@@ -396,10 +461,24 @@ def prepare(
     )
     given = given if given.groups is None else one_of_each(given, seed=settings.seed)
     # A function may return another model another time: what it returns must tell itself apart, or have a name.
-    name = settings.name or (None if ".py:" in settings.target else target_hash(settings.target))
-    target = load_target(settings.target, trust_pickle=settings.trust_pickle, trust_types=tuple(settings.trust_type))
+    name = settings.name
+    target: object
+    if is_address(settings.target):
+        target = address_of(settings)
+        if target.warning:
+            execution.watch.say(target.warning)
+        description = target.identity
+    else:
+        name = name or (None if ".py:" in settings.target else target_hash(settings.target))
+        target = load_target(
+            settings.target, trust_pickle=settings.trust_pickle, trust_types=tuple(settings.trust_type)
+        )
+        description = f"{type(target).__name__} from {last_name(settings.target)}"
+    _check_ids(target, given, settings.ignore)
     terms = Terms.of(settings)
-    terms = replace(terms, focus=terms.focus.model_copy(update={"slices": given.slices}))
+    # Each vote is a row that is paid.
+    budget = None if terms.budget is None else terms.budget // settings.votes
+    terms = replace(terms, budget=budget, focus=terms.focus.model_copy(update={"slices": given.slices}))
     pairs = {"members": given.members, "nonmembers": given.nonmembers}
     if given.population is not None:
         pairs["population"] = given.population
@@ -422,6 +501,33 @@ def prepare(
         store=store,
         name=name,
         label_map=settings.label_map,
-        description=f"{type(target).__name__} from {last_name(settings.target)}",
+        description=description,
+        payment=Payment.of(settings, execution),
     )
-    return replace(made, case=replace(made.case, data=settings.members.name, notes=(*given.notes, *made.case.notes)))
+    case = replace(made.case, data=settings.members.name, notes=(*given.notes, *made.case.notes))
+    _check_rows(case)
+    return replace(made, case=case, refuse=True)
+
+
+def _check_ids(target: object, given: Given, chosen: Sequence[str]) -> None:
+    """Refuses a target that was trained on a column that was ignored because it looks like an id."""
+    names = set(map(str, getattr(target, "feature_names_in_", ())))
+    for column in given.ignored:
+        if column in names and column not in chosen:
+            raise InvalidInput(
+                f"target wants the column {column!r}, which was ignored because its values are all different: "
+                f"--categorical {column} keeps it"
+            )
+
+
+def _check_rows(case: Case) -> None:
+    """Asks a classifier that bills nobody about a few rows, so that it refuses before anything is begun.
+
+    Raises:
+        InvalidInput: It cannot take the rows.
+    """
+    if case.target.weights is None or case.target.torch_model is not None:
+        return
+    for group in (case.members, case.nonmembers):
+        few = group.take(slice(0, PROBED))
+        case.target.labels.ask(few.inputs, few.ids)

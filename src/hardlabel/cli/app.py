@@ -20,11 +20,13 @@ import typer
 
 from hardlabel import __version__, allocator, printed, processes
 from hardlabel.checks import InvalidInput
+from hardlabel.cli import ledger as ledger_commands
 from hardlabel.cli import lists, reproduce
 from hardlabel.cli import runs as run_commands
 from hardlabel.cli.options import CONFIG, command
 from hardlabel.cli.progress import Bar, errors, put, say
 from hardlabel.kinds import KINDS, load, markdown, planned, run, write_report
+from hardlabel.oracles.stopped import Stopped
 from hardlabel.runs.kinds import Kind
 from hardlabel.runs.settings import RunSettings, Where, read
 from hardlabel.store import full_disk
@@ -161,7 +163,25 @@ def _execution(settings: RunSettings, where: dict[str, Any], watch: Bar | None =
         gpus=options.gpus,
         scratch=settings.out / SCRATCH,
     )
-    return Execution(executor=executor, chunk=options.chunk, watch=watch or SILENT)
+    return Execution(
+        executor=executor,
+        chunk=options.chunk,
+        watch=watch or SILENT,
+        agree=None if options.yes else _agreed,
+        accept_change=options.accept_change,
+    )
+
+
+def _agreed(cost: str) -> None:
+    """Asks the user whether to spend what a run costs.
+
+    Raises:
+        InvalidInput: There is no terminal to ask at.
+        typer.Abort: The user does not agree.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise InvalidInput(f"price_per_1000 needs a terminal to ask at, or --yes: {cost}")
+    typer.confirm(printed.line(f"{cost}. Spend it?"), abort=True, err=True)
 
 
 def _register() -> None:
@@ -214,6 +234,7 @@ app.command("reproduce")(
 app.command("attacks")(lists.list_attacks)
 app.command("runs")(run_commands.runs)
 app.command("clean")(run_commands.clean)
+app.command("ledger")(ledger_commands.ledger)
 
 
 @app.command()
@@ -237,6 +258,8 @@ def main() -> None:
     except KeyboardInterrupt:  # At a moment when Typer does not look.
         code = INTERRUPTED
     except Exception as error:
+        if isinstance(error, Stopped):
+            _fail(f"{error}; {KEPT}", 1)
         full = full_disk(error)
         if full is not None:
             _fail(f"the disk is full: {full}; {KEPT} once there is room", 1)

@@ -5,7 +5,7 @@ Nothing is encoded here: a target that was trained elsewhere must get the very t
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,6 +17,7 @@ from hardlabel import checks, reading
 from hardlabel.checks import InvalidInput
 from hardlabel.data import limits, parquet
 from hardlabel.data.arrays import read_pair
+from hardlabel.data.csv_types import with_types_of_members
 from hardlabel.data.opening import read_csv, readable
 from hardlabel.data.pictures import decoded
 from hardlabel.reading import Unreadable
@@ -127,10 +128,79 @@ def read_given(
         return _given_arrays(there, sorts["members"], columns, separator)
     between = _separator(separator)
     tables = {name: _table(path, between) for name, path in there.items()}
-    return _given_tables(tables, columns, there)
+    tables, notes = with_types_of_members(tables, there, separator=between)
+    given = _given_tables(tables, columns, there)
+    return replace(given, notes=(*notes, *given.notes))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Undivided:
+    """What one file of the caller's holds, with the types that the file has.
+
+    Attributes:
+        pair: Inputs and labels (n,) of all rows; see `Given.members`.
+        notes: What the reader must know about the file, in sentences.
+    """
+
+    pair: Pair
+    notes: tuple[str, ...]
+
+
+def read_undivided(data: Path, *, columns: Columns = Columns(), separator: str = ",") -> Undivided:
+    """Reads all rows of a .csv, .parquet or .npz file, or of a folder with one folder of images per class.
+
+    Types and ids are treated as by `read_given`.
+
+    Args:
+        data: The file or folder.
+        columns: What the columns of a table are for; `label` is required for tables, `ignore` and `categorical` count.
+        separator: The character between the cells of a .csv file; "\\t" in two characters is a tab too.
+
+    Raises:
+        InvalidInput: The file is missing, damaged, too large or of another sort; or a column is missing or unknown.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from hardlabel.data.given import Columns, read_undivided
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     table = Path(folder) / "table.csv"
+        ...     _ = table.write_text("age,sex,income\\n30,m,low\\n40,f,high\\n")
+        ...     inputs, labels = read_undivided(table, columns=Columns(label="income")).pair
+        >>> inputs.to_dict("records")[0], labels.tolist()
+        ({'age': 30, 'sex': 'm'}, ['low', 'high'])
+    """
+    checks.path(data=data)
+    path = Path(data).expanduser()
+    sort = _sort("data", path)
+    if sort != TABLE:
+        pairs, notes = _read_arrays({"data": path}, sort, columns, separator)
+        return Undivided(pair=pairs["data"], notes=notes)
+    table = _table(path, _separator(separator))
+    if columns.label is None:
+        raise InvalidInput(f"label must name the column of {path.name} with the class: {checks.listed(table.columns)}")
+    _check_columns(table.columns, columns)
+    if not len(table):
+        raise InvalidInput("data must have rows, got none")
+    _check_present(table, columns.label, "data", "label")
+    inputs = table.drop(columns=[*{columns.label, *columns.ignore}])
+    if not len(inputs.columns):
+        raise InvalidInput("data must have a column of inputs beside the label, got none")
+    ids = _ids({"data": table}, list(inputs.columns), columns.categorical)
+    features = _texts_or_frame(inputs.drop(columns=ids), "data", columns)
+    return Undivided(pair=(features, table[columns.label].to_numpy()), notes=_of_ids(ids))
 
 
 # Tables.
+
+
+def _of_ids(ids: Sequence[str]) -> tuple[str, ...]:
+    """The notes that say which columns were ignored as ids."""
+    return tuple(
+        f"Column {name!r} was ignored: its values are all different, as those of an id are. If the target needs it, "
+        "name it as categorical."
+        for name in ids
+    )
 
 
 def _given_tables(tables: dict[str, pd.DataFrame], columns: Columns, files: Mapping[str, Path]) -> Given:
@@ -153,11 +223,7 @@ def _given_tables(tables: dict[str, pd.DataFrame], columns: Columns, files: Mapp
     inputs = {group: table.drop(columns=[*special & set(table.columns)]) for group, table in tables.items()}
     inputs = _aligned(inputs)
     ids = _ids(tables, list(inputs["members"].columns), columns.categorical)
-    notes = tuple(
-        f"Column {name!r} was ignored: its values are all different, as those of an id are. If the target needs it, "
-        "name it as categorical."
-        for name in ids
-    )
+    notes = _of_ids(ids)
     features = {group: _texts_or_frame(table.drop(columns=ids), group, columns) for group, table in inputs.items()}
     pairs = {group: (features[group], tables[group][columns.label].to_numpy()) for group in tables}
     return Given(
@@ -318,8 +384,8 @@ def _ids(tables: Mapping[str, pd.DataFrame], inputs: Sequence[str], categorical:
     sentences = [name for name in ids if union[name].astype(str).str.strip().str.contains(r"\s").mean() > 0.5]
     if len(sentences) != 1:
         raise InvalidInput(
-            f"members must have a column of inputs that is no id, got {checks.listed(map(repr, ids))}, each with a "
-            "different value in every row; --ignore COLUMN, or --categorical COLUMN to keep a column"
+            f"{next(iter(tables))} must have a column of inputs that is no id, got {checks.listed(map(repr, ids))}, "
+            "each with a different value in every row; --ignore COLUMN, or --categorical COLUMN to keep a column"
         )
     return [name for name in ids if name != sentences[0]]
 
@@ -361,11 +427,28 @@ def _slice(tables: Mapping[str, pd.DataFrame], name: str) -> tuple[Values, Value
 
 
 def _given_arrays(files: Mapping[str, Path], sort: str, columns: Columns, separator: str) -> Given:
+    pairs, notes = _read_arrays(files, sort, columns, separator)
+    return Given(
+        members=pairs["members"],
+        nonmembers=pairs["nonmembers"],
+        population=pairs.get("population"),
+        groups=None,
+        slices={},
+        notes=notes,
+        ignored=(),
+    )
+
+
+def _read_arrays(
+    files: Mapping[str, Path], sort: str, columns: Columns, separator: str
+) -> tuple[dict[str, Pair], tuple[str, ...]]:
+    """Inputs and labels by group, and notes."""
+    first = next(iter(files))
     of_tables = {"separator": separator if separator != "," else None}
     of_tables |= {"member_column" if name == "member" else name: value for name, value in vars(columns).items()}
     for argument, value in of_tables.items():
         if value:
-            raise InvalidInput(f"{argument} must be left open unless members are a table, got {checks.shown(value)}")
+            raise InvalidInput(f"{argument} must be left open unless {first} are a table, got {checks.shown(value)}")
     if sort == FOLDER:
         pairs, notes = _pictures(files)
     else:
@@ -377,20 +460,11 @@ def _given_arrays(files: Mapping[str, Path], sort: str, columns: Columns, separa
             raise InvalidInput(
                 f"{group} must hold one label per input, got inputs {inputs.shape} and labels {labels.shape}"
             )
-        if inputs.shape[1:] != pairs["members"][0].shape[1:]:
+        if inputs.shape[1:] != pairs[first][0].shape[1:]:
             raise InvalidInput(
-                f"{group} must hold inputs of the shape {pairs['members'][0].shape[1:]} of members, got "
-                f"{inputs.shape[1:]}"
+                f"{group} must hold inputs of the shape {pairs[first][0].shape[1:]} of {first}, got {inputs.shape[1:]}"
             )
-    return Given(
-        members=pairs["members"],
-        nonmembers=pairs["nonmembers"],
-        population=pairs.get("population"),
-        groups=None,
-        slices={},
-        notes=notes,
-        ignored=(),
-    )
+    return dict(pairs), notes
 
 
 def _pictures(folders: Mapping[str, Path]) -> tuple[dict[str, tuple[Values, Values]], tuple[str, ...]]:

@@ -1,7 +1,8 @@
-"""The two protocols of a defense, and what a defender has.
+"""The three protocols of a defense, and what a defender has.
 
-A training defense changes how a model is trained. An inference defense wraps the oracle of a trained model. One object
-may be both. Each is a frozen dataclass of settings with one main knob, its strength.
+A training defense changes how a network of ours is trained. A data defense changes what any model is trained on. An
+inference defense wraps the oracle of a trained model. One object may be a training and an inference defense. Each is a
+frozen dataclass of settings with one main knob, its strength.
 """
 
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from hardlabel.data.domain import Domain
 from hardlabel.data.samples import Samples
 from hardlabel.models.method import Method
 from hardlabel.models.train import Recipe
+from hardlabel.models.trainers import Trainer
 from hardlabel.oracles.base import LabelOracle, ScoreOracle
 from hardlabel.store import Store
 
@@ -113,6 +115,36 @@ class TrainingDefense(Protocol):
 
 
 @runtime_checkable
+class DataDefense(Protocol):
+    """Changes the training data before any trainer sees them; the training itself stays as it is.
+
+    It suits recipes, classifiers and functions alike.
+    """
+
+    def changes(self, defender: Defender) -> tuple[str, ...]:
+        """What a reader must know about the changed training, one sentence each.
+
+        Raises:
+            InvalidInput: The data do not suit the defense.
+        """
+        ...
+
+    def prepared(self, samples: Samples, trainer: Trainer, defender: Defender, *, seed: int) -> Samples:
+        """The samples to train on in place of `samples`; fixed by the arguments.
+
+        Args:
+            samples: n samples, the training data of one model; it is not written to.
+            trainer: Trains without the defense; only a defense that needs models of its own uses it.
+            defender: What else there is.
+            seed: Of this model alone.
+
+        Returns:
+            m samples of the same domain and classes, with ids of their own: any number, in any order.
+        """
+        ...
+
+
+@runtime_checkable
 class InferenceDefense(Protocol):
     """Stands between a model and those who ask it."""
 
@@ -146,4 +178,4 @@ def fixed_epochs(recipe: Recipe, epochs: int) -> Recipe:
     return replace(recipe, max_epochs=count, patience=count, stop_at_accuracy=None)
 
 
-Defense = TrainingDefense | InferenceDefense
+Defense = TrainingDefense | DataDefense | InferenceDefense

@@ -1,19 +1,15 @@
 """Defenses named as text: one at a level, or DP-SGD on top of transfer learning."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-
-from torch import nn
 
 from hardlabel.checks import InvalidInput
-from hardlabel.defenses.base import Defender, Training
-from hardlabel.defenses.dp_sgd import DPSGD, Private
-from hardlabel.defenses.table import Strength, chosen
+from hardlabel.defenses.base import Defender
+from hardlabel.defenses.dp_sgd import DPSGD
+from hardlabel.defenses.private_transfer import PrivateTransfer
+from hardlabel.defenses.table import TABLE, Strength, chosen
 from hardlabel.defenses.trainer import Defended, defended
-from hardlabel.defenses.transfer_learning import Pretrained, TransferLearning
-from hardlabel.models.method import Course, Method, Task
-from hardlabel.models.train import Recipe
-from hardlabel.models.trainers import RecipeTrainer, Trainer
+from hardlabel.defenses.transfer_learning import TransferLearning
+from hardlabel.models.trainers import Trainer
 
 
 def defended_by(words: str, trainer: Trainer, defender: Defender) -> Defended:
@@ -33,11 +29,8 @@ def defended_by(words: str, trainer: Trainer, defender: Defender) -> Defended:
     first, second = (strength.defense for strength in strengths)
     if not (isinstance(first, TransferLearning) and isinstance(second, DPSGD)):
         raise InvalidInput(f"defenses joined by + must be transfer and dp-sgd, in this order, got {words!r}")
-    if not isinstance(trainer, RecipeTrainer):
-        raise InvalidInput(f"trainer must be a hardlabel.Recipe for {words!r}, got {trainer.description}")
-    training = _private_transfer(first, second, trainer.recipe, defender)
-    made = replace(trainer, recipe=training.recipe, method=training.method)
-    return Defended(trainer=made, bare=made, training=training)
+    both = PrivateTransfer(epsilon=second.epsilon, frozen=first.frozen)
+    return defended(Strength(row=TABLE["transfer+dp-sgd"], level=second.epsilon, defense=both), trainer, defender)
 
 
 def strengths_named(words: str) -> Sequence[Strength]:
@@ -65,69 +58,3 @@ def strengths_named(words: str) -> Sequence[Strength]:
     if len(strengths) > 2:
         raise InvalidInput(f"defenses joined by + must be two, got {words!r}")
     return strengths
-
-
-def _private_transfer(first: TransferLearning, second: DPSGD, recipe: Recipe, defender: Defender) -> Training:
-    tuned, hidden = first.training(recipe, defender), second.training(recipe, defender)
-    assert isinstance(tuned.method, Pretrained)
-    assert isinstance(hidden.method, Private)
-    if hidden.method.replaced(recipe.architecture, shape=defender.domain.shape, classes=defender.classes):
-        raise InvalidInput(
-            f"architecture must have no batch normalisation for dp-sgd on top of transfer, got {recipe.architecture!r}"
-        )
-    return Training(
-        recipe=hidden.recipe,
-        method=PrivatelyTuned(pretrained=tuned.method, private=hidden.method),
-        changes=(
-            *tuned.changes,
-            *hidden.changes,
-            "the data pretrained on are public: the guarantee does not cover them",
-        ),
-        privacy=hidden.privacy,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrivatelyTuned(Method):
-    """Starts from a pretrained network, and trains the layers that are not frozen by DP-SGD.
-
-    Attributes:
-        pretrained: Gives the network, and the layers that stay.
-        private: Trains the others.
-    """
-
-    pretrained: Pretrained
-    private: Private
-
-    @property
-    def description(self) -> str:
-        return f"{self.pretrained.description}, {self.private.description}"
-
-    def network(self, architecture: str, *, shape: tuple[int, ...], classes: int, seed: int) -> nn.Sequential:
-        return self.private.network(architecture, shape=shape, classes=classes, seed=seed)
-
-    def begin(self, task: Task) -> Course:
-        tuning = self.pretrained.begin(task)  # Loads the weights and freezes layers; its own steps are not used.
-        return _Both(tuning, self.private.begin(task))
-
-    def moved(self, device: object) -> "PrivatelyTuned":
-        return replace(self, pretrained=self.pretrained.moved(device))  # type: ignore[arg-type]
-
-
-class _Both(Course):
-    """The course of the second; at the end, the first thaws its layers."""
-
-    def __init__(self, first: Course, second: Course) -> None:
-        super().__init__(second.model, second.optimizer)
-        self._first, self._second = first, second
-        self.batches = second.batches  # type: ignore[method-assign]
-        self.step = second.step  # type: ignore[method-assign]
-
-    def begin_epoch(self) -> None:
-        self._second.begin_epoch()
-        self._first.begin_epoch()  # After it, so that frozen normalisation stays as it is.
-        self.epoch = self._second.epoch
-
-    def end(self) -> None:
-        self._second.end()
-        self._first.end()

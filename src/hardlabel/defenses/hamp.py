@@ -51,16 +51,37 @@ class HAMP:
     def guard(self, model: LabelOracle, members: Samples, defender: Defender, *, seed: int) -> GuardedScores:
         """See `InferenceDefense`."""
         del members
-        scores = with_scores(model, "hamp")
-        inputs = defender.domain.random(RANDOM_INPUTS, randomness.generator(seed, "HAMP")).to(defender.device)
-        pool = scores.ask_scores(inputs, torch.arange(len(inputs), device=inputs.device)).double().exp().sort(1).values
+        return _shown_at_random(model, defender, seed, name="hamp")
 
-        def masked(asked: Tensor, shown: Tensor) -> Tensor:
-            drawn = (keyed.uniforms(asked, seed)[:, 0] * len(pool)).long().to(pool.device)
-            rank = shown.argsort(stable=True, dim=1).argsort(1)
-            return pool[drawn].to(shown.device).gather(1, rank)
 
-        return GuardedScores(scores, masked)
+@dataclass(frozen=True, kw_only=True)
+class HAMPOutput:
+    """Shows a random input's confidences, put in the order of the model's classes: `HAMP` without its training.
+
+    The label stays. Costs a pass over 256 random inputs per model, and calibrated confidences. Chen and Pattabiraman
+    (2024), "Overconfidence is a Dangerous Thing", who change training and answers together.
+    """
+
+    def check(self, defender: Defender) -> None: ...
+
+    def guard(self, model: LabelOracle, members: Samples, defender: Defender, *, seed: int) -> GuardedScores:
+        """See `InferenceDefense`."""
+        del members
+        return _shown_at_random(model, defender, seed, name="hamp-output")
+
+
+def _shown_at_random(model: LabelOracle, defender: Defender, seed: int, *, name: str) -> GuardedScores:
+    """The model with the confidences of random inputs in the place of its own; `name` is the defense's in errors."""
+    scores = with_scores(model, name)
+    inputs = defender.domain.random(RANDOM_INPUTS, randomness.generator(seed, "HAMP")).to(defender.device)
+    pool = scores.ask_scores(inputs, torch.arange(len(inputs), device=inputs.device)).double().exp().sort(1).values
+
+    def masked(asked: Tensor, shown: Tensor) -> Tensor:
+        drawn = (keyed.uniforms(asked, seed)[:, 0] * len(pool)).long().to(pool.device)
+        rank = shown.argsort(stable=True, dim=1).argsort(1)
+        return pool[drawn].to(shown.device).gather(1, rank)
+
+    return GuardedScores(scores, masked)
 
 
 @dataclass(frozen=True, kw_only=True)

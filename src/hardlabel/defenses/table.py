@@ -7,24 +7,29 @@ from hardlabel import checks
 from hardlabel.checks import InvalidInput
 from hardlabel.defenses.adversarial_regularization import AdversarialRegularization
 from hardlabel.defenses.augmentation import Augmentation
-from hardlabel.defenses.base import Defense, InferenceDefense, TrainingDefense
+from hardlabel.defenses.base import DataDefense, Defense, InferenceDefense, TrainingDefense
 from hardlabel.defenses.double_dip import DoubleDip
 from hardlabel.defenses.dp_sgd import DPSGD
 from hardlabel.defenses.dropout import Dropout
 from hardlabel.defenses.early_stopping import EarlyStopping
-from hardlabel.defenses.hamp import HAMP
+from hardlabel.defenses.hamp import HAMP, HAMPOutput
 from hardlabel.defenses.l1 import L1
 from hardlabel.defenses.l2 import L2
+from hardlabel.defenses.label_noise import LabelNoise
 from hardlabel.defenses.label_only import LabelOnly
 from hardlabel.defenses.label_smoothing import LabelSmoothing
 from hardlabel.defenses.ldl import LDL
 from hardlabel.defenses.memguard import MemGuard
 from hardlabel.defenses.memguard_ideal import IdealMemGuard
 from hardlabel.defenses.mixup import Mixup
+from hardlabel.defenses.moved_copies import MovedCopies
+from hardlabel.defenses.noisy_copies import NoisyCopies
+from hardlabel.defenses.private_transfer import PrivateTransfer
 from hardlabel.defenses.randomized_response import RandomizedResponse
 from hardlabel.defenses.relaxloss import RelaxLoss
 from hardlabel.defenses.rounding import Rounding
 from hardlabel.defenses.selena import SELENA
+from hardlabel.defenses.selena_labels import SELENALabels
 from hardlabel.defenses.temperature import Temperature
 from hardlabel.defenses.top_k import TopK
 from hardlabel.defenses.transfer_learning import TransferLearning
@@ -45,7 +50,8 @@ class Row:
         build: The defense at a level; raises InvalidInput where it is out of range. The level is None without a knob.
         whole: Whether levels are whole numbers.
         keeps_labels: Whether every answer's label stays the undefended model's.
-        trains: Whether it changes the training.
+        trains: Whether it changes the training, which must be that of our networks.
+        prepares: Whether it changes the training data; any training will do.
         guards: Whether it wraps the model.
         shows_scores: Whether its models show confidences, masked or not, besides labels.
     """
@@ -60,8 +66,14 @@ class Row:
     whole: bool = False
     keeps_labels: bool = False
     trains: bool = True
+    prepares: bool = False
     guards: bool = False
     shows_scores: bool = True
+
+    @property
+    def suits(self) -> str:
+        """The training that the defense suits: "our networks" or "any"."""
+        return "our networks" if self.trains else "any"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +101,39 @@ class Strength:
         return self.defense if isinstance(self.defense, TrainingDefense) else None
 
     @property
+    def data(self) -> DataDefense | None:
+        """The defense, if it changes the training data."""
+        return self.defense if isinstance(self.defense, DataDefense) else None
+
+    @property
     def inference(self) -> InferenceDefense | None:
         """The defense, if it wraps the model."""
         return self.defense if isinstance(self.defense, InferenceDefense) else None
+
+
+def _data(
+    name: str,
+    summary: str,
+    source: str,
+    *,
+    knob: str,
+    levels: tuple[float, ...],
+    cost: str,
+    build: Callable[[float], Defense],
+    whole: bool = False,
+) -> Row:
+    return Row(
+        name=name,
+        summary=summary,
+        source=source,
+        knob=knob,
+        levels=levels,
+        cost=cost,
+        build=build,
+        whole=whole,
+        trains=False,
+        prepares=True,
+    )
 
 
 def _mask(
@@ -244,6 +286,15 @@ _ROWS: tuple[Row, ...] = (
         build=lambda level: TransferLearning(frozen=level),
     ),
     Row(
+        name="transfer+dp-sgd",
+        summary="pretrained on other data; the last layer learns on with a guarantee",
+        source="Choquette-Choo et al. 2021",
+        knob="epsilon",
+        levels=(100.0, 10.0, 1.0),
+        cost="one more training; 2 to 10 times the training",
+        build=lambda level: PrivateTransfer(epsilon=level),
+    ),
+    Row(
         name="double-dip",
         summary="transfer learning, then a vote of noisy copies",
         source="Rajabi et al. 2024",
@@ -253,6 +304,43 @@ _ROWS: tuple[Row, ...] = (
         build=lambda level: DoubleDip(noise=level),
         guards=True,
         shows_scores=False,
+    ),
+    _data(
+        "noisy-copies",
+        "training on noisy copies of the samples in their place",
+        "Kaya & Dumitras 2021",
+        knob="place among the noise levels",
+        levels=(0.25, 0.5, 0.75),
+        cost="5 times the training",
+        build=lambda level: NoisyCopies(strength=level),
+    ),
+    _data(
+        "moved-copies",
+        "training on images and all their shifted and mirrored copies",
+        "Choquette-Choo et al. 2021",
+        knob="pixels",
+        levels=(1, 2, 3),
+        cost="6 to 26 times the training",
+        build=lambda level: MovedCopies(distance=int(level)),
+        whole=True,
+    ),
+    _data(
+        "label-noise",
+        "some training labels are drawn anew",
+        "Xie et al. 2016",
+        knob="share",
+        levels=(0.05, 0.1, 0.2),
+        cost="nothing",
+        build=lambda level: LabelNoise(share=level),
+    ),
+    _data(
+        "selena-labels",
+        "training on the labels that sub-models without the sample give it",
+        "Tang et al. 2022",
+        knob="share held out",
+        levels=(0.2, 0.4, 0.6),
+        cost="11 trainings",
+        build=lambda level: SELENALabels(held_out=level),
     ),
     _mask(
         "memguard",
@@ -271,6 +359,15 @@ _ROWS: tuple[Row, ...] = (
         levels=(),
         build=lambda level: IdealMemGuard(),
         cost="confidences",
+    ),
+    _mask(
+        "hamp-output",
+        "a random input's confidences in the model's order",
+        "Chen & Pattabiraman 2024",
+        knob="",
+        levels=(),
+        build=lambda level: HAMPOutput(),
+        cost="calibrated confidences",
     ),
     _mask(
         "top-k",

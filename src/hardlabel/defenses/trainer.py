@@ -6,19 +6,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import joblib
+import torch
 from torch import nn
 
 from hardlabel import randomness
 from hardlabel.checks import InvalidInput
 from hardlabel.data.samples import Samples
-from hardlabel.defenses.base import Defender, InferenceDefense, Training
+from hardlabel.defenses.asked import ROLE, oracle_of
+from hardlabel.defenses.base import DataDefense, Defender, InferenceDefense, Training
 from hardlabel.defenses.table import Strength
-from hardlabel.models.model_store import content_hash, weights_hash
-from hardlabel.models.train import EpochReport, check_float32
-from hardlabel.models.trainers import Made, RecipeTrainer, Trainer
-from hardlabel.oracles.base import LabelOracle, LabelsOfScores, ScoreOracle
-from hardlabel.targets.batch_sizes import Found, settled_network
-from hardlabel.targets.estimators import estimator_hash, is_estimator, of_estimator
+from hardlabel.models.model_store import content_hash, packed, weights_hash
+from hardlabel.models.train import EpochReport, check_float32, train
+from hardlabel.models.trainers import Made, Movable, RecipeTrainer, Trainer, kept_or_made
+from hardlabel.store import Spec, Store
+from hardlabel.targets import registry
+from hardlabel.targets.batch_sizes import Found
+from hardlabel.targets.estimators import estimator_hash, is_estimator
+from hardlabel.turns import turn
+
+FORMAT = 1  # Raised when the same defense of the data comes to mean other data.
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,11 +36,23 @@ class Defended:
         trainer: Gives guarded models.
         bare: Gives the same models without their guard.
         training: What the defense changes about the training; None where it leaves it alone.
+        data: What the defense changes about the training data, in sentences; None where it leaves them alone.
     """
 
     trainer: Trainer
     bare: Trainer
     training: Training | None
+    data: tuple[str, ...] | None = None
+
+    @property
+    def retrains(self) -> bool:
+        """Whether models under the defense are other models than the plain ones."""
+        return self.training is not None or self.data is not None
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What a reader must know about the changed training, one sentence each."""
+        return (*(() if self.training is None else self.training.changes), *(self.data or ()))
 
 
 def defended(strength: Strength, trainer: Trainer, defender: Defender) -> Defended:
@@ -41,9 +60,9 @@ def defended(strength: Strength, trainer: Trainer, defender: Defender) -> Defend
 
     Raises:
         InvalidInput: The defense changes a training that is not ours to change, a recipe is in mixed precision, or see
-            `TrainingDefense.training`.
+            `TrainingDefense.training` and `DataDefense.changes`.
     """
-    bare, training = trainer, None
+    bare, training, data = trainer, None, None
     if isinstance(trainer, RecipeTrainer):
         check_float32(trainer.recipe)
     if strength.training is not None:
@@ -54,11 +73,96 @@ def defended(strength: Strength, trainer: Trainer, defender: Defender) -> Defend
             )
         training = strength.training.training(trainer.recipe, defender)
         bare = replace(trainer, recipe=training.recipe, method=training.method)
+    if strength.data is not None:
+        data = strength.data.changes(defender)
+        bare = PreparedTrainer(inner=bare, defense=strength.data, defender=defender)
     if strength.inference is None:
-        return Defended(trainer=bare, bare=bare, training=training)
+        return Defended(trainer=bare, bare=bare, training=training, data=data)
     strength.inference.check(defender)
     guarded = GuardedTrainer(inner=bare, defense=strength.inference, defender=defender)
-    return Defended(trainer=guarded, bare=bare, training=training)
+    return Defended(trainer=guarded, bare=bare, training=training, data=data)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PreparedTrainer:
+    """Lets a defense change the training data, then trains as `inner` does; it is `Movable` if `inner` is.
+
+    Models that the defense trains for itself are kept as models of `inner`; where another process trains, they are not
+    kept.
+    """
+
+    inner: Trainer
+    defense: DataDefense
+    defender: Defender
+
+    @property
+    def description(self) -> str:
+        """The inner recipe and the defense, in words."""
+        return f"{self.inner.description}, on data changed by {self.defense}"
+
+    @property
+    def epochs(self) -> int | None:
+        """Of the inner training."""
+        return self.inner.epochs
+
+    @property
+    def store(self) -> Store | None:
+        """Of the inner trainer."""
+        return getattr(self.inner, "store", None)
+
+    def fit(self, samples: Samples, seed: int, on_epoch: Callable[[EpochReport], None] | None = None) -> Made:
+        """See `Trainer`; a network's epochs are not reported."""
+        del on_epoch
+        spec, store = self.key(samples, seed), self.store
+        if not isinstance(self.inner, RecipeTrainer):
+            return kept_or_made(spec, store, lambda: self._last.fit(self._prepared(samples, seed), seed).model)
+        with turn(store, spec):
+            kept = None if store is None or spec is None else store.load(spec)
+            if kept is None:
+                kept = self.packed(samples, seed)
+                if store is not None and spec is not None:
+                    store.save(spec, kept)
+        return self.unpacked(kept, samples)
+
+    def key(self, samples: Samples, seed: int) -> Spec | None:
+        """See `Movable`."""
+        spec = self.inner.key(samples, seed) if isinstance(self.inner, Movable) else None
+        if spec is None:
+            return None
+        told = (FORMAT, repr(self.defense), self.defender.classes, joblib.hash(self.defender.domain))
+        return {**spec, "data defense": list(told)}
+
+    def packed(self, samples: Samples, seed: int) -> bytes:
+        """See `Movable`."""
+        inner, started = self.inner, time.perf_counter()
+        prepared = self._prepared(samples, seed)
+        if not isinstance(inner, RecipeTrainer):
+            assert isinstance(inner, Movable), "only then is it asked"
+            return inner.packed(prepared, seed)
+        seconds = time.perf_counter() - started
+        made = train(inner.recipe, prepared, classes=inner.classes, seed=seed, device=inner.device, method=inner.method)
+        return packed(replace(made, seconds=made.seconds + seconds))
+
+    def unpacked(self, kept: bytes, samples: Samples) -> Made:
+        """See `Movable`."""
+        assert isinstance(self.inner, Movable), "only then is anything kept"
+        return self.inner.unpacked(kept, samples)
+
+    def moved(self, device: torch.device) -> "PreparedTrainer":
+        """See `Movable`."""
+        assert isinstance(self.inner, Movable), "only then is it asked"
+        there = replace(self.defender, device=device, store=None, reserve=None, pretraining=None)
+        return replace(self, inner=self.inner.moved(device), defender=there)
+
+    @property
+    def _last(self) -> Trainer:
+        """Trains the model itself, which is kept under a key of its own."""
+        inner: Any = self.inner
+        return replace(inner, store=None) if self.store is not None else self.inner
+
+    def _prepared(self, samples: Samples, seed: int) -> Samples:
+        secret = randomness.derive(seed, "data defense")
+        return self.defense.prepared(samples, self.inner, self.defender, seed=secret)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,37 +198,22 @@ class GuardedTrainer:
         made = self.inner.fit(samples, seed, on_epoch)
         started = time.perf_counter()
         secret = randomness.derive(seed, "guard")
-        oracle = self._oracle(made.model, samples)
+        oracle, _ = oracle_of(made.model, samples.inputs[:1], self.defender, self._sizes)
         guarded: Any = self.defense.guard(oracle, samples, self.defender, seed=secret)
         guarded.fingerprint = self._fingerprint(made.model, samples, secret)
         return replace(made, model=guarded, seconds=made.seconds + time.perf_counter() - started)
 
-    def _oracle(self, model: object, samples: Samples) -> LabelOracle:
-        if isinstance(model, nn.Module):
-            device, store = self.defender.device, self.defender.store
-            return settled_network(model, samples.inputs[:1], device=device, store=store, found=self._sizes)[0]
-        if isinstance(model, LabelOracle):
-            return model
-        if isinstance(model, ScoreOracle):
-            return _Both(model)
-        if is_estimator(model):
-            return of_estimator(model, role="trainer's model").padded(self.defender.classes)
-        raise InvalidInput(f"trainer must give a torch module, a classifier or an oracle, got {type(model).__name__}")
-
     def _fingerprint(self, model: object, samples: Samples, secret: int) -> str | None:
-        inner = weights_hash(model) if isinstance(model, nn.Module) else None
-        if inner is None and is_estimator(model):
+        inner: str | None
+        model = registry.bare(model, role=ROLE)
+        if isinstance(model, nn.Module):
+            inner = weights_hash(model)
+        elif is_estimator(model):
             inner = estimator_hash(model)
+        else:
+            inner = getattr(model, "fingerprint", None)
         if inner is None:
             return None
         reserve = "" if self.defender.reserve is None else content_hash(self.defender.reserve)
         told = (inner, repr(self.defense), secret, reserve, content_hash(samples), str(self.defender.device))
         return hashlib.sha256("\x1f".join(map(str, told)).encode()).hexdigest()
-
-
-class _Both(LabelsOfScores):
-    """Labels and confidences of an oracle that only shows confidences."""
-
-    def __init__(self, inner: ScoreOracle) -> None:
-        super().__init__(inner)
-        self.ask_scores = inner.ask_scores

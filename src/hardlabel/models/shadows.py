@@ -262,7 +262,14 @@ def train_one(common: Training, item: tuple[int, Job]) -> bytes:
 def _spreads(trainer: Movable, executor: Executor) -> bool:
     if executor.elsewhere:
         return sendable(trainer.moved(torch.device("cpu")))
-    return isinstance(trainer, RecipeTrainer) and trainer.device.type == "cpu"
+    recipe = _recipe_of(trainer)
+    return recipe is not None and recipe.device.type == "cpu"
+
+
+def _recipe_of(trainer: Trainer) -> RecipeTrainer | None:
+    """The trainer, or the trainer inside it, that trains our networks; None if there is none."""
+    inner = getattr(trainer, "inner", trainer)
+    return inner if isinstance(inner, RecipeTrainer) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,4 +323,5 @@ def _spread(
 
 
 def _device(trainer: Trainer) -> torch.device:
-    return trainer.device if isinstance(trainer, RecipeTrainer) else torch.device("cpu")
+    recipe = _recipe_of(trainer)
+    return torch.device("cpu") if recipe is None else recipe.device

@@ -182,7 +182,7 @@ class EstimatorTrainer:
 
     def fit(self, samples: Samples, seed: int, on_epoch: Callable[[EpochReport], None] | None = None) -> Made:
         del on_epoch  # It has none.
-        return _kept(self.key(samples, seed), self.store, lambda: self._fitted(samples, seed))
+        return kept_or_made(self.key(samples, seed), self.store, lambda: self._fitted(samples, seed))
 
     def key(self, samples: Samples, seed: int) -> Spec:
         return {
@@ -253,7 +253,7 @@ class FunctionTrainer:
 
     def fit(self, samples: Samples, seed: int, on_epoch: Callable[[EpochReport], None] | None = None) -> Made:
         del on_epoch  # Nobody tells of them.
-        return _kept(self.key(samples, seed), self.store, lambda: self._called(samples, seed))
+        return kept_or_made(self.key(samples, seed), self.store, lambda: self._called(samples, seed))
 
     def key(self, samples: Samples, seed: int) -> Spec | None:
         if self.name is None:
@@ -322,7 +322,7 @@ def made_by_recipe(made: Trained) -> Made:
     return Made(model=made.model, seconds=made.seconds, rows=made.rows, told=told)
 
 
-def _kept(spec: Spec | None, store: Store | None, make: Callable[[], object]) -> Made:
+def kept_or_made(spec: Spec | None, store: Store | None, make: Callable[[], object]) -> Made:
     """The model of `spec` from the store, or made and saved there where it can be pickled."""
     with turn(store, spec):
         kept = None if store is None or spec is None else store.load(spec)

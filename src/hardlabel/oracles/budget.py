@@ -15,6 +15,7 @@ from torch import Tensor
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
 from hardlabel.oracles.base import LabelOracle, ScoreOracle
+from hardlabel.oracles.purpose import Purpose, asked_for, current
 
 Ints = NDArray[np.int64]
 
@@ -30,6 +31,7 @@ class Account:
         per_sample: Most queries charged to one sample; None for no limit.
         in_all: Most queries in all, overhead included; None for no limit.
         on_spent: Called with the number of queries each time some are charged, for progress.
+        purpose: What is asked for, in a target's ledger.
     """
 
     def __init__(
@@ -38,11 +40,13 @@ class Account:
         per_sample: int | None = None,
         in_all: int | None = None,
         on_spent: Callable[[int], None] | None = None,
+        purpose: Purpose | None = None,
     ) -> None:
         for name, limit in (("per_sample", per_sample), ("in_all", in_all)):
             if limit is not None:
                 checks.at_least(1, **{name: limit})
         self._per_sample, self._in_all, self._on_spent = per_sample, in_all, on_spent
+        self.purpose = purpose or current()
         # Samples charged so far, ascending, and their queries. The largest integer ends the list from the start,
         # charged or not, so that a search for any id ends on an entry.
         self._ids, self._spent = np.array([np.iinfo(np.int64).max]), np.zeros(1, dtype=np.int64)
@@ -58,6 +62,10 @@ class Account:
     def overhead(self) -> Mapping[str, int]:
         """Queries that belong to no sample, by what they were for."""
         return dict(self._overhead)
+
+    def incomplete(self, ids: Tensor) -> Tensor:
+        """Which of these samples lack answers, because rows of unknown fate used up their budget; bool (n,)."""
+        return torch.isin(ids.cpu(), torch.tensor(sorted(self.purpose.incomplete), dtype=torch.int64))
 
     def spent(self, ids: Tensor) -> Tensor:
         """Queries charged to each of these samples, int64 (n,)."""
@@ -140,8 +148,10 @@ class ChargedLabels:
 
     def ask(self, inputs: Tensor, ids: Tensor) -> Tensor:
         _charge(self._account, inputs, ids, self._overhead)
-        # An oracle may answer elsewhere, on the CPU as a rule.
-        return self._inner.ask(inputs, ids).to(inputs.device)
+        purpose = self._account.purpose if self._overhead is None else Purpose(self._overhead)
+        with asked_for(purpose):
+            # An oracle may answer elsewhere, on the CPU as a rule.
+            return self._inner.ask(inputs, ids).to(inputs.device)
 
 
 class ChargedScores:
@@ -152,7 +162,8 @@ class ChargedScores:
 
     def ask_scores(self, inputs: Tensor, ids: Tensor) -> Tensor:
         _charge(self._account, inputs, ids, None)
-        return self._inner.ask_scores(inputs, ids).to(inputs.device)
+        with asked_for(self._account.purpose):
+            return self._inner.ask_scores(inputs, ids).to(inputs.device)
 
 
 def _charge(account: Account, inputs: Tensor, ids: Tensor, overhead: str | None) -> None:

@@ -35,7 +35,8 @@ def kind(one: DefenseResult) -> str:
     if one.defense == NONE:
         return UNDEFENDED
     row = TABLE[one.defense]
-    return BOTH if row.trains and row.guards else TRAINING if row.trains else ANSWERS
+    trains = row.trains or row.prepares
+    return BOTH if trains and row.guards else TRAINING if trains else ANSWERS
 
 
 def by_kind(results: DefendResults) -> list[tuple[str, list[DefenseResult]]]:

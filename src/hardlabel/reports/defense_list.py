@@ -3,7 +3,16 @@
 from hardlabel.defenses.table import TABLE
 from hardlabel.reports.text import table_of
 
-HEADS = ("name", "changes", "what it does", "level", "usual levels", "costs besides accuracy", "source")
+HEADS = (
+    "name",
+    "changes",
+    "training that suits",
+    "what it does",
+    "level",
+    "usual levels",
+    "costs besides accuracy",
+    "source",
+)
 
 
 def rows() -> list[list[str]]:
@@ -11,7 +20,9 @@ def rows() -> list[list[str]]:
     return [
         [
             row.name,
-            " and ".join(["training"] * row.trains + ["answers"] * row.guards) + (", never labels" * row.keeps_labels),
+            " and ".join(["training"] * row.trains + ["training data"] * row.prepares + ["answers"] * row.guards)
+            + (", never labels" * row.keeps_labels),
+            row.suits,
             row.summary,
             row.knob,
             ", ".join(f"{level:g}" for level in row.levels),

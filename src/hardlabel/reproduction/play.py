@@ -122,7 +122,7 @@ def staged(part: Part, *, device: torch.device, store: Store, execution: Executi
     if cell.defense:
         made = defended_by(cell.defense, plain, defender)
         trainer, training = made.trainer, made.training
-        notes += [] if training is None else [f"Defense: {change}." for change in training.changes]
+        notes += [f"Defense: {change}." for change in made.changes]
         epsilon = None if training is None or training.privacy is None else training.privacy.epsilon
     if cell.every_shift:
         count = len(augment.translations(cell.every_shift))

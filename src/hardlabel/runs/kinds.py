@@ -16,6 +16,8 @@ from hardlabel.runs.settings import RunSettings, flat, made, nested, renamed
 
 # If the user leaves one of these settings open, config.yaml holds the value that the run chose.
 RESOLVED = ("arch", "precision", "train_size", "samples", "shadow_samples", "delta")
+# Settings on which no figure depends, so that a run may go on with others: a higher limit, another token.
+FREE = ("header_env", "rate", "timeout", "ca", "max_rows", "price_per_1000")
 BEFORE = {"precision": "float32"}  # What runs did before the setting existed, if that is not today's default.
 # Older folders do not name their kind. Their kind is the first of these whose settings are all in the folder. Nor need
 # a YAML file that names a target.
@@ -116,7 +118,8 @@ class Kinds:
         ways: dict[str, str] = {}
         for other in self.rows.values():
             if other.command == kind.command and other.given is not None and other != kind:
-                elsewhere = {name for row in self.rows.values() if row != other for name in row.settings.model_fields}
+                rows = [row for row in self.rows.values() if row.command == kind.command and row != other]
+                elsewhere = {name for row in rows for name in row.settings.model_fields}
                 alone = other.settings.model_fields.keys() - elsewhere - {other.given}
                 ways |= dict.fromkeys(alone, f"it goes with --{other.given}")
         return ways
@@ -141,9 +144,10 @@ class Kinds:
     ) -> dict[str, object]:
         """Checks that the run can begin or continue in its folder; returns the settings for config.yaml.
 
-        A setting in RESOLVED that is None agrees with any value in the folder. A setting that the folder lacks, because
-        an earlier version wrote it, counts as the value in BEFORE, else as the default. A path agrees with another one
-        of the same last name, unless `places` has the whole path with which the run began.
+        A setting in RESOLVED that is None agrees with any value in the folder, and a setting in FREE always. A setting
+        that the folder lacks, because an earlier version wrote it, counts as the value in BEFORE, else as the default.
+        A path agrees with another one of the same last name, unless `places` has the whole path with which the run
+        began.
 
         Raises:
             InvalidInput: `out` is None, cannot be written to, or holds another run.
@@ -165,7 +169,7 @@ class Kinds:
         here = places_of(settings.model_dump(mode="json"))
         moved = {name for name, path in (places or {}).items() if name in here and here[name] != path}
         changed = {name for name in asked.keys() - left_open if before.get(name) != asked[name]}
-        different = sorted(changed | moved)
+        different = sorted((changed | moved) - set(FREE))
         if different:
             raise InvalidInput(
                 f"out {str(folder)!r} holds another audit (it differs in {', '.join(different)}); name a new folder"

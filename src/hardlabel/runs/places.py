@@ -4,18 +4,25 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from hardlabel.targets.http.address import is_address
+
 # Settings that may hold a path.
-PATHS = ("data", "folder", "slices_file", "pretrain", "target", "trainer", "members", "nonmembers", "population")
+PATHS = (
+    *("data", "folder", "slices_file", "pretrain", "target", "trainer", "members", "nonmembers", "population"),
+    *("protocol", "ca"),
+)
 
 
 def last_name(text: str) -> str:
-    """The last name of a path; any text without a separator of folders as it is.
+    """The last name of a path; any text without a separator of folders, and any address, as it is.
 
     Example:
         >>> from hardlabel.runs.places import last_name
         >>> last_name("clinic/patients.csv"), last_name("digits")
         ('patients.csv', 'digits')
     """
+    if is_address(text):
+        return text
     separators = [separator for separator in (os.sep, os.altsep) if separator]
     if not any(separator in text for separator in separators):
         return text

@@ -19,6 +19,8 @@ from hardlabel.checks import InvalidInput, one_of, shown
 from hardlabel.reading import Unreadable
 from hardlabel.renamed import UNTIL
 from hardlabel.runs.part import Part, in_order, is_parsed, types_of
+from hardlabel.targets.http.address import Address, is_address, rate_of
+from hardlabel.targets.http.secrets import header_pairs
 
 REFERENCES = 12  # Default number of reference models.
 CHUNK = 1000  # Default number of samples in a piece of work.
@@ -96,6 +98,8 @@ Words = Annotated[list[str], BeforeValidator(_words)]
 # Settings of parts that have little else in common.
 _LABEL = option(None, "The label column of a table.")
 _CATEGORICAL = option([], "A column of numbers that are categories; repeatable.")
+_IGNORE = option([], "A column that the target does not see; repeatable.")
+_SEPARATOR = option(",", "The character between the cells of a .csv file.")
 _TRAIN_SIZE = option(
     None,
     "Training samples of a model.",
@@ -143,8 +147,8 @@ class Given(Repeats, panel="Data"):
         "a mark are the population.",
     )
     label: str | None = _LABEL
-    ignore: list[str] = option([], "A column that the target does not see; repeatable.")
-    separator: str = option(",", "The character between the cells of a .csv file.")
+    ignore: list[str] = _IGNORE
+    separator: str = _SEPARATOR
     group: str | None = option(None, "A column that says whose row it is, where a person has several rows.")
     categorical: list[str] = _CATEGORICAL
 
@@ -155,7 +159,7 @@ class Target(Part, panel="Model"):
     target: str | None = option(
         None,
         "Audit this model instead of training one: a file (.joblib, .skops, .onnx, .pt, .pt2, .ubj, .txt, .keras), a "
-        "folder of Hugging Face, or FILE.py:FUNCTION, where the function returns a model.",
+        "folder of Hugging Face, an address (https://...), or FILE.py:FUNCTION, where the function returns a model.",
     )
     trust_pickle: bool = option(False, "Load --target even if it is a pickle, which runs its code.")
     trust_type: list[str] = option([], "A type in a .skops file that may be loaded; repeatable.")
@@ -171,7 +175,35 @@ class Target(Part, panel="Model"):
     name: str | None = option(
         None,
         "The name of the target under which its answers are kept; other models need other names.",
-        shown="what the file holds",
+        shown="what the file holds; the address",
+    )
+
+
+class Endpoint(Part, panel="Model"):
+    """How a target behind an address is asked."""
+
+    protocol: str | None = option(
+        None,
+        "What a --target at an address speaks: v2, tensorflow, tensorflow-inputs, mlflow, or a FILE.yaml that "
+        "describes it.",
+        shown="by the address",
+    )
+    header_env: list[str] = option(
+        [],
+        "NAME=VARIABLE: send the header NAME with the value of the environment variable, such as Authorization=TOKEN; "
+        "repeatable.",
+    )
+    rate: str | None = option(None, "Most requests per time, such as 20/s, 600/min or 1000/h.", shown="no limit")
+    timeout: float = option(60.0, "Seconds to wait for an answer.", gt=0, le=3600)
+    ca: Path | None = option(
+        None, "Certificates of those who sign the target's, as PEM.", shown="those of common browsers"
+    )
+    use_scores: bool = option(False, "Let the score attacks have the scores in the target's answers.")
+    ledger: bool = option(False, "Write down every row that is sent, to pay for none twice; always at an address.")
+    votes: int = option(1, "Ask so many times about each row, and take the most frequent label.", ge=1, le=99)
+    max_rows: int | None = option(None, "Most rows that are sent to the target in all.", shown="no limit", ge=1)
+    price_per_1000: float | None = option(
+        None, "Price of 1,000 rows: the plan tells the cost, and the run asks before it spends.", gt=0
     )
 
 
@@ -324,6 +356,8 @@ class Where(Part, panel="Where it runs"):
     cores: int = option(1, "Cores, and threads, of each piece of work.", ge=1)
     gpus: float = option(0.0, "GPUs of each piece of work, fractions included; of ray.", ge=0)
     chunk: int = option(CHUNK, "Samples of a piece of work: what a broken run may have to ask again.", ge=1)
+    yes: bool = option(False, "Spend what --price-per-1000 amounts to without a question.")
+    accept_change: bool = option(False, "Go on although the target has changed since the run began.")
 
 
 class Attacker(OwnModels, Labels):
@@ -377,7 +411,19 @@ class ModelSettings(
 
 
 class TargetSettings(
-    Given, Target, RunSettings, Samples, Attacks, OwnModels, Labels, Prior, AtRisk, Slices, Private, panel="Model"
+    Given,
+    Target,
+    Endpoint,
+    RunSettings,
+    Samples,
+    Attacks,
+    OwnModels,
+    Labels,
+    Prior,
+    AtRisk,
+    Slices,
+    Private,
+    panel="Model",
 ):
     """The audit of a model that is already trained."""
 
@@ -399,7 +445,28 @@ class TargetSettings(
             )
         if self.trainer not in (None, *TRAINERS) and re.fullmatch(FUNCTION, str(self.trainer)) is None:
             raise InvalidInput(f"trainer must be {', '.join(TRAINERS)} or FILE.py:FUNCTION, got {shown(self.trainer)}")
+        self._check_endpoint()
         return self
+
+    def _check_endpoint(self) -> None:
+        """Refuses settings of addresses where the target is none, and what is no rate, header or number of votes."""
+        assert self.target is not None, "it has been checked"
+        unused = set[str]()
+        if is_address(self.target):
+            Address.of(self.target)
+        elif self.ledger:
+            unused = set(Endpoint.model_fields) - {"ledger", "votes", "max_rows", "price_per_1000", "timeout"}
+        else:
+            unused = set(Endpoint.model_fields) - {"ledger"}
+        for name in sorted(unused):
+            default = type(self).model_fields[name].get_default(call_default_factory=True)
+            if getattr(self, name) != default:
+                raise InvalidInput(f"{name} must be left at {default!r}, since target is no address")
+        header_pairs(self.header_env)
+        if self.rate is not None:
+            rate_of(self.rate)
+        if self.budget is not None and self.votes > self.budget:
+            raise InvalidInput(f"votes must be at most the budget of {self.budget} rows per sample, got {self.votes}")
 
 
 class RecipeSettings(
@@ -415,8 +482,22 @@ class RecipeSettings(
     )
 
 
-class DefensesSettings(TrainedSettings, Samples, Attacks, OwnModels, panel="Model"):
+class OwnTable(Part, panel="Data"):
+    """How a table is read whose types must stay as they are."""
+
+    ignore: list[str] = _IGNORE
+    separator: str = _SEPARATOR
+
+
+class DefensesSettings(TrainedSettings, OwnTable, Samples, Attacks, OwnModels, panel="Model"):
     """A comparison of defenses."""
+
+    trainer: str | None = option(
+        None,
+        "Train your way: FILE.py:FUNCTION, where the function takes (inputs, labels, *, seed) and returns a trained "
+        "model, or takes nothing and returns an unfitted scikit-learn classifier.",
+        shown="a network of hardlabel's",
+    )
 
     repeats: int = option(8, "Models that play target in turn, 2 to references + 2.", ge=2)
     defenses: Words | None = option(
@@ -426,6 +507,21 @@ class DefensesSettings(TrainedSettings, Samples, Attacks, OwnModels, panel="Mode
         None, "Strengths of a defense, as NAME=LEVEL,LEVEL; repeatable.", shown="three each"
     )
     pretrain: str | None = option(None, "Data to pretrain on.", shown="the defender's reserve")
+
+    @model_validator(mode="after")
+    def _one_training(self) -> "DefensesSettings":
+        if self.trainer is None:
+            unused, why = [*OwnTable.model_fields], "only trainer uses it"
+        elif re.fullmatch(FUNCTION, self.trainer) is None:
+            raise InvalidInput(f"trainer must be FILE.py:FUNCTION, got {shown(self.trainer)}")
+        else:
+            unused, why = [name for name in Training.model_fields if name != "train_size"], "trainer trains the models"
+            unused += ["missing", "pretrain"]
+        for name in unused:
+            default = type(self).model_fields[name].get_default(call_default_factory=True)
+            if getattr(self, name) != default:
+                raise InvalidInput(f"{name} must be left at {default!r}, since {why}, got {shown(getattr(self, name))}")
+        return self
 
 
 class CanariesSettings(TrainedSettings, panel="Model"):
@@ -444,17 +540,20 @@ class CanariesSettings(TrainedSettings, panel="Model"):
 
 def _check_target(target: str | None) -> None:
     if not target:
-        raise InvalidInput(f"target must name a model, a file, a folder or FILE.py:FUNCTION, got {shown(target)}")
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", target):
         raise InvalidInput(
-            f"target must not be an address yet, got {shown(target)}: write a FILE.py:FUNCTION whose function returns "
-            "an object with ask(inputs, ids)"
+            f"target must name a model, a file, a folder, an address or FILE.py:FUNCTION, got {shown(target)}"
         )
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", target) and not is_address(target):
+        raise InvalidInput(f"target must be an address of http or https, got {shown(target.partition('://')[0])}://")
 
 
 # In YAML these settings of a target that is already trained stand under `target:`, where the target itself is `file`.
 TARGET, FILE = "target", "file"
-_UNDER_TARGET = (*in_order(Target), *(name for name in in_order(Given) if name not in Repeats.model_fields))
+_UNDER_TARGET = (
+    *in_order(Target),
+    *in_order(Endpoint),
+    *(name for name in in_order(Given) if name not in Repeats.model_fields),
+)
 
 
 def flat(given: Mapping[str, object]) -> dict[str, object]:
@@ -538,7 +637,7 @@ def made(
         default = fields[0].get_default(call_default_factory=True)
         if value != default and (name, value) != ("precision", "float32"):
             way = f"; {ways[name]}" if ways and name in ways else ""
-            got = shown(str(value) if isinstance(value, Path) else value)
+            got = "a header" if name == "header_env" else shown(str(value) if isinstance(value, Path) else value)
             raise InvalidInput(f"{name} must be left at {default!r}, since {title} does not use it, got {got}{way}")
         del values[name]
     return kind(**{name: _number(kind, name, value) for name, value in values.items()})

@@ -25,6 +25,7 @@ class AskableModel:
         weights: A hash of structure and weights, or of a scikit-learn classifier's state; None if they cannot be seen.
         probed: Rows that the probe for the best batch size sent.
         mixed: Whether labels are computed in mixed precision; see `rough`.
+        fixed: Whether an audit that goes on refuses a model that has changed since.
     """
 
     labels: LabelOracle
@@ -35,6 +36,7 @@ class AskableModel:
     weights: str | None = None
     probed: int = 0
     mixed: bool = False
+    fixed: bool = False
 
     def rough(self) -> "AskableModel":
         """The same network with labels in mixed precision, for own networks trained in it. Scores stay float32."""

@@ -20,6 +20,7 @@ from hardlabel.data.codecs.base import Codec
 from hardlabel.data.codecs.labels import ClassNames
 from hardlabel.oracles.base import LabelOracle, ScoreOracle
 from hardlabel.targets.estimators import is_estimator
+from hardlabel.targets.frameworks.base import check_columns
 from hardlabel.targets.frameworks.table import plain
 from hardlabel.targets.padded import width
 
@@ -88,17 +89,28 @@ class CodedEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, points: NDArray[np.float32]) -> Any:
         """Classes (n,) of points (n, features)."""
-        return np.asarray(self.coding.classes(self.fitted_.predict(self._rows(points)), role=self.role))
+        return np.asarray(self.coding.classes(self.fitted_.predict(self._asked(points)), role=self.role))
 
     @available_if(lambda self: hasattr(self.fitted_, "predict_proba"))  # type: ignore[untyped-decorator]
     def predict_proba(self, points: NDArray[np.float32]) -> Any:
         """Probabilities (n, known) of points (n, features), in the order of `classes_`."""
-        return self.fitted_.predict_proba(self._rows(points))
+        return self.fitted_.predict_proba(self._asked(points))
 
     @available_if(lambda self: hasattr(self.fitted_, "predict_log_proba"))  # type: ignore[untyped-decorator]
     def predict_log_proba(self, points: NDArray[np.float32]) -> Any:
         """Log probabilities (n, known) of points (n, features), in the order of `classes_`."""
-        return self.fitted_.predict_log_proba(self._rows(points))
+        return self.fitted_.predict_log_proba(self._asked(points))
+
+    def _asked(self, points: NDArray[np.float32]) -> Any:
+        """What points stand for, if it has the columns that the classifier was fitted on."""
+        rows = self._rows(points)
+        names = getattr(self.fitted_, "feature_names_in_", None)
+        if names is None or not isinstance(self.fitted_, BaseEstimator) or not hasattr(rows, "columns"):
+            return rows
+        # LightGBM replaces white space in names, here and where it is asked.
+        if {_joined(name) for name in rows.columns} != {_joined(name) for name in names}:
+            check_columns(rows, len(names), [str(name) for name in names], self.role)
+        return rows
 
     def _rows(self, points: NDArray[np.float32]) -> Any:
         inputs = self.coding.inputs
@@ -109,6 +121,10 @@ class CodedEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             rows = rows.numpy()
         # Classifiers of pixels and series take flat rows.
         return rows.reshape(len(rows), -1) if isinstance(rows, np.ndarray) and rows.ndim > 2 else rows
+
+
+def _joined(name: object) -> str:
+    return "_".join(str(name).split())
 
 
 class CodedModule(nn.Module):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hardlabel.checks import InvalidInput
 from hardlabel.oracles.base import LOWEST, VALUES_IN_MEMORY
+from hardlabel.targets.frameworks.base import reason
 
 MOST_ROWS = 2**14  # Most rows per call: kernel methods build a matrix of rows times training samples.
 SUM_SLACK = 1e-5  # Error of a sum of float32 probabilities that should be 1.
@@ -127,10 +128,19 @@ class Estimator:
 
     def _labels(self, rows: Any) -> NDArray[np.float64]:
         # Predictions have the type of the fitted labels, perhaps float or bool.
-        told = self._numbers(self._model.predict(rows), "predict")
+        told = self._numbers(self._told(rows, "predict"), "predict")
         if told.shape not in ((len(rows),), (len(rows), 1)):
             raise InvalidInput(f"{self._role}: predict must answer {len(rows)} inputs ({len(rows)},), got {told.shape}")
         return told.reshape(-1)
+
+    def _told(self, rows: Any, method: str) -> Any:
+        """What the classifier answers; that it cannot take the rows is told in one line."""
+        try:
+            return getattr(self._model, method)(rows)
+        except InvalidInput:
+            raise
+        except (ValueError, TypeError, KeyError, IndexError) as error:  # As scikit-learn and pandas refuse rows.
+            raise InvalidInput(f"{self._role} cannot take these rows: {reason(error)}") from error
 
     def _numbers(self, told: Any, method: str) -> NDArray[np.float64]:
         try:
@@ -175,7 +185,7 @@ class EstimatorScores(Estimator):
     def _scores(self, rows: Any) -> NDArray[np.float64]:
         """What the classifier answers for the classes that it knows, (q, known)."""
         method = "predict_proba" if self._probable else "predict_log_proba"
-        told = self._numbers(getattr(self._model, method)(rows), method)
+        told = self._numbers(self._told(rows, method), method)
         if told.shape != (len(rows), len(self._known)):
             raise InvalidInput(
                 f"{self._role} must show probabilities ({len(rows)}, {len(self._known)}), one for each of its "

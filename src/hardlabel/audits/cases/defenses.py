@@ -18,7 +18,8 @@ from hardlabel.data.split import DEFAULT_SIZE, equal_sizes, split
 from hardlabel.defenses.base import Defender
 from hardlabel.defenses.table import Strength, chosen
 from hardlabel.defenses.trainer import Defended, defended
-from hardlabel.models.trainers import RecipeTrainer, Trainer
+from hardlabel.models.remembered import RememberedTrainer
+from hardlabel.models.trainers import FunctionTrainer, RecipeTrainer, Trainer
 from hardlabel.randomness import derive
 from hardlabel.records.model import LeftOut
 from hardlabel.store import Store
@@ -70,6 +71,8 @@ def case_of_defenses(
     Raises:
         InvalidInput: An argument breaks a rule, or a defense asked for cannot be compared.
     """
+    if isinstance(trainer, FunctionTrainer):
+        trainer = RememberedTrainer.of(trainer)  # Each defense guards the same models.
     references, seed = terms.attacker.references, terms.seed
     check_repeats(repeats, references)
     checks.at_least(FEWEST_SHADOW, samples=samples)

@@ -11,7 +11,7 @@ from torch import Tensor
 from hardlabel.checks import InvalidInput
 from hardlabel.data.codecs.base import Codec
 from hardlabel.data.codecs.choosing import codec_of, is_frame_or_text
-from hardlabel.data.codecs.labels import class_names
+from hardlabel.data.codecs.labels import ClassNames, class_names
 from hardlabel.data.domain import LARGEST_WHOLE, BinaryFeatures, Box, Domain, infer_domain
 from hardlabel.targets.coded import Coding
 
@@ -78,6 +78,8 @@ def read_pairs(
     names = class_names(
         labels, known=known, width=None if width is None else lambda: width(first, Coding(inputs=codec))
     )
+    if label_map:
+        names = (names or _numbered(labels)).mapped(label_map)
     groups = {
         name: (
             group,
@@ -108,6 +110,12 @@ def read_pairs(
         arrays=not isinstance(next(iter(inputs.values())), Tensor),
         notes=tuple(notes),
     )
+
+
+def _numbered(labels: Mapping[str, Any]) -> ClassNames:
+    """The classes 0, 1, ... as labels, for a target that answers with names."""
+    highest = max(int(_classes(given, len(given), name).max()) for name, given in labels.items())
+    return ClassNames(tuple(range(highest + 1)))
 
 
 def _is_codec(domain: object) -> bool:

@@ -172,7 +172,7 @@ class Stage:
             source="" if strength is None else strength.row.source,
             cost="" if strength is None else strength.row.cost,
             description=description,
-            changes=[] if training is None else list(training.changes),
+            changes=[] if made is None else list(made.changes),
             privacy=None if strength is None or training is None else self._guarantee(strength, training.privacy),
             keeps_labels=strength is not None and strength.row.keeps_labels,
             train_accuracy=float(right[self._inside].mean()),

@@ -440,6 +440,8 @@ def _ask(
     # The question's own signal made the plan, so their types agree.
     measured = question.ask(plan, model, account, aside)  # type: ignore[arg-type]
     measured = Measurement(*(values.cpu() for values in measured))
+    if account.purpose.incomplete:
+        measured = measured._replace(complete=measured.complete & ~account.incomplete(ids))
     if aside is None:
         assert torch.equal(measured.queries, account.spent(ids)), "a plan must report what it asked"
     return Answer(measured, time.perf_counter() - started, dict(Counter(account.overhead) - before))

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from hardlabel import randomness
+from hardlabel.checks import InvalidInput
 from hardlabel.data.samples import Samples, concatenate
 from hardlabel.metrics.drift import drift
 from hardlabel.models.model_store import content_hash
+from hardlabel.oracles.purpose import Purpose, asked_for
 from hardlabel.records.model import Checks
 from hardlabel.records.verdict import ALARM
 from hardlabel.runs.progress import Watch
@@ -125,11 +127,25 @@ class CheckRows:
         self._load()
         if self._answers:
             self._check()  # Another model may answer since then.
+            self._refuse_change()
             return
         for _ in range(FIRST):
             self._ask()
         self._checked = self._rows
         self._save()
+
+    def _refuse_change(self) -> None:
+        """Refuses a target that was to stay as it was: the audit would be of two models.
+
+        Raises:
+            InvalidInput: Its answers have changed.
+        """
+        result = self.result() if self.target.fixed else None
+        if result is not None and result.changed:
+            raise InvalidInput(
+                f"target must be the model that was asked before, {result.otherwise} of {result.rows} check rows got "
+                "other answers: --accept-change goes on all the same, a new --name and --out begin anew"
+            )
 
     def count(self, rows: int) -> None:
         """Counts rows that were sent, and asks the check rows if it is time."""
@@ -140,7 +156,9 @@ class CheckRows:
             self.check()
 
     def _ask(self) -> None:
-        self._answers.append(self.target.labels.ask(self.samples.inputs, self.samples.ids).tolist())
+        # Answers of another day would hide a change.
+        with asked_for(Purpose("check rows", replayed=False)):
+            self._answers.append(self.target.labels.ask(self.samples.inputs, self.samples.ids).tolist())
         self._sent.append(self._rows)
 
     @property

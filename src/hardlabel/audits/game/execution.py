@@ -1,5 +1,6 @@
 """How an audit runs: where, in pieces of which size, and who sees the progress. No result depends on it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hardlabel import checks
@@ -17,6 +18,9 @@ class Execution:
         executor: Trains and asks the attacker's own models: `hardlabel.Local()` or `hardlabel.Ray(...)`.
         chunk: Most samples per piece of work; a run that breaks off may have to ask about these again.
         watch: Receives the progress.
+        agree: Is told what a run will cost before it spends anything, and raises an error where that is too much; None
+            if nobody is to be told.
+        accept_change: Whether a run goes on although its target has changed since it began.
 
     Raises:
         InvalidInput: `chunk` is no whole number above 0, or an object lacks a method.
@@ -30,6 +34,8 @@ class Execution:
     executor: Executor = field(default_factory=Local)
     chunk: int = CHUNK
     watch: Watch = SILENT
+    agree: Callable[[str], None] | None = None
+    accept_change: bool = False
 
     def __post_init__(self) -> None:
         checks.whole_number(1, chunk=self.chunk)

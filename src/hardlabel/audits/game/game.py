@@ -25,6 +25,7 @@ from hardlabel.checks import InvalidInput
 from hardlabel.data.samples import Samples
 from hardlabel.metrics import roc
 from hardlabel.oracles.budget import Account, ChargedLabels
+from hardlabel.oracles.purpose import Purpose
 from hardlabel.signals.base import Beliefs, Measurement, SequentialPlan
 from hardlabel.signals.confidence import Confidence, Statistic
 from hardlabel.signals.gap import Gap
@@ -125,7 +126,12 @@ class Game:
 
     def right(self) -> Tensor:
         """Which samples the target classifies rightly, bool (n,). The gap attack reuses these answers."""
-        gap = self.asking.answer(ACCURACY, self.target, "accuracy of the target", account=self._account())
+        gap = self.asking.answer(
+            ACCURACY,
+            self.target,
+            "accuracy of the target",
+            account=self._account(None, Purpose("accuracy", limited=True)),
+        )
         return gap.measured.values[:, 0] > 0
 
     def lacks(self, attack: Attack) -> str | None:
@@ -183,7 +189,7 @@ class Game:
             learned.question,
             self.target,
             f"{attack.name} on the target",
-            account=self._account(attack.allowed(self.budget)),
+            account=self._account(attack.allowed(self.budget), Purpose(attack.name, limited=True)),
             beliefs=learned.beliefs,
         )
         crafted = self.asking.prepared(learned.question, self.target) if attack.crafted else None
@@ -224,8 +230,8 @@ class Game:
         queries = len(inputs) + int(answer.measured.queries.sum())
         return calibration.threshold_of(answer.measured.values), {RANDOM_INPUTS: queries}
 
-    def _account(self, per_sample: int | None = None) -> Account:
-        return Account(per_sample=per_sample, on_spent=self.asking.watch.advance)
+    def _account(self, per_sample: int | None = None, purpose: Purpose | None = None) -> Account:
+        return Account(per_sample=per_sample, on_spent=self.asking.watch.advance, purpose=purpose)
 
     def _learned(self, attack: Attack) -> Learned:
         candidates = questions(attack, self.target, self.budget)

@@ -12,8 +12,8 @@ class Codec(Protocol):
 
     A codec is a frozen dataclass, so that it can be compared, pickled and hashed by joblib. It holds no samples.
 
-    `decode(encode(given))` equals `given`, with its types, for all that the caller gave. `encode(decode(points))` equals
-    `points` for these, and for other legal points within the rounding of the caller's type.
+    `decode(encode(given))` equals `given`, with its types, for all that the caller gave. `encode(decode(points))`
+    equals `points` for these, and for other legal points within the rounding of the caller's type.
     """
 
     @property

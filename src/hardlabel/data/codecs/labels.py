@@ -147,11 +147,27 @@ def class_names(
                 f"labels must be of the sort that the target answers with, {shown(strange[0])}, got "
                 f"{shown(next(iter(values)))}: give the labels that the target was trained on, or map them by label_map"
             )
+        _check_known(values, own)
         values = dict.fromkeys(own) | values
     ordered = sorted(values, key=lambda label: (isinstance(label, str), label))
     if "whole numbers" in sorts.values() and _are_classes(ordered, known=known is not None, width=width):
         return None
     return ClassNames(tuple(ordered))
+
+
+def _check_known(labels: Iterable[Any], known: list[Any]) -> None:
+    """Refuses text that differs from a label of the target in white space or in capital letters only."""
+    alike = {_letters(label) for label in known}
+    for label in labels:
+        if isinstance(label, str) and label not in known and _letters(label) in alike:
+            raise InvalidInput(
+                f"labels must be those that the target knows, {listed(map(repr, known))}, got {shown(label)}: "
+                "--label-map ANSWER=LABEL says which answer means which label"
+            )
+
+
+def _letters(label: object) -> str:
+    return "".join(str(label).split()).casefold()
 
 
 def _are_classes(numbers: list[Any], *, known: bool, width: Callable[[], int] | None) -> bool:
