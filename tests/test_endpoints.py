@@ -379,6 +379,7 @@ def asked(server, *, rows=ARRAY, timeout=5.0):
         (422, Fate.TOO_LARGE, "422", None),
         (404, Fate.DENIED, "the target answered 404 (as told)", None),
         (403, Fate.DENIED, "403: a request without a token was not accepted", None),
+        ((307, {"Location": "http://[::1"}), Fate.UNKNOWN, "the connection broke", None),
         ((302, {"Location": "/login"}), Fate.DENIED, "302: the target redirects to http://127.0.0.1/login", None),
         (
             (307, {"Location": "http://evil.example/"}),

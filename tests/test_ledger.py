@@ -106,11 +106,13 @@ def test_what_is_known_is_told_wherever_it_stands_among_new_questions(path, budg
         account = ledger.account(TARGET, "noise")
         ledger.settle(account, ledger.begin(account, keys(3)).attempts, State.ANSWERED, [9])
         ledger.begin(account, keys(4))
-        mixed = ledger.begin(account, keys(1, 3, 2, 4, 1), budget=budget)
-        assert (mixed.seen, mixed.answers, mixed.elsewhere) == (5, {1: 9}, [3, 4])
+        mixed = ledger.begin(account, keys(1, 3, 2, 4), budget=budget)
+        assert (mixed.seen, mixed.answers, mixed.elsewhere) == (4, {1: 9}, [3])
         assert [attempt.place for attempt in mixed.attempts] == [0, 2]
         assert [ledger.spent(account, sample) for sample in (1, 2, 3, 4)] == [1, 1, 1, 1]
         assert ledger.counts()[0].sent == 4
+        twice = ledger.begin(account, keys(5, 5), budget=budget)
+        assert (len(twice.attempts), twice.elsewhere) == (1, [1])
 
 
 def test_a_batch_ends_at_its_size_and_the_rest_is_not_looked_at(path):

@@ -1,7 +1,7 @@
 """Batch sizes that stay the same when a run is resumed.
 
-A probe chooses the batch size and the number of threads by time, and rounding may depend on both. A resumed run must ask
-in the same way, or its record could differ in the last digit.
+A probe chooses the batch size and the number of threads by time, and rounding may depend on both. A resumed run must
+ask in the same way, or its record could differ in the last digit.
 """
 
 import json

@@ -34,7 +34,7 @@ _SIZE = re.compile(
     r"too large|too many|too long|batch.?size|max(imum)?.{0,12}(batch|rows|instances|size)", re.IGNORECASE
 )
 _HTML = re.compile(rb"\s*(<!doctype|<html|<head|<body)", re.IGNORECASE)
-_DENIED = (401, 403, 407)
+_DENIED = (401, 403)
 _BUSY = (429, 503)
 _GATEWAY = (408, 500, 502, 504)  # The rows may have been processed.
 
@@ -254,7 +254,10 @@ class Http:
 
     def _redirected(self, status: int, place: str) -> Outcome:
         """Another path of the same server is followed, another server never: it would get the token."""
-        target = self._httpx.URL(self._address.origin).join(place) if place else None
+        try:
+            target = self._httpx.URL(self._address.origin).join(place) if place else None
+        except (self._httpx.InvalidURL, ValueError):
+            target = None
         same = target is not None and self._httpx.URL(self._address.origin).copy_with(path="/") == target.copy_with(
             path="/", query=None, fragment=None
         )
