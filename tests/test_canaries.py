@@ -147,7 +147,7 @@ def found_in(store, folder):
     return found
 
 
-@pytest.mark.parametrize("trainings", [1, 20])
+@pytest.mark.parametrize("trainings", [1, pytest.param(20, marks=pytest.mark.long)])
 def test_a_run_that_broke_off_goes_on_where_it_was(tmp_path, monkeypatch, capsys, trainings):
     store, wanted = Store(tmp_path / "store"), PLANTED | {"trainings": trainings}
     whole = run(CanariesSettings(**wanted, out=tmp_path / "whole"), store=None)

@@ -75,7 +75,9 @@ def pieces_made(run):
         pytest.param(3.0, id="workers train", marks=pytest.mark.long),
     ],
 )
-@pytest.mark.parametrize("group", [False, True], ids=["the command", "the whole group"])
+@pytest.mark.parametrize(
+    "group", [pytest.param(False, marks=pytest.mark.long, id="the command"), pytest.param(True, id="the whole group")]
+)
 def test_sigterm_ends_a_run_as_ctrl_c_does(tmp_path, moment, group):
     endings = {}
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,10 +1,12 @@
 """Processes beside others: workers go with their parent, and threads that wait leave the processors alone."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import time
+import warnings
 
 import pytest
 
@@ -100,3 +102,21 @@ def test_idle_threads_of_workers_sleep_unless_the_user_chose(monkeypatch):
     assert "OMP_WAIT_POLICY" not in os.environ  # A library call changes nothing here.
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
     assert {found for _, found in Local(processes=2).run(work, None, [0, 1], long=True)} == {(None, "7")}
+
+
+def test_an_interrupt_that_python_drops_is_raised_again():
+    class Deleted:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    with processes.INTERRUPTS.caught():
+        processes.INTERRUPTS.check()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pytest tells of what Python dropped.
+            thing = Deleted()
+            del thing
+        with pytest.raises(KeyboardInterrupt):
+            processes.INTERRUPTS.check()
+    processes.INTERRUPTS.check()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -115,8 +115,8 @@ FURTHER = {
 }
 # One of each plain kind: a module, an object with `predict`, an oracle; of pixels, tokens, texts and frames.
 QUICK = (
-    *("a whole module", "skops", "onnx of a pipeline", "ONNX of convolutions", "transformers, tokens"),
-    *("transformers, texts", "a function that returns an oracle"),
+    *("a whole module", "skops", "onnx of a pipeline", "transformers, texts"),
+    "a function that returns an oracle",
 )
 NAMES = [*SAVED, *FURTHER, "ONNX of convolutions"]
 EVERY = [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in NAMES]

@@ -230,6 +230,7 @@ def test_a_dry_run_tells_the_plan_and_leaves_no_folder(there, hardlabel_, tmp_pa
     assert len(hardlabel_("runs")[1].splitlines()) == 2  # The table's head.
 
 
+@pytest.mark.long
 def test_an_interrupted_run_goes_on_and_is_listed(there, hardlabel_, tmp_path, monkeypatch, whole):
     calls, own = [], Pipeline.predict
 
@@ -321,6 +322,7 @@ def test_rows_of_one_person_count_once(there, telco, hardlabel_, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.long
 def test_a_mark_in_one_table_says_who_is_a_member(there, telco, hardlabel_, tmp_path, whole):
     parts = [telco["m"].assign(inside="yes"), telco["n"].assign(inside="no")]
     pd.concat(parts).to_csv(tmp_path / "all.csv", index=False)
@@ -359,6 +361,7 @@ def test_a_target_that_answers_with_other_names_is_mapped(there, hardlabel_, tmp
         assert record.attack(name).auc == whole.attack(name).auc
 
 
+@pytest.mark.long
 def test_names_may_stand_for_numbers(there, wrong, hardlabel_, whole):
     tables = ["--members", wrong / "numbers-m.csv", "--nonmembers", wrong / "numbers-n.csv", "--label", LABEL]
     command = ["--target", there / "forest-csv.joblib", "--trust-pickle", *tables, *FEW]

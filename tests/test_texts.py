@@ -177,6 +177,7 @@ class Recorded(BaseEstimator, TransformerMixin):
         return texts
 
 
+@pytest.mark.long
 def test_an_audit_asks_a_pipeline_of_texts_about_legal_texts_only(messages, monkeypatch):
     texts, labels = messages
     groups = [(texts[start : start + 120], labels[start : start + 120]) for start in (0, 120)]

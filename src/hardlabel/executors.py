@@ -123,6 +123,7 @@ class Local:
         while left and not (len(left) > 1 and self.width > 1 and long):
             started = time.perf_counter()
             yield left[0], _with_threads(self.cores, work, common, items[left[0]])
+            processes.INTERRUPTS.check()
             del left[0]
             long = (time.perf_counter() - started) * len(left) > WORTH_STARTING
         if left:
@@ -151,6 +152,7 @@ class Local:
                     for number, result in results:
                         left.remove(number)
                         yield number, result
+                        processes.INTERRUPTS.check()
                     return
                 except TerminatedWorkerError:
                     continue

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from types import FrameType
 
 WAITING = "OMP_WAIT_POLICY"  # OpenMP reads it once, when PyTorch is loaded.
 TOLD = (WAITING, "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")  # With any of them the user has chosen.
@@ -53,6 +54,55 @@ def go_with(parent: int, *, from_main_thread: bool) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+class Interrupts:
+    """Ctrl-C and SIGTERM as `KeyboardInterrupt`, which cannot be lost.
+
+    Python drops an exception that is raised while an object is being deleted. So the signal is remembered, and whoever
+    makes pieces looks here after each.
+    """
+
+    def __init__(self) -> None:
+        self._came = False
+
+    def check(self) -> None:
+        """Raises `KeyboardInterrupt` if a signal came inside of `caught`."""
+        if self._came:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        """Inside, both signals interrupt; the main thread only, and only where nobody else handles SIGTERM."""
+        usual = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # Else whoever calls has other plans.
+        if not usual or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.getsignal(signal.SIGINT)
+        # A SIGINT that is ignored, as in the background of a shell, stays ignored.
+        caught = [signal.SIGTERM, *([signal.SIGINT] if before is signal.default_int_handler else [])]
+        hook = threading.excepthook
+        try:
+            for number in caught:
+                signal.signal(number, self._interrupt)
+            yield
+        finally:
+            self._came = False
+            threading.excepthook = hook
+            for number in caught:
+                signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else before)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._came = True
+        threading.excepthook = _silent  # A thread of joblib's may be starting a worker, and would print that it cannot.
+        raise KeyboardInterrupt
+
+
+def _silent(failure: threading.ExceptHookArgs) -> None:
+    """Prints nothing of a thread that fails."""
+
+
+INTERRUPTS = Interrupts()
 
 
 @contextlib.contextmanager

@@ -377,9 +377,9 @@ def target_audit(
             model, paid = with_ledger(model, payment, device=device, name=name)
     if store is not None and model.identity is None:
         raise InvalidInput("name must say which model this is where a store keeps its answers, got None")
-    if trainer == "same":
+    if isinstance(trainer, str) and trainer == "same":
         trainer = _cloned(given)
-    if trainer == SURROGATE:
+    if isinstance(trainer, str) and trainer == SURROGATE:
         terms = replace(terms, attacker=terms.attacker.model_copy(update={"alike": False}))
     case = case_of(
         model,

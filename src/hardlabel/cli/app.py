@@ -6,14 +6,10 @@ Exit codes: 0 done, 1 failed, 2 bad usage (one line says which argument, value a
 import contextlib
 import datetime
 import os
-import signal
 import sys
-import threading
 import warnings
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -248,7 +244,7 @@ def main() -> None:
     allocator.keep_memory()
     processes.wait_passively()
     try:
-        with warnings.catch_warnings(), _terminated_as_interrupted():
+        with warnings.catch_warnings(), processes.INTERRUPTS.caught():
             warnings.showwarning = _showwarning
             code = app(standalone_mode=False)  # The code of a typer.Exit; INTERRUPTED after Ctrl-C.
     except InvalidInput as error:
@@ -274,24 +270,6 @@ def main() -> None:
     if code == INTERRUPTED:
         _fail(f"interrupted; {KEPT}", 1)
     sys.exit(code or 0)
-
-
-@contextlib.contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Within this block, SIGTERM ends the command as Ctrl-C does: workers are ended and locks are freed."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    usual = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # Else whoever calls has other plans.
-    if not usual or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 _usual_showwarning = warnings.showwarning

@@ -82,7 +82,7 @@ def case_of(
     classes = max(2, highest + 1)  # Those that the labels show; `counted` asks the target for more.
     missing: dict[Need, str] = {} if target.scores is not None else {Need.SCORES: "the target answers with labels only"}
     fitter = trainer_of(trainer, classes, given, name=target.name, device=device, store=store)
-    if trainer == SURROGATE:
+    if isinstance(trainer, str) and trainer == SURROGATE:
         notes.append(SURROGATE_NOTE)
     size = len(inside) if train_size is None else train_size
     shadow, why = shadow_plan(rest, fitter, size, guessed=train_size is None, labels=attacker.shadow_labels)
@@ -191,7 +191,7 @@ def trainer_of(
         return None
     if isinstance(trainer, Recipe):
         return RecipeTrainer(recipe=trainer, classes=classes, device=device, store=store)
-    if trainer == SURROGATE:
+    if isinstance(trainer, str) and trainer == SURROGATE:
         return surrogate(given.domain, classes, device=device, store=store)
     if isinstance(trainer, BaseEstimator):
         estimator = trainer if coding == Coding() else CodedEstimator(trainer, coding, role="a model of the trainer's")
