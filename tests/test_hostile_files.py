@@ -74,7 +74,8 @@ try:
     print("taken", len(load(sys.argv[1], label=sys.argv[2]).samples))
 except InvalidInput as error:
     print("refused", error)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+# Not `ru_maxrss`, which begins with that of the process that started this one.
+peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print("peak", peak)
 """
 

@@ -109,6 +109,7 @@ def test_an_interrupt_that_python_drops_is_raised_again():
         def __del__(self):
             signal.raise_signal(signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background ignores it.
     with processes.INTERRUPTS.caught():
         processes.INTERRUPTS.check()
         with warnings.catch_warnings():
@@ -119,4 +120,4 @@ def test_an_interrupt_that_python_drops_is_raised_again():
             processes.INTERRUPTS.check()
     processes.INTERRUPTS.check()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
