@@ -16,6 +16,7 @@ from pydantic import AfterValidator, create_model
 from hardlabel.attacks import Attack
 from hardlabel.audits.game.execution import Execution
 from hardlabel.checks import InvalidInput, plain, shown
+from hardlabel.data.codecs.base import is_codec
 from hardlabel.renamed import Halved
 from hardlabel.runs.part import Part, types_of
 from hardlabel.runs.settings import Attacker, Focus, RunSettings
@@ -40,8 +41,7 @@ def _attacks(value: object) -> object:
 
 
 def _domain(value: object) -> object:
-    is_codec = callable(getattr(value, "encode", None)) and hasattr(value, "domain")
-    if isinstance(value, type) or not (is_codec or callable(getattr(value, "check", None))):
+    if isinstance(value, type) or not (is_codec(value) or callable(getattr(value, "check", None))):
         raise InvalidInput(f"domain must be a domain such as hardlabel.Box, got {shown(value)}")
     return value
 

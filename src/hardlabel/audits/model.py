@@ -9,10 +9,9 @@ from hardlabel.audits.attacker.models import CRAFTERS, Wanted
 from hardlabel.audits.cases.from_settings import Loaded, case_of_settings, load
 from hardlabel.audits.cases.terms import Terms
 from hardlabel.audits.findings import exposed
-from hardlabel.audits.game import check_rows
 from hardlabel.audits.game.asking import Asking
 from hardlabel.audits.game.execution import Execution
-from hardlabel.audits.plan import Plan, Questions, Seats, Trainings, costs_of, plan_of, questions_of
+from hardlabel.audits.plan import Plan, Questions, Seats, Trainings, costs_of, overhead_of, plan_of, questions_of
 from hardlabel.audits.playing import audited
 from hardlabel.records.model import AuditRecord
 from hardlabel.runs.settings import ModelSettings
@@ -51,11 +50,14 @@ class ModelAudit:
             rest=sum(map(len, ready.distinct)) - attacked,
             shadow_samples=2 * ready.shadow_attacked if wanted.shadow else 0,
         )
-        overhead = attacked if self.terms.attacker.labels == "target" else 0
-        if self.terms.attacker.shadow_labels == "target":
-            overhead += len(parts.shadow_members) + len(parts.shadow_nonmembers)
         questions = questions_of(attacks, seats, chunk=execution.chunk)
-        overhead += check_rows.ROWS * check_rows.most_askings(questions.queries + overhead, len(attacks))
+        overhead = overhead_of(
+            self.terms.attacker,
+            questions,
+            attacked=attacked,
+            shadow=len(parts.shadow_members) + len(parts.shadow_nonmembers),
+            attacks=len(attacks),
+        )
         return plan_of(
             [
                 Trainings(models=2 if wanted.shadow else 1),

@@ -12,6 +12,7 @@ from hardlabel.attacks import Attack, LabelAttack
 from hardlabel.audits.cases.from_settings import smooth
 from hardlabel.audits.cases.plans import MOST_POOL
 from hardlabel.audits.cases.recipe import RecipeCase
+from hardlabel.audits.game import check_rows
 from hardlabel.audits.game.chunks import cuts, is_whole
 from hardlabel.audits.game.execution import Execution
 from hardlabel.audits.game.lessons import POOLED, SCREENED, Lesson, lesson_of
@@ -23,6 +24,7 @@ from hardlabel.executors import Executor
 from hardlabel.models.train import Recipe
 from hardlabel.models.trainers import RecipeTrainer, Trainer
 from hardlabel.runs.journal import JOURNAL, MADE, Journal
+from hardlabel.runs.settings import Attacker
 from hardlabel.signals.base import LabelSignal
 
 GUESSED_EPOCHS = 100  # A guess of when a training ends, unless the recipe allows fewer epochs.
@@ -268,6 +270,21 @@ def plan_of(
         workers=width,
         advice=advice,
     )
+
+
+def overhead_of(attacker: Attacker, questions: Questions, *, attacked: int, shadow: int, attacks: int) -> int:
+    """Most queries to a target that belong to no attack: labels that the attacker asks for, and check rows.
+
+    Args:
+        attacker: Which labels it has.
+        questions: What the attacks ask.
+        attacked: Number of attacked samples.
+        shadow: Number of samples of the shadow data.
+        attacks: Number of attacks.
+    """
+    overhead = attacked if attacker.labels == "target" else 0
+    overhead += shadow if attacker.shadow_labels == "target" else 0
+    return overhead + check_rows.ROWS * check_rows.most_askings(questions.queries + overhead, attacks)
 
 
 def costs_of(trainer: Trainer, samples: Samples, executor: Executor, *, own_as_targets: bool) -> Costs:

@@ -22,7 +22,6 @@ from hardlabel.audits.cases.persons import one_of_each
 from hardlabel.audits.cases.plans import MOST_ATTACKED, CraftingPlan, ReferencePlan, ShadowPlan
 from hardlabel.audits.cases.terms import Terms
 from hardlabel.audits.findings import exposed
-from hardlabel.audits.game import check_rows
 from hardlabel.audits.game.asking import Asking
 from hardlabel.audits.game.execution import USUAL, Execution
 from hardlabel.audits.kind import asked, described
@@ -35,6 +34,7 @@ from hardlabel.audits.plan import (
     Trainings,
     costs_of,
     duration,
+    overhead_of,
     plan_of,
     questions_of,
 )
@@ -281,12 +281,14 @@ class TargetAudit:
 
     def _overhead(self, questions: Questions, attacks: int) -> int:
         """Queries that belong to no attack: labels that the attacker asks for, and check rows."""
-        overhead, shadow = 0, self.case.shadow
-        if self.terms.attacker.labels == "target":
-            overhead += len(self.case.members) + len(self.case.nonmembers)
-        if self.terms.attacker.shadow_labels == "target" and shadow is not None:
-            overhead += len(shadow.members) + len(shadow.nonmembers)
-        return overhead + check_rows.ROWS * check_rows.most_askings(questions.queries + overhead, attacks)
+        shadow = self.case.shadow
+        return overhead_of(
+            self.terms.attacker,
+            questions,
+            attacked=len(self.case.members) + len(self.case.nonmembers),
+            shadow=0 if shadow is None else len(shadow.members) + len(shadow.nonmembers),
+            attacks=attacks,
+        )
 
     def _costs(
         self,

@@ -41,7 +41,21 @@ def bound(value: object, name: str, *, channels: int) -> Bound:
     return tuple(_number(number, name) for number in value)
 
 
-def check_pair(lower: Bound, upper: Bound, *, whole: bool) -> None:
+def bounds(lower: object, upper: object, *, channels: int, whole: bool) -> tuple[Bound, Bound]:
+    """A checked pair of bounds, see `bound`; both are tuples where one is.
+
+    Raises:
+        InvalidInput: A bound is no finite number or has another length; the lower one is not below the upper one; or,
+            with `whole`, one is a fraction or above 2**24.
+    """
+    pair = bound(lower, "lower", channels=channels), bound(upper, "upper", channels=channels)
+    if any(isinstance(edge, tuple) for edge in pair):
+        pair = tuple(edge if isinstance(edge, tuple) else (edge,) * channels for edge in pair)  # type: ignore[assignment]
+    _check_pair(*pair, whole=whole)
+    return pair
+
+
+def _check_pair(lower: Bound, upper: Bound, *, whole: bool) -> None:
     """Refuses bounds without an inside, and bounds of whole numbers that are not whole.
 
     Raises:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
-from hardlabel.data.bounds import LARGEST_WHOLE, LEGAL_SLACK, Bound, ChannelBounds, bound, check_pair
+from hardlabel.data.bounds import LARGEST_WHOLE, LEGAL_SLACK, Bound, ChannelBounds, bounds
 
 __all__ = [
     "LARGEST_WHOLE",
@@ -172,12 +172,9 @@ class Box:
     def __post_init__(self) -> None:
         check_shape(self.shape)
         channels = self.shape[0]
-        lower, upper = bound(self.lower, "lower", channels=channels), bound(self.upper, "upper", channels=channels)
-        if isinstance(lower, tuple) or isinstance(upper, tuple):
-            lower, upper = (edge if isinstance(edge, tuple) else (edge,) * channels for edge in (lower, upper))
+        lower, upper = bounds(self.lower, self.upper, channels=channels, whole=self.whole)
         object.__setattr__(self, "lower", lower)
         object.__setattr__(self, "upper", upper)
-        check_pair(lower, upper, whole=self.whole)
 
     def __repr__(self) -> str:
         # Stored measurements have this text in their keys: a box of any numbers reads as it always did.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hardlabel.checks import InvalidInput
-from hardlabel.data.bounds import Bound, ChannelBounds, bound, check_pair
+from hardlabel.data.bounds import Bound, ChannelBounds, bounds
 from hardlabel.data.domain import NoiseLevel, check_form, check_shape, check_whole, l2
 from hardlabel.data.forms import form_of, points_of
 
@@ -60,12 +60,9 @@ class Series:
         if len(self.shape) > 2:
             raise InvalidInput(f"shape must be (t,) or (t, c) for series, got {self.shape}")
         count = _channels(self.shape)
-        lower, upper = bound(self.lower, "lower", channels=count), bound(self.upper, "upper", channels=count)
-        if isinstance(lower, tuple) or isinstance(upper, tuple):
-            lower, upper = (edge if isinstance(edge, tuple) else (edge,) * count for edge in (lower, upper))
+        lower, upper = bounds(self.lower, self.upper, channels=count, whole=self.whole)
         object.__setattr__(self, "lower", lower)
         object.__setattr__(self, "upper", upper)
-        check_pair(lower, upper, whole=self.whole)
 
     def __repr__(self) -> str:
         whole = ", whole=True" if self.whole else ""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hardlabel.checks import InvalidInput
-from hardlabel.data.codecs.base import Codec
+from hardlabel.data.codecs.base import Codec, is_codec
 from hardlabel.data.codecs.choosing import codec_of, is_frame_or_text
 from hardlabel.data.codecs.labels import ClassNames, class_names
 from hardlabel.data.domain import LARGEST_WHOLE, BinaryFeatures, Box, Domain, infer_domain
@@ -61,7 +61,7 @@ def read_pairs(
     inputs = {name: part[0] for name, part in parts.items()}
     in_words = any(is_frame_or_text(given) for given in inputs.values())
     arrays = {} if in_words else {name: _points(given, name) for name, given in inputs.items()}
-    codec = cast(Codec, domain) if _is_codec(domain) else codec_of(inputs, cast("Domain | None", domain))
+    codec = domain if is_codec(domain) else codec_of(inputs, cast("Domain | None", domain))
     notes = []
     if codec is not None:
         points = {name: codec.encode(given, f"inputs of {name}") for name, given in inputs.items()}
@@ -116,10 +116,6 @@ def _numbered(labels: Mapping[str, Any]) -> ClassNames:
     """The classes 0, 1, ... as labels, for a target that answers with names."""
     highest = max(int(_classes(given, len(given), name).max()) for name, given in labels.items())
     return ClassNames(tuple(range(highest + 1)))
-
-
-def _is_codec(domain: object) -> bool:
-    return callable(getattr(domain, "encode", None)) and hasattr(domain, "domain")
 
 
 def _parts(pair: object, name: str) -> tuple[Any, Any]:

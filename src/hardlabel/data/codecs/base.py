@@ -1,6 +1,6 @@
 """The role of a codec: between what the caller has and the points of a domain."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from torch import Tensor
 
@@ -40,3 +40,8 @@ class Codec(Protocol):
         The result is new with every call: whoever gets it may write into it.
         """
         ...
+
+
+def is_codec(value: object) -> TypeGuard[Codec]:
+    """Whether an object is a codec, and not a domain: a table encodes frames too, but has no domain beside itself."""
+    return callable(getattr(value, "encode", None)) and hasattr(value, "domain")
