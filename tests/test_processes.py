@@ -104,20 +104,24 @@ def test_idle_threads_of_workers_sleep_unless_the_user_chose(monkeypatch):
     assert {found for _, found in Local(processes=2).run(work, None, [0, 1], long=True)} == {(None, "7")}
 
 
-def test_an_interrupt_that_python_drops_is_raised_again():
+@pytest.mark.parametrize("of_sigterm", [signal.SIG_DFL, lambda number, frame: None], ids=["ours", "of somebody else"])
+def test_an_interrupt_that_python_drops_is_raised_again(of_sigterm):
     class Deleted:
         def __del__(self):
             signal.raise_signal(signal.SIGINT)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background ignores it.
-    with processes.INTERRUPTS.caught():
-        processes.INTERRUPTS.check()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pytest tells of what Python dropped.
-            thing = Deleted()
-            del thing
-        with pytest.raises(KeyboardInterrupt):
+    # Whoever ran before may have left others: a shell's background ignores SIGINT, Ray handles SIGTERM.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.signal(signal.SIGTERM, of_sigterm)
+    try:
+        with processes.INTERRUPTS.caught():
             processes.INTERRUPTS.check()
-    processes.INTERRUPTS.check()
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Pytest tells of what Python dropped.
+                thing = Deleted()
+                del thing
+            with pytest.raises(KeyboardInterrupt):
+                processes.INTERRUPTS.check()
+        processes.INTERRUPTS.check()
+    finally:
+        after = signal.signal(signal.SIGINT, before[0]), signal.signal(signal.SIGTERM, before[1])
+    assert after == (signal.default_int_handler, of_sigterm)

@@ -73,24 +73,26 @@ class Interrupts:
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
-        """Inside, both signals interrupt; the main thread only, and only where nobody else handles SIGTERM."""
-        usual = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # Else whoever calls has other plans.
-        if not usual or threading.current_thread() is not threading.main_thread():
+        """Inside, both signals interrupt. In the main thread only, and each only where nobody else handles it.
+
+        Ray, for example, has a handler of its own for SIGTERM; a SIGINT that is ignored, as in the background of a
+        shell, stays ignored.
+        """
+        if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.getsignal(signal.SIGINT)
-        # A SIGINT that is ignored, as in the background of a shell, stays ignored.
-        caught = [signal.SIGTERM, *([signal.SIGINT] if before is signal.default_int_handler else [])]
+        usual = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+        before = {number: handler for number, handler in usual.items() if signal.getsignal(number) is handler}
         hook = threading.excepthook
         try:
-            for number in caught:
+            for number in before:
                 signal.signal(number, self._interrupt)
             yield
         finally:
             self._came = False
             threading.excepthook = hook
-            for number in caught:
-                signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self._came = True
