@@ -258,14 +258,24 @@ def test_ldl_votes_as_the_chance_of_its_noise_says():
 
 
 @pytest.fixture(scope="module")
-def noise(model):
-    network = memguard.attack_network(model, MEMBERS, RESERVE, defender(), seed=0)
+def network(model):
+    return memguard.attack_network(model, MEMBERS, RESERVE, defender(), seed=0)
+
+
+@pytest.fixture(scope="module")
+def noise(network):
     return memguard.Noise(network, distortion=0.4, seed=0)
 
 
-def test_memguards_expected_distortion_is_within_its_constraint_for_every_sample(noise, model):
+@pytest.fixture(scope="module")
+def searched(noise, model):
+    """What the target shows of everyone, and the noise that the search finds for it."""
     true = model.ask_scores(EVERYONE.inputs, EVERYONE.ids).double().exp()
-    found = noise.search(true)
+    return true, noise.search(true)
+
+
+def test_memguards_expected_distortion_is_within_its_constraint_for_every_sample(noise, searched):
+    true, found = searched
     chances = noise.chances(true, found)
     assert bool(((chances >= 0) & (chances <= 1)).all())
     assert (chances * found.abs().sum(1)).max() <= 0.4 + 1e-9
@@ -277,9 +287,8 @@ def test_memguards_expected_distortion_is_within_its_constraint_for_every_sample
     assert bool(((chances[full] == 1) | ((chances * found.abs().sum(1))[full] > 0.4 - 1e-9)).all())
 
 
-def test_memguards_noise_changes_the_networks_mind_and_is_never_for_the_worse(noise, model):
-    true = model.ask_scores(EVERYONE.inputs, EVERYONE.ids).double().exp()
-    found = noise.search(true)
+def test_memguards_noise_changes_the_networks_mind_and_is_never_for_the_worse(noise, searched):
+    true, found = searched
     before, after = noise.sure(true), noise.sure(true + found)
     moved = found.abs().sum(1) > 0
     assert moved.double().mean() > 0.5
@@ -288,11 +297,10 @@ def test_memguards_noise_changes_the_networks_mind_and_is_never_for_the_worse(no
     assert bool((after[added].sigmoid().sub(0.5).abs() < before[added].sigmoid().sub(0.5).abs()).all())
 
 
-def test_memguard_adds_noise_as_often_as_its_chances_say(model):
-    network = memguard.attack_network(model, MEMBERS, RESERVE, defender(), seed=0)
-    true = model.ask_scores(EVERYONE.inputs, EVERYONE.ids).double().exp()
+def test_memguard_adds_noise_as_often_as_its_chances_say(network, searched):
+    true, found = searched
     weak = memguard.Noise(network, distortion=0.05, seed=1)
-    chances = weak.chances(true, weak.search(true))
+    chances = weak.chances(true, found)  # What is found depends on neither distortion nor seed.
     added = (weak(EVERYONE.inputs, true) != true).any(1)
     spread = (chances * (1 - chances)).sum().sqrt()
     assert (added.sum() - chances.sum()).abs() <= 4 * spread + 1
