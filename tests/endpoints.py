@@ -4,8 +4,12 @@ import base64
 import contextlib
 import io
 import json
+import socket
+import ssl
+import sys
 import threading
 import time
+import traceback
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -24,21 +28,31 @@ class Server:
         rows: Rows of every request that reached the model or a fault, in order.
         headers: Headers of every request.
         bodies: Bodies of every request about rows.
+        connections: Those that are open.
+        opened: How many were opened.
     """
 
-    def __init__(self, answer, *, metadata=None, token=None, most=None, echo=False):
+    def __init__(self, answer, *, metadata=None, token=None, most=None, echo=False, port=0, certificate=None):
         self.answer, self.metadata, self.token, self.most, self.echo = answer, metadata, token, most, echo
         self.faults, self.rows, self.headers, self.bodies, self.lock = [], [], [], [], threading.Lock()
         self.always = None
+        self.connections, self.opened = set(), 0
         handler = type("Handler", (_Handler,), {"server_of": self})
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.http = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        self.http.handle_error = _told
+        self.port, self.scheme = self.http.server_address[1], "http"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.http.socket = context.wrap_socket(self.http.socket, server_side=True, do_handshake_on_connect=False)
+            self.scheme = "https"
         self.http.daemon_threads = True
         self.http.block_on_close = False
         threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     @property
     def address(self):
-        return f"http://127.0.0.1:{self.http.server_address[1]}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def fault(self):
         with self.lock:
@@ -48,10 +62,34 @@ class Server:
         self.http.shutdown()
         self.http.server_close()
 
+    def kill(self):
+        """What is under way gets no answer any more."""
+        self.close()
+        for connection in list(self.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+def _told(request, address):
+    """Prints a mistake in a test; whoever hangs up, or does not trust the certificate, makes none."""
+    if not isinstance(sys.exc_info()[1], OSError):
+        traceback.print_exc()
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_of = None
+
+    def setup(self):
+        super().setup()
+        with self.server_of.lock:
+            self.server_of.connections.add(self.connection)
+            self.server_of.opened += 1
+
+    def finish(self):
+        self.server_of.connections.discard(self.connection)
+        with contextlib.suppress(OSError):
+            super().finish()
 
     def log_message(self, *words):
         pass

@@ -1,11 +1,14 @@
 """Targets at an address: what is sent in each protocol, how answers and faults are read, and where the token is not."""
 
 import contextlib
+import itertools
 import json
 import os
 import pickle
 import re
+import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -24,6 +27,7 @@ from commands import called
 from endpoints import Server, http_date
 from hardlabel.audits import paid
 from hardlabel.checks import InvalidInput
+from hardlabel.cli import app
 from hardlabel.data.codecs.labels import ClassNames
 from hardlabel.kinds import run
 from hardlabel.oracles.ledger import LEDGER, read_counts
@@ -34,7 +38,7 @@ from hardlabel.targets.http.address import Address, rate_of
 from hardlabel.targets.http.answers import Reading, WrongAnswer
 from hardlabel.targets.http.client import endpoint_of, wait_of
 from hardlabel.targets.http.pace import FIRST_ROWS, LONG, Pace
-from hardlabel.targets.http.protocols import MLflow, OpenInference, TensorFlowServing
+from hardlabel.targets.http.protocols import MLflow, OpenInference, TensorFlowServing, as_json
 from hardlabel.targets.http.secrets import Tokens, header_pairs
 from hardlabel.targets.http.templates import at, picture, read_template
 
@@ -556,6 +560,48 @@ def test_tokens_are_sent_in_headers_and_shown_nowhere(serve, monkeypatch):
     assert remote.warning == "http://example.org gets the tokens in TOKEN and KEY unencrypted: use https"
 
 
+def test_a_certificate_must_be_trusted_and_be_the_hosts(serve):
+    ca = Path(__file__).parent / "fixtures" / "loopback.pem"
+    server = serve(by_sum, certificate=ca)
+    outcomes = [
+        endpoint_of(f"{server.scheme}://{host}:{server.port}/v1/models/m", ca=trusted).attempt(ARRAY, timeout=5)
+        for host, trusted in (("127.0.0.1", ca), ("127.0.0.1", None), ("localhost", ca))
+    ]
+    assert [outcome.fate for outcome in outcomes] == [Fate.ANSWERED, Fate.DENIED, Fate.DENIED]
+    for outcome in outcomes[1:]:
+        assert outcome.reason.startswith("the certificate is not trusted (")
+        assert outcome.reason.endswith("--ca FILE names who signed it")
+    assert len(server.rows) == 1
+
+
+def test_connections_are_used_again(serve):
+    server = serve(by_sum)
+    endpoint = endpoint_of(f"{server.address}/v1/models/m")
+    for _ in range(10):
+        assert endpoint.attempt(ARRAY, timeout=5).fate == Fate.ANSWERED
+    assert (len(server.rows), server.opened) == (10, 1)
+
+
+@pytest.mark.parametrize("speaks", [V2, TF, ML], ids=lambda speaks: speaks.name)
+def test_a_prepared_request_is_the_request(serve, speaks):
+    server = serve(by_sum)
+    endpoint = endpoint_of(f"{server.address}{speaks.path}", protocol=speaks.name)
+    outcomes = [endpoint.attempt(rows, timeout=5) for rows in (ARRAY, endpoint.prepare(ARRAY))]
+    assert outcomes[0].labels.tolist() == outcomes[1].labels.tolist() == [1, 1]
+    assert server.bodies[0] == server.bodies[1]
+    assert endpoint.attempt(endpoint.prepare(np.array([[np.inf]])), timeout=5).fate == Fate.DENIED
+
+
+def test_a_body_is_the_same_with_and_without_orjson(monkeypatch):
+    value = {"texts": ["ö", "\u2028", "\ud800", 'a"b'], "numbers": [0.1, 1e-300, 1e22, -0.0, 2**53, None, True]}
+    plain = {"texts": value["texts"][:2], "numbers": value["numbers"]}
+    bodies = [as_json(value), as_json(plain)]  # A half of a pair is no UTF-8: it takes the other way.
+    monkeypatch.setitem(sys.modules, "orjson", None)
+    again = [as_json(value), as_json(plain)]
+    assert bodies[0] == again[0]
+    assert json.loads(bodies[1]) == json.loads(again[1]) == plain
+
+
 def test_certificates_are_checked(tmp_path):
     file = tmp_path / "ca.pem"
     file.write_text("no certificate")
@@ -666,6 +712,7 @@ SPENT = ("html", "cut", "short", {"predictions": []}, {"predictions": ["?"]}, 50
         ("/v2/models/m", False, SPARED, "gap,noise"),
         ("/v1/models/m:predict", True, (), "gap"),
         ("/invocations", False, (*SPARED, *SPENT), "gap"),
+        ("/score", False, SPARED, "gap"),  # The worked template of a table.
     ],
 )
 def test_an_audit_over_http_equals_the_local_one_and_faults_do_not_show(
@@ -677,7 +724,8 @@ def test_an_audit_over_http_equals_the_local_one_and_faults_do_not_show(
     if faults:
         drawn = [faults[rng.integers(len(faults))] if rng.random() < 0.2 else None for _ in range(500)]
         server.faults = [None, *faults, *drawn]
-    code, _, errors = audit(server.address + path, *SMALL, "--attacks", attacks, *TOKENS)
+    protocol = ("--protocol", EXAMPLES / "table.yaml") if path == "/score" else ()
+    code, _, errors = audit(server.address + path, *SMALL, "--attacks", attacks, *TOKENS, *protocol)
     assert code == 0, errors
     ours, table, results = figures(tmp_path / "run")
     attacks = attacks.split(",")
@@ -823,6 +871,126 @@ def test_a_run_that_stopped_goes_on_and_pays_for_no_row_twice(local, task, audit
     assert sum(count.sent for count in counts) == sum(server.rows)
     again = 20 + 12 * 16  # Check rows are asked anew, and what was under way at the stop.
     assert sum(server.rows) <= undisturbed + again + sum(count.refused for count in counts)
+
+
+def dying(server, *, after):
+    """The server is killed when it is asked for the time `after`."""
+    answer, asked = server.answer, itertools.count(1)
+
+    def answer_or_die(rows):
+        if next(asked) == after:
+            server.kill()
+        return answer(rows)
+
+    server.answer = answer_or_die
+
+
+@pytest.fixture(scope="module")
+def spared(task, tmp_path_factory):
+    """The figures by file, of an attack that leaves some of the budget for rows of unknown fate."""
+    folder, out = task[0], tmp_path_factory.mktemp("spared")
+    values = {"target": str(folder / "m.joblib"), "trust_pickle": True, "label": "buys", "trainer": "none"}
+    values |= {"members": folder / "m.csv", "nonmembers": folder / "n.csv", "attacks": ["gap", "noise"]}
+    run(TargetSettings(**values, budget=130, samples=20, out=out / "run"), store=None)
+    return figures(out / "run")
+
+
+SAMPLED = ("--samples", "20", "--attacks", "noise")
+SPARING = ("--budget", "130", "--samples", "20", "--attacks", "gap,noise")
+
+
+def test_a_server_that_is_killed_and_started_again_in_mid_audit_changes_no_score(
+    spared, task, audit, serve, tmp_path, monkeypatch
+):
+    _, model = task
+    monkeypatch.setattr(paid, "PATIENCE", replace(QUICK, pauses=9))
+    server, again = serve(model.predict, most=32), []
+    kill = server.kill
+
+    def kill_and_start_again():
+        kill()
+        threading.Timer(0.3, lambda: again.append(serve(model.predict, most=32, port=server.port))).start()
+
+    server.kill = kill_and_start_again
+    dying(server, after=20)
+    code, _, errors = audit(f"{server.address}/invocations", *SPARING)
+    assert code == 0, errors
+    assert "requests failed in a row (no connection" in " ".join(errors.split())
+    ours, table, _ = figures(tmp_path / "run")
+    assert ours == spared[0]
+    pd.testing.assert_frame_equal(table, spared[1])
+    counts = read_counts(tmp_path / "run" / LEDGER)
+    assert sum(count.unknown for count in counts) > 0
+    assert sum(server.rows) + sum(again[0].rows) <= sum(count.sent for count in counts)
+
+
+def test_a_server_that_stays_dead_ends_the_run_in_one_line_and_resume_goes_on(spared, task, audit, serve, tmp_path):
+    _, model = task
+    server = serve(model.predict, most=32)
+    dying(server, after=20)
+    code, _, errors = audit(f"{server.address}/invocations", *SPARING, "--quiet")
+    assert (code, len(errors.strip().splitlines())) == (1, 1), errors
+    assert re.match(r"hardlabel: the target failed \d+ times in a row, at last with: no connection", errors)
+    before = read_counts(tmp_path / "run" / LEDGER)
+    again = serve(model.predict, most=32, port=server.port)
+    code, _, errors = audit("ignored", tmp_path / "run", "--quiet", command="resume")
+    assert code == 0, errors
+    ours, table, _ = figures(tmp_path / "run")
+    assert ours == spared[0]
+    pd.testing.assert_frame_equal(table, spared[1])
+    after = read_counts(tmp_path / "run" / LEDGER)
+    sent, unknown = (
+        sum(getattr(count, name) for count in after) - sum(getattr(count, name) for count in before)
+        for name in ("sent", "unknown")
+    )
+    assert (sent, unknown) == (sum(again.rows), 0)
+    # What had an answer is not sent again: of these rows each has one now, and the rest was refused for its size.
+    noise = next(count for count in after if count.purpose == "noise")
+    assert noise.answered == next(attack[2]["mean"] * 40 for attack in ours if attack[0] == "noise")
+
+
+def test_a_model_that_is_swapped_in_mid_audit_is_told(task, audit, serve, tmp_path):
+    _, model = task
+    server = serve(lambda rows: model.predict(rows) if sum(server.rows) < 300 else np.full(len(rows), "yes"), most=12)
+    code, _, errors = audit(f"{server.address}/invocations", "--budget", "40", *SAMPLED, "--quiet")
+    assert code == 0, errors
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["checks"]["changed"]
+
+
+def test_answers_that_vary_are_measured_and_told(task, audit, serve, tmp_path):
+    _, model = task
+    rng = np.random.default_rng(0)
+
+    def noisy(rows):
+        labels = model.predict(rows)
+        return np.where(rng.random(len(labels)) < 0.2, np.where(labels == "yes", "no", "yes"), labels)
+
+    code, _, errors = audit(f"{serve(noisy).address}/invocations", "--attacks", "gap", "--quiet")
+    assert code == 0, errors
+    checks = json.loads((tmp_path / "run" / "results.json").read_text())["checks"]
+    assert checks["noise"] > 0
+    assert not checks["changed"]
+
+
+@pytest.mark.parametrize(("said", "code"), [(True, 0), (False, 1)])
+def test_a_user_at_a_terminal_is_asked_before_money_is_spent(task, audit, serve, monkeypatch, said, code):
+    _, model = task
+    server, questions = serve(model.predict), []
+
+    def confirm(text, **options):
+        assert server.rows == []
+        questions.append(text)
+        if not said:
+            raise app.typer.Abort
+
+    monkeypatch.setattr(app.typer, "confirm", confirm)
+    for stream in (sys.stdin, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
+    ended, _, errors = audit(f"{server.address}/invocations", "--price-per-1000", "1.5", *SMALL)
+    assert (ended, bool(server.rows)) == (code, said), errors
+    assert re.fullmatch(
+        r"the run costs at most [\d,]+ rows in about .* at 1\.5 for 1,000 rows\. Spend it\?", questions[0]
+    )
 
 
 def test_a_changed_model_is_refused_on_resume(task, audit, serve, tmp_path):

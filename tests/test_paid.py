@@ -21,7 +21,7 @@ from hardlabel.data.codecs.labels import ClassNames
 from hardlabel.data.domain import Box
 from hardlabel.data.samples import Samples
 from hardlabel.oracles.budget import Account, ChargedLabels
-from hardlabel.oracles.ledger import Ledger, read_counts
+from hardlabel.oracles.ledger import Ledger, State, read_counts
 from hardlabel.oracles.paid import Outcome, PaidOracle, PaidScores, Policy
 from hardlabel.oracles.purpose import Purpose, asked_for
 from hardlabel.oracles.stopped import Stopped
@@ -183,7 +183,7 @@ def test_no_sample_is_ever_asked_above_its_budget(tmp_path_factory, seed, budget
 def test_samples_whose_budget_rows_of_unknown_fate_used_up_are_incomplete_and_told(ledger):
     inputs, ids = torch.tensor([[1.0, 0], [2.0, 0], [1.0, 1]]), torch.tensor([0, 0, 1])
     watch, purpose = Told(), Purpose("noise", limited=True)
-    server = Server(lambda request, rows: Outcome.unknown("cut") if request == 1 else None, most_rows=1, at_once=1)
+    server = Server(lambda request, rows: Outcome.unknown("cut") if request == 2 else None, most_rows=1, at_once=1)
     answers = asked(oracle_of(server, ledger, watch=watch, budget=2), inputs, ids, purpose)
     assert answers.tolist() == [1, 1, 1]  # The row without an answer gets the sample's last label.
     assert purpose.incomplete == {0}
@@ -191,6 +191,34 @@ def test_samples_whose_budget_rows_of_unknown_fate_used_up_are_incomplete_and_to
         "noise: rows without an answer have used up the budget of some samples, which are marked incomplete"
     ]
     assert server.log == {0: 2, 1: 1}
+
+
+def test_a_dead_connection_costs_every_sample_a_little_and_none_its_budget(ledger):
+    """Rows of the samples are sent by turns: 12 requests of 32 rows are lost, and 40 samples have 10 rows to spare."""
+    inputs, ids = (
+        torch.randn(4000, 2, generator=torch.Generator().manual_seed(0)),
+        torch.arange(40).repeat_interleave(100),
+    )
+    server = Server(lambda request, rows: Outcome.unknown("cut") if request < 12 else None, most_rows=32, at_once=4)
+    purpose = Purpose("noise", limited=True)
+    inputs[:, 1] = ids
+    answers = asked(oracle_of(server, ledger, budget=110, failures=50), inputs, ids, purpose)
+    assert purpose.incomplete == set()
+    assert torch.equal(answers, (inputs[:, 0] > 0).long())
+    assert max(server.log.values()) <= 110
+
+
+def test_repeats_of_a_row_keep_their_order_among_rows_of_other_samples(ledger):
+    """The server counts up: the second question about a row gets a later answer than the first, also by turns."""
+    inputs = torch.tensor([[5.0, 0], [5.0, 0], [6.0, 0], [5.0, 1], [5.0, 1], [5.0, 0]])
+    ids = torch.tensor([0, 0, 0, 1, 1, 0])
+    numbers = iter(range(100))
+    server = Server(lambda request, rows: Outcome.answered([next(numbers) for _ in rows]), at_once=1, most_rows=2)
+    first = asked(oracle_of(server, ledger), inputs, ids)
+    assert first.tolist() == [0, 2, 4, 1, 3, 5]  # By turns: 0, 3, then 1, 4, then 2, then 5.
+    again = Server()
+    assert torch.equal(asked(oracle_of(again, ledger), inputs, ids), first)
+    assert again.rows == 0
 
 
 def test_an_audit_marks_such_a_sample_incomplete_and_no_other(ledger):
@@ -412,8 +440,10 @@ def test_the_ledger_holds_no_value_of_a_row(ledger):
     assert inputs.numpy().tobytes() not in content
     assert np.float64(inputs[0, 0]).tobytes() not in content
     with sqlite3.connect(ledger.path) as connection:
-        [[sample]] = connection.execute("SELECT sample FROM attempts").fetchall()
-    assert sample != 5  # The id follows from the seed: whoever knows the seed and the data could resolve it.
+        [[key]] = connection.execute("SELECT keys FROM batches").fetchall()
+    assert (
+        int.from_bytes(key[:8], "little") != 5
+    )  # The id follows from the seed: whoever knows the seed and the data could resolve it.
 
 
 def test_overhead_is_written_down_under_its_own_name_and_bound_by_no_sample(ledger):
@@ -438,7 +468,7 @@ def audit_in_a_child(path, log, *, seconds, budget=AMPLE):
 
         class Logged(Server):
             def attempt(self, rows, *, timeout):
-                os.write(handle, "".join(f"{int(row[1])}\n" for row in rows).encode())
+                os.write(handle, "".join(f"{int(row[1])} {row[:1].numpy().tobytes().hex()}\n" for row in rows).encode())
                 time.sleep(seconds)
                 return Outcome.answered((rows[:, 0] > 0).long())
 
@@ -463,23 +493,46 @@ def killed_again_and_again(folder, kills, *, seed, seconds=0.004, budget=AMPLE):
     log.touch()
     for _ in range(kills):
         process = audit_in_a_child(path, log, seconds=seconds, budget=budget)
-        seen = len(log.read_text().split()) + moments.randint(0, 160 // kills)
-        while len(log.read_text().split()) < seen and os.waitid(os.P_PID, process, DEAD) is None:
+        seen = len(log.read_text().splitlines()) + moments.randint(0, 160 // kills)
+        while len(log.read_text().splitlines()) < seen and os.waitid(os.P_PID, process, DEAD) is None:
             time.sleep(0.0005)
         time.sleep(moments.uniform(0, seconds))
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
     assert os.waitpid(audit_in_a_child(path, log, seconds=seconds, budget=budget), 0)[1] == 0
     [count] = read_counts(path)
-    seen = Counter(map(int, log.read_text().split()))
+    seen = Counter(log.read_text().splitlines())
     assert count.under_way == count.refused == 0
     assert count.answered == SAMPLES * EACH if budget == AMPLE else count.answered <= SAMPLES * EACH
     assert count.unknown > 0 or kills < 10  # Kills hit batches in flight.
-    # At most the batches in flight at each kill are of unknown fate. Some were written down and not yet sent.
+    # At most the batches in flight at each kill are of unknown fate, and only these are sent beyond what is needed.
     assert count.sent - SAMPLES * EACH <= count.unknown <= kills * BATCH * AT_ONCE
-    assert count.answered <= seen.total() <= count.sent
-    assert max(seen.values()) <= budget
+    compare(path, seen, count)
+    samples = Counter()
+    for line, rows in seen.items():
+        samples[line.split()[0]] += rows
+    assert max(samples.values()) <= budget
     return count, seen
+
+
+def compare(path, seen, count):
+    """The server saw no row that the ledger has not; what it did not see is of unknown fate in the ledger."""
+    inputs, ids = questions(SAMPLES, EACH)
+    sent, unknown = Counter(), Counter()
+    with Ledger(path) as ledger:
+        names = PaidOracle(Server(), Coding(), ledger, Policy(), SILENT).keys(
+            0, inputs, ids.tolist(), Purpose("noise"), scores=False
+        )
+        lines = [f"{int(row[1])} {row[:1].numpy().tobytes().hex()}" for row in inputs]
+        line_of = dict(zip(names, lines, strict=True))
+        for number in range(1, ledger._last_batch + 1):
+            batch = ledger._batch(number)
+            for name, row in batch.rows.items():
+                sent[line_of[name]] += 1
+                unknown[line_of[name]] += int(batch.states[row] == State.UNKNOWN)
+    assert sent.total() == count.sent
+    assert seen <= sent
+    assert sent - seen <= unknown
 
 
 @pytest.mark.parametrize("budget", [TIGHT, AMPLE])
@@ -506,7 +559,7 @@ def test_two_audits_that_share_a_ledger_pay_once(tmp_path):
     path, log = tmp_path / "ledger.sqlite", tmp_path / "log"
     children = [audit_in_a_child(path, log, seconds=0.004) for _ in range(2)]
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
-    assert len(log.read_text().split()) == read_counts(path)[0].answered == SAMPLES * EACH
+    assert len(log.read_text().splitlines()) == read_counts(path)[0].answered == SAMPLES * EACH
 
 
 def test_an_interrupt_waits_for_the_answers_under_way(tmp_path):

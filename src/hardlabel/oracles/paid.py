@@ -11,28 +11,29 @@ import queue
 import random
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
 from hardlabel.oracles.base import check_labels, check_scores
-from hardlabel.oracles.ledger import LOOKED_UP, Answer, Attempt, Key, Ledger, State
+from hardlabel.oracles.ledger import LOOKED_UP, ROW_BYTES, Answer, Attempt, Ledger, State
 from hardlabel.oracles.purpose import Purpose, current
 from hardlabel.oracles.stopped import Stopped
 from hardlabel.secret import keyed
 
 MISUNDERSTOOD = 3  # So many useless answers in a row, and no other, say that the settings are wrong.
 POLL = 0.2  # Seconds between two looks at rows that another process has under way.
-HASH_BYTES = 16  # Of the name of a row.
 FEWEST_LOOKED_UP = 128  # Rows that are looked up in the ledger at once, or twice a request where that is more.
+DECODED = 8  # Requests whose rows are turned into the caller's terms together: a frame is made once for all of them.
 
 
 class Fate(StrEnum):
@@ -126,6 +127,15 @@ class Endpoint(Protocol):
         ...
 
 
+@runtime_checkable
+class Preparing(Protocol):
+    """An endpoint that can prepare a request ahead, while others are under way."""
+
+    def prepare(self, rows: Any) -> Any:
+        """What `attempt` takes in place of rows in the caller's terms; sends nothing, and raises nothing."""
+        ...
+
+
 class Terms(Protocol):
     """The caller's terms; see `targets.coded.Coding`."""
 
@@ -212,7 +222,8 @@ class PaidOracle:
     sum of what is answered, under way and of unknown fate never exceeds the budget of a sample, or `max_rows`.
 
     Where rows of unknown fate have used up a sample's budget, its further rows get the last label that the sample got,
-    and the sample's id is added to `Purpose.incomplete`.
+    and the sample's id is added to `Purpose.incomplete`. Rows of the samples are sent by turns, so that what is under
+    way when a process dies, or when a connection breaks, costs no sample more than a few rows.
 
     Args:
         endpoint: Makes the requests.
@@ -267,10 +278,10 @@ class PaidOracle:
         self.understood = False  # Whether any answer was of use.
         self.width: int | None = None  # Classes that scores are shown for.
         self._accounts: dict[str, int] = {}
-        self._occurrences: Counter[int] = Counter()
+        self._occurrences: dict[int, dict[bytes, int]] = {}  # By account and row of a sample: how often it was asked.
         self._secret = bytes.fromhex(keyed(b"asked rows", purpose="ledger", digits=128))
-        self._names: dict[int, int] = {}
-        self._last: dict[tuple[int, int, bool], Any] = {}
+        self._names: dict[int, bytes] = {}
+        self._last: dict[tuple[int, bool], dict[int, Any]] = {}  # By account and sample: the last answer.
         self._told: set[str] = set()
         self._broken = ""  # Why nothing is asked any more, if the ledger failed.
         self._one_at_a_time = threading.Lock()
@@ -278,7 +289,7 @@ class PaidOracle:
     def ask(self, inputs: Tensor, ids: Tensor) -> Tensor:
         """Classes of `inputs` (q, *shape), int64 (q,); see `LabelOracle`."""
         answers = self._asked(inputs, ids, scores=False)
-        return torch.tensor([int(answer) for answer in answers], dtype=torch.int64, device=inputs.device)
+        return torch.tensor(answers, dtype=torch.int64, device=inputs.device)
 
     def stop(self, reason: str) -> None:
         """From now on nothing is asked; every question raises Stopped with this reason."""
@@ -289,29 +300,47 @@ class PaidOracle:
         with self._one_at_a_time:
             if self._broken:
                 raise Stopped(f"the {self.role} is asked no more: {self._broken}")
-            purpose, votes = current(), self.policy.votes
-            account, samples = self._account(purpose), ids.tolist()
-            questions = _Round(self, account, purpose, inputs.detach().cpu(), samples, scores=scores)
+            purpose, account = current(), self._account(current())
+            order = _by_turns(ids.detach().cpu().numpy())
+            samples, points = ids.tolist(), inputs.detach().cpu()
+            if order is not None:
+                samples, points = [samples[place] for place in order.tolist()], points[torch.from_numpy(order)]
+            questions = _Round(self, account, purpose, points.contiguous(), samples, scores=scores)
             try:
                 questions.run()
             except BaseException:
+                asked = self._occurrences.get(account, {})
                 for key in questions.keys:  # Whoever asks again gets the answers that there are.
-                    self._occurrences[_name(account, key)] -= 1
+                    asked[key[:-4]] -= 1
                 raise
-            answers, missing = [], set()
-            for row, sample in enumerate(samples):
-                given = [answer for answer in questions.answers[row * votes : (row + 1) * votes] if answer is not None]
-                if len(given) < votes:
-                    missing.add(sample)
-                answers.append(_most_frequent(given, scores=scores) if given else None)
-                if given:
-                    self._last[account, sample, scores] = answers[-1]
-            if missing:
-                self._incomplete(purpose, missing)
-            return [
-                self._substitute(account, sample, scores=scores) if answer is None else answer
-                for answer, sample in zip(answers, samples, strict=True)
-            ]
+            answers = self._settled(questions, purpose)
+            if order is None:
+                return answers
+            back = np.empty_like(order)
+            back[order] = np.arange(len(order))
+            return [answers[place] for place in back.tolist()]
+
+    def _settled(self, questions: "_Round", purpose: Purpose) -> list[Any]:
+        """An answer for each row of a round that is over: the majority's, or one that stands for it."""
+        samples, votes, scores = questions.samples, self.policy.votes, questions.scores
+        last = self._last.setdefault((questions.account, scores), {})
+        if votes == 1 and not any(answer is None for answer in questions.answers):
+            last.update(zip(samples, questions.answers, strict=True))
+            return questions.answers
+        answers, missing = [], set()
+        for row, sample in enumerate(samples):
+            given = [answer for answer in questions.answers[row * votes : (row + 1) * votes] if answer is not None]
+            if len(given) < votes:
+                missing.add(sample)
+            answers.append(_most_frequent(given, scores=scores) if given else None)
+            if given:
+                last[sample] = answers[-1]
+        if missing:
+            self._incomplete(purpose, missing)
+        return [
+            self._substitute(last, sample, scores=scores) if answer is None else answer
+            for answer, sample in zip(answers, samples, strict=True)
+        ]
 
     def _account(self, purpose: Purpose) -> int:
         if purpose.name not in self._accounts:
@@ -320,26 +349,47 @@ class PaidOracle:
 
     def keys(
         self, account: int, points: Tensor, samples: Sequence[int], purpose: Purpose, *, scores: bool
-    ) -> list[Key]:
-        """The next questions: each row as often as there are votes. They count as asked from now on."""
-        keys, sort = [], b"scores" if scores else b"label"  # Different questions: a label does not answer for scores.
-        for number, row in zip(samples, points.numpy(), strict=True):
-            sample = self._sample(number)
-            name = hashlib.blake2b(row.tobytes(), key=self._secret, digest_size=HASH_BYTES, person=sort).digest()
-            known = _name(account, Key(sample, name, 0))
-            if not purpose.replayed and known not in self._occurrences:
-                self._occurrences[known] = self.ledger.next_occurrence(account, sample, name)
-            first = self._occurrences[known]
-            self._occurrences[known] = first + self.policy.votes
-            keys += [Key(sample, name, occurrence) for occurrence in range(first, first + self.policy.votes)]
+    ) -> list[bytes]:
+        """The next questions: each row as often as there are votes. They count as asked from now on.
+
+        Args:
+            account, purpose: Who asks.
+            points: (n, *shape), contiguous.
+            samples: (n,) ids.
+            scores: Whether scores are asked for: a label does not answer for scores.
+        """
+        names, votes = self._rows(points, samples, b"scores" if scores else b"label"), self.policy.votes
+        asked = self._occurrences.setdefault(account, {})
+        if purpose.replayed and votes == 1 and asked.keys().isdisjoint(names) and len(set(names)) == len(names):
+            asked.update(dict.fromkeys(names, 1))
+            return [name + _FIRST for name in names]
+        keys = []
+        for name in names:
+            if name not in asked:
+                sample = int.from_bytes(name[:8], "little")
+                asked[name] = 0 if purpose.replayed else self.ledger.next_occurrence(account, sample, name[8:])
+            first = asked[name]
+            asked[name] = first + votes
+            keys += [name + number.to_bytes(4, "little") for number in range(first, first + votes)]
         return keys
 
-    def _sample(self, number: int) -> int:
+    def _rows(self, points: Tensor, samples: Sequence[int], sort: bytes) -> list[bytes]:
+        """The names of rows of samples: what a question has before its occurrence."""
+        for number in set(samples) - self._names.keys():
+            self._names[number] = self._sample(number)
+        names, fresh = self._names, hashlib.blake2b(key=self._secret, digest_size=ROW_BYTES, person=sort).copy
+        content = points.numpy().tobytes()
+        size, view, named = len(content) // max(1, len(samples)), memoryview(content), []
+        for start, number in zip(range(0, len(content), size or 1), samples, strict=True):
+            digest = fresh()
+            digest.update(view[start : start + size])
+            named.append(names[number] + digest.digest())
+        return named
+
+    def _sample(self, number: int) -> bytes:
         """The name of a sample in the ledger: its id follows from the seed, and would tell which record it is."""
-        if number not in self._names:
-            digest = hashlib.blake2b(str(number).encode(), key=self._secret, digest_size=8, person=b"sample").digest()
-            self._names[number] = int.from_bytes(digest, "big") >> 1
-        return self._names[number]
+        digest = hashlib.blake2b(str(number).encode(), key=self._secret, digest_size=8, person=b"sample").digest()
+        return (int.from_bytes(digest, "big") >> 1).to_bytes(8, "little")
 
     def _incomplete(self, purpose: Purpose, samples: set[int]) -> None:
         purpose.incomplete.update(samples)
@@ -350,11 +400,10 @@ class PaidOracle:
                 "incomplete"
             )
 
-    def _substitute(self, account: int, sample: int, *, scores: bool) -> Any:
+    def _substitute(self, last: dict[int, Any], sample: int, *, scores: bool) -> Any:
         """What stands for a missing answer: the last one about this sample."""
-        known = self._last.get((account, sample, scores))
-        if known is not None:
-            return known
+        if sample in last:
+            return last[sample]
         if not scores:
             return 0
         if self.width is None:
@@ -375,12 +424,16 @@ class PaidScores(PaidOracle):
         return torch.from_numpy(np.array(answers, dtype=np.float32).reshape(len(answers), width)).to(inputs.device)
 
 
+_FIRST = bytes(4)  # The first occurrence.
+
+
 @dataclass(frozen=True, eq=False)
 class _Batch:
-    """Rows of a round that are sent together, again: how often they failed, and when they are due."""
+    """Rows of a round that are sent together: how often they failed, and whether they were looked at before."""
 
-    rows: list[int]
+    rows: Sequence[int]
     tries: int
+    fresh: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -394,7 +447,11 @@ class _Result:
 
 
 class _Round:
-    """Asks for the rows of one call. This thread decides; other threads send, and write down what became of it."""
+    """Asks for the rows of one call. This thread decides and prepares; other threads send, and write down the answers.
+
+    Questions are named, rows are turned into the caller's terms, and the next request is prepared while others are
+    under way. It is written into the ledger only when it can be sent.
+    """
 
     def __init__(
         self,
@@ -409,15 +466,17 @@ class _Round:
         self.oracle, self.account, self.purpose, self.scores = oracle, account, purpose, scores
         self.points, self.samples = points, samples
         self.budget = oracle.policy.budget if purpose.limited else None
-        self.keys: list[Key] = []  # Made as they are needed, while other rows are under way.
+        self.keys: list[bytes] = []  # Made as they are needed, while other rows are under way.
         self.answers: list[Any] = [None] * (len(samples) * oracle.policy.votes)
-        self._fresh = deque(range(len(self.answers)))
+        self._fresh = 0  # The first row that was never tried; so were none of those after it.
         self._again: list[tuple[float, int, _Batch]] = []  # A heap by the time when a batch is due.
         self._count = itertools.count()
         self._spent: Counter[int] = Counter()  # Attempts at a row, by now, that count as spent.
         self._flying = 0
         self._full = False
         self._results: queue.SimpleQueue[_Result] = queue.SimpleQueue()
+        self._decoded: tuple[range, Any] = (range(0), None)  # Rows in the caller's terms, and which ones.
+        self._ahead: tuple[Sequence[int], Any] = (range(0), None)  # A prepared request, and its rows.
 
     def run(self) -> None:
         """Asks until each row has an answer or can have none.
@@ -426,7 +485,7 @@ class _Round:
             InvalidInput, Stopped: See `PaidOracle`. What was under way is waited for.
         """
         try:
-            while self._fresh or self._again or self._flying:
+            while self._left or self._again or self._flying:
                 self._send_what_may_be_sent()
                 if self._flying:
                     self._take(self._next_event(1.0))
@@ -439,36 +498,53 @@ class _Round:
         finally:
             self._wait_for_answers()
 
+    @property
+    def _left(self) -> int:
+        """How many rows were never tried."""
+        return len(self.answers) - self._fresh
+
     def _send_what_may_be_sent(self) -> None:
         oracle = self.oracle
         while oracle.now() >= oracle.not_before and not self._full:
             # One request at a time shows whether the server answers again, or can be understood at all.
             alone = oracle.failed >= oracle.policy.failures or not oracle.understood
             if self._flying >= (1 if alone else max(1, oracle.endpoint.at_once)):
-                if self._fresh:  # Nothing better to do.
-                    self._make_keys(min(len(self.answers), self._fresh[0] + 3 * self._most))
+                self._work_ahead()
                 return
             batch = self._due()
             if batch is None:
                 return
             self._begin(batch)
 
+    def _work_ahead(self) -> None:
+        """Makes the next request ready, as nothing else can be done before an answer comes."""
+        if not self._left or not self._results.empty():
+            return
+        rows = range(self._fresh, min(len(self.answers), self._fresh + self._most))
+        self._make_keys(min(len(self.answers), self._fresh + 3 * self._most))
+        if self._ahead[0] != rows and not self.oracle.ledger.knows(self.account, self.keys[rows.start]):
+            self._ahead = rows, self._prepared(rows)
+
     def _due(self) -> _Batch | None:
         """What is to be sent next, or None: a batch that is due again, else all rows that were never tried."""
         if self._again and self._again[0][0] <= self.oracle.now():
             return heapq.heappop(self._again)[2]
-        if not self._fresh:
+        if not self._left:
             return None
-        looked_up = min(LOOKED_UP, max(FEWEST_LOOKED_UP, 2 * self._most), len(self._fresh))
-        rows = [self._fresh.popleft() for _ in range(looked_up)]
-        self._make_keys(max(rows) + 1)
-        return _Batch(rows, 0)
+        looked_up = min(LOOKED_UP, max(FEWEST_LOOKED_UP, 2 * self._most), self._left)
+        rows = range(self._fresh, self._fresh + looked_up)
+        self._fresh += looked_up
+        self._make_keys(rows.stop)
+        return _Batch(rows, 0, fresh=True)
 
     def _make_keys(self, until: int) -> None:
         """Makes the keys of the first `until` rows."""
         votes, oracle = self.oracle.policy.votes, self.oracle
         part = slice(len(self.keys) // votes, -(-until // votes))
-        self.keys += oracle.keys(self.account, self.points[part], self.samples[part], self.purpose, scores=self.scores)
+        if part.start < part.stop:
+            self.keys += oracle.keys(
+                self.account, self.points[part], self.samples[part], self.purpose, scores=self.scores
+            )
 
     @property
     def _most(self) -> int:
@@ -478,46 +554,70 @@ class _Round:
 
     def _begin(self, batch: _Batch) -> None:
         """Looks the rows up in the ledger and sends those that fit into one request; the others wait again."""
-        oracle = self.oracle
+        oracle, rows = self.oracle, batch.rows
+        keys = self.keys[rows.start : rows.stop] if isinstance(rows, range) else [self.keys[row] for row in rows]
         admission = oracle.ledger.begin(
-            self.account,
-            [self.keys[row] for row in batch.rows],
-            most=self._most,
-            budget=self.budget,
-            max_rows=oracle.policy.max_rows,
+            self.account, keys, most=self._most, budget=self.budget, max_rows=oracle.policy.max_rows
         )
         for place, answer in admission.answers.items():
-            self._answered(batch.rows[place], self._read(answer))
-        rest = batch.rows[admission.seen :]
-        if rest and batch.tries:
+            self.answers[rows[place]] = self._read(answer)
+        rest = rows[admission.seen :]
+        if rest and batch.fresh:
+            self._fresh = rest[0]  # They are the next ones again.
+        elif rest:
             self._later(_Batch(rest, batch.tries), 0.0)
-        else:
-            self._fresh.extendleft(reversed(rest))
         if admission.elsewhere:
             oracle.ledger.bury()
-            self._later(_Batch([batch.rows[place] for place in admission.elsewhere], batch.tries), POLL)
+            self._later(_Batch([rows[place] for place in admission.elsewhere], batch.tries), POLL)
         self._full = admission.full
         if admission.attempts:
-            rows = [batch.rows[attempt.place] for attempt in admission.attempts]
-            self._flying += 1
-            sent = _Batch(rows, batch.tries)
-            # A daemon: an answer that nobody waits for any more must not keep the process from ending.
-            thread = threading.Thread(target=self._attempt, args=(sent, admission.attempts), daemon=True)
-            try:
-                thread.start()
-            except BaseException:
-                if thread.ident is None:
-                    self._flying -= 1
-                    oracle.ledger.settle(self.account, admission.attempts, State.REFUSED)
-                raise
+            first, last = admission.attempts[0].place, admission.attempts[-1].place
+            whole = last - first + 1 == len(admission.attempts)
+            self._send(
+                _Batch(
+                    rows[first : last + 1] if whole else [rows[attempt.place] for attempt in admission.attempts],
+                    batch.tries,
+                ),
+                admission.attempts,
+            )
 
-    def _attempt(self, batch: _Batch, attempts: list[Attempt]) -> None:
-        """In a thread of its own: makes the request and writes down what became of it."""
-        oracle, outcome, values = self.oracle, Outcome.refused("it was not sent"), None
+    def _send(self, batch: _Batch, attempts: Sequence[Attempt]) -> None:
+        """Sends rows that the ledger has as sent."""
+        oracle = self.oracle
+        self._flying += 1
+        started = False
         try:
-            rows = oracle.coding.decode(self.points[[row // oracle.policy.votes for row in batch.rows]])
-            outcome = Outcome.unknown("the request failed")
-            outcome = oracle.endpoint.attempt(rows, timeout=oracle.policy.timeout)
+            prepared = self._ahead[1] if self._ahead[0] == batch.rows else self._prepared(batch.rows)
+            # A daemon: an answer that nobody waits for any more must not keep the process from ending.
+            thread = threading.Thread(target=self._attempt, args=(batch, attempts, prepared), daemon=True)
+            started = True
+            thread.start()
+        except BaseException:
+            if not started or thread.ident is None:
+                self._flying -= 1
+                oracle.ledger.settle(self.account, attempts, State.REFUSED)
+            raise
+
+    def _prepared(self, rows: Sequence[int]) -> Any:
+        """Rows as the endpoint takes them."""
+        oracle, votes = self.oracle, self.oracle.policy.votes
+        if votes == 1 and isinstance(rows, range):
+            decoded, content = self._decoded
+            if rows.start < decoded.start or rows.stop > decoded.stop:
+                decoded = range(rows.start, min(len(self.answers), rows.start + DECODED * max(len(rows), self._most)))
+                content = oracle.coding.decode(self.points[decoded.start : decoded.stop])
+                self._decoded = decoded, content
+            part = slice(rows.start - decoded.start, rows.stop - decoded.start)
+            given = content.iloc[part] if hasattr(content, "iloc") else content[part]
+        else:
+            given = oracle.coding.decode(self.points[[row // votes for row in rows]])
+        return oracle.endpoint.prepare(given) if isinstance(oracle.endpoint, Preparing) else given
+
+    def _attempt(self, batch: _Batch, attempts: Sequence[Attempt], prepared: Any) -> None:
+        """In a thread of its own: makes the request and writes down what became of it."""
+        oracle, outcome, values = self.oracle, Outcome.unknown("the request failed"), None
+        try:
+            outcome = oracle.endpoint.attempt(prepared, timeout=oracle.policy.timeout)
             if outcome.fate == Fate.ANSWERED:
                 try:
                     values = self._understood(outcome, len(batch.rows))
@@ -568,8 +668,11 @@ class _Round:
         oracle, outcome, batch = self.oracle, result.outcome, result.batch
         if result.values is not None:
             oracle.understood, oracle.failed, oracle.paused = True, 0, 0
+            if isinstance(batch.rows, range):
+                self.answers[batch.rows.start : batch.rows.stop] = result.values
+                return
             for row, value in zip(batch.rows, result.values, strict=True):
-                self._answered(row, value)
+                self.answers[row] = value
             return
         self._full = False  # What was refused may be sent.
         if outcome.fate == Fate.DENIED:
@@ -635,7 +738,7 @@ class _Round:
         """Seconds until something may be sent; at most `longest`, and `longest` if only an answer can help."""
         oracle = self.oracle
         due = None if not self._again else self._again[0][0]
-        if self._fresh:
+        if self._left:
             due = 0.0
         if due is None:
             return longest or 0.0
@@ -654,9 +757,6 @@ class _Round:
             except queue.Empty:
                 return
             self._flying -= 1
-
-    def _answered(self, row: int, value: Any) -> None:
-        self.answers[row] = value
 
     def _written(self, values: Sequence[Any] | None) -> Sequence[Answer] | None:
         if values is None or not self.scores:
@@ -684,9 +784,20 @@ _STATES = {
 }
 
 
-def _name(account: int, key: Key) -> int:
-    """A short name of a row of a sample; a large audit remembers millions."""
-    return hash((account, key.sample, key.row))
+def _by_turns(samples: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """An order (n,) in which the first rows of all samples come first, then the second ones; None if it is so already.
+
+    Rows of the same sample keep their order.
+    """
+    count = len(samples)
+    by_sample = np.argsort(samples, kind="stable")
+    begins = np.flatnonzero(np.diff(samples[by_sample], prepend=samples[by_sample[:1]] - 1))
+    lengths = np.diff(begins, append=count)
+    if not len(lengths) or lengths.max() == 1:
+        return None
+    turns = np.empty(count, dtype=np.int64)
+    turns[by_sample] = np.arange(count) - np.repeat(begins, lengths)
+    return None if (np.diff(turns) >= 0).all() else np.argsort(turns, kind="stable")
 
 
 def _most_frequent(votes: Sequence[Any], *, scores: bool) -> Any:

@@ -51,8 +51,9 @@ class Reading:
             raise WrongAnswer(f"answered with {_kind(values)} for a list of {rows} answers")
         if len(values) != rows:
             raise WrongAnswer(f"answered {len(values)} times to {rows} rows")
-        values = [_single(value) for value in values]
-        kinds = {_kind(value) for value in values}
+        if not set(map(type, values)) <= {int, float, str}:
+            values = [_single(value) for value in values]
+        kinds = {_kind(value) for value in {type(value): value for value in values}.values()}
         if len(kinds) != 1:
             raise WrongAnswer(f"answered with {' and '.join(sorted(kinds))} in one answer")
         if isinstance(values[0], list | dict):
@@ -102,14 +103,14 @@ class Reading:
 
     def _of_single(self, values: list[Any]) -> NDArray[Any]:
         """Labels; or numbers between 0 and 1, which are the probability of class 1."""
-        numbers = np.array([float(value) for value in values]) if all(map(_is_number, values)) else None
+        numbers = np.array(values, dtype=np.float64) if _is_number(values[0]) else None  # They are of one sort.
         if numbers is not None and not np.isfinite(numbers).all():
             raise WrongAnswer("answered with numbers that are not finite")
         whole = numbers is None or bool((numbers == numbers.round()).all())
         if whole and self._scale != "chance":
             if self.use_scores:
                 raise WrongAnswer("answered with labels, where --use-scores needs scores")
-            return self._checked(values if numbers is None else [int(number) for number in numbers])
+            return self._checked(values if numbers is None else list(map(int, numbers.tolist())))
         assert numbers is not None
         if (numbers < 0).any() or (numbers > 1).any() or (self.labels is not None and len(self.labels) > 2):
             raise WrongAnswer(
@@ -132,15 +133,17 @@ class Reading:
             }
             texts = {str(label): label for label in self.labels}
             legal = {_key(text): label for text, label in texts.items()} | legal
-            strange = Counter(value for value in values if _key(value) not in legal)
+            different = dict.fromkeys(values)  # They are of one sort: True does not stand beside 1.
+            strange = [value for value in different if _key(value) not in legal]
             if strange:
-                first = next(iter(strange))
+                first, count = strange[0], sum(map(Counter(values).__getitem__, strange))
                 raise WrongAnswer(
-                    f"answered {shown(first)} for {sum(strange.values())} of {len(values)} rows, labels are "
+                    f"answered {shown(first)} for {count} of {len(values)} rows, labels are "
                     f"{self._listed()}: --label-map {cut(str(first), 40)}=LABEL says what it means"
                 )
-            values = [legal[_key(value)] for value in values]
-        return _objects(values) if any(isinstance(value, str) for value in values) else np.array(values)
+            means = {value: legal[_key(value)] for value in different}
+            values = [means[value] for value in values]
+        return _objects(values) if str in set(map(type, values)) else np.array(values)
 
     def _named(self, places: NDArray[np.int64]) -> NDArray[Any]:
         """The labels that stand at these places of the scores."""

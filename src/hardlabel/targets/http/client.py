@@ -8,6 +8,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -152,16 +153,23 @@ class Http:
             use_scores=self._reading.use_scores,
         )
 
+    def prepare(self, rows: Any) -> "Prepared":
+        """The request about rows (n, ...) in the caller's terms, to be given to `attempt`. Sends and raises nothing."""
+        try:
+            return Prepared(len(rows), self._speaks.request(rows))
+        except InvalidInput as error:
+            return Prepared(len(rows), None, str(error))
+
     def attempt(self, rows: Any, *, timeout: float) -> Outcome:
-        """Sends one request about rows (n, ...) in the caller's terms; waits for the rate before. Raises nothing.
+        """Sends one request about rows (n, ...), or the one prepared; waits for the rate before. Raises nothing.
 
         The outcome is `denied` where no request like this one would be answered: 401, 404, a certificate that is not
         trusted, rows that the model does not take.
         """
-        try:
-            request = self._speaks.request(rows)
-        except InvalidInput as error:
-            return Outcome.denied(str(error))
+        prepared = rows if isinstance(rows, Prepared) else self.prepare(rows)
+        request = prepared.request
+        if request is None:
+            return Outcome.denied(prepared.problem)
         self._pace.wait()
         started = self._clock()
         try:
@@ -184,11 +192,11 @@ class Http:
             return Outcome.unknown(self._said(f"the connection broke ({type(error).__name__})"))
         seconds = self._clock() - started
         try:
-            outcome = self._outcome(status, headers, body, len(rows))
+            outcome = self._outcome(status, headers, body, prepared.rows)
         except _Denied as error:
             return Outcome.denied(str(error))
         if outcome.fate == Fate.ANSWERED:
-            self._pace.answered(len(rows), seconds, len(request.body))
+            self._pace.answered(prepared.rows, seconds, len(request.body))
         return outcome
 
     def close(self) -> None:
@@ -222,7 +230,8 @@ class Http:
 
     def _outcome(self, status: int, headers: Mapping[str, str], body: bytes, rows: int) -> Outcome:
         payload = _parsed(body)
-        problem = self._said(self._problem(payload) or _first_words(body))
+        fine = 200 <= status < 300 and not isinstance(self._speaks, Template)
+        problem = "" if fine else self._said(self._problem(payload) or _first_words(body))
         told = f"{status} ({problem})" if problem else f"{status}"
         if status in _DENIED:
             raise _Denied(self._denied(status))
@@ -307,6 +316,21 @@ class Http:
     def _said(self, text: str, *, longest: int = LONGEST_PROBLEM) -> str:
         """A server's words in one line, without the tokens."""
         return cut(printed.line(" ".join(self._tokens.blotted(text).split())), longest)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A request that can be sent.
+
+    Attributes:
+        rows: About how many rows it is.
+        request: The request; None where the model does not take the rows.
+        problem: Why not.
+    """
+
+    rows: int
+    request: Request | None
+    problem: str = ""
 
 
 class _Denied(Exception):

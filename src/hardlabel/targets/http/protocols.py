@@ -81,7 +81,13 @@ class Speaks(Protocol):
 
 
 def as_json(value: Any) -> bytes:
-    """A body of JSON; NaN and infinity are no JSON."""
+    """A body of JSON; NaN and infinity are no JSON, and `rows.values_of` lets none of them pass."""
+    try:
+        import orjson
+
+        return orjson.dumps(value)  # In a tenth of the time, to the same numbers.
+    except (ImportError, TypeError):  # It refuses what is no UTF-8, and whole numbers of more than 64 bits.
+        pass
     return json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode(errors="surrogatepass")
 
 

@@ -70,9 +70,14 @@ def values_of(column: Column) -> list[Any]:
 
 def table_of(rows: pd.DataFrame) -> tuple[list[str], list[list[Any]]]:
     """The names of the columns, and the cells of each row as JSON values."""
+    kinds = set(rows.dtypes)
+    if len(kinds) == 1 and isinstance(kind := next(iter(kinds)), np.dtype) and kind.kind in "biuf":
+        values = rows.to_numpy()
+        if not np.isinf(values).any():  # Else the error names the column.
+            return [str(name) for name in rows.columns], values_of(Column("", values))
     columns = columns_of(rows)
     cells = [values_of(column) for column in columns]
-    return [column.name for column in columns], [list(row) for row in zip(*cells, strict=True)]
+    return [column.name for column in columns], list(map(list, zip(*cells, strict=True)))
 
 
 def records_of(rows: pd.DataFrame) -> list[dict[str, Any]]:
