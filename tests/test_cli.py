@@ -3,10 +3,13 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,8 +25,8 @@ from hardlabel.cli import app as cli
 from hardlabel.kinds import markdown, render
 from hardlabel.records.recipe import RecipeRecord
 from hardlabel.reports import catalogue
-from hardlabel.reports.summary import WIDE, summary
-from records import CALIBRATED, make_recipe_record, make_record
+from hardlabel.reports.summary import WIDE, summary, verdict_lines
+from records import CALIBRATED, make_canary_record, make_defend_record, make_recipe_record, make_record
 
 SMALL = ["--train-size", "60", "--max-epochs", "20", "--attacks", "gap,noise,loss", "--device", "cpu"]
 CALIBRATED_BY_TWO = ["--train-size", "60", "--max-epochs", "10", "--device", "cpu"]
@@ -45,7 +48,13 @@ def test_an_audit_leaves_a_whole_run_folder_and_prints_only_the_reports_path(tmp
     code, stdout, stderr = called("audit", *SMALL, "--out", out, monkeypatch=monkeypatch, capsys=capsys)
     assert code == 0, stderr
     assert stdout.strip() == str(out / "report.html")
-    assert "noise" in stderr
+    told = stderr.splitlines()
+    first, second = (told.index(line) for line in verdict_lines(hardlabel.load(out)))
+    table = next(place for place, line in enumerate(told) if line.startswith("attack "))
+    assert first + 1 == second < table  # The verdict in two lines, then the table, what to do, and where it is.
+    assert next(line for line in told[table:] if line.startswith("next 1: "))
+    assert told[-1] == f"kept in {out}"
+    assert any(line.startswith("noise") for line in told[table:])
     assert visible(out) == {
         *("config.yaml", "journal.jsonl", "scores.parquet", "results.json", "report.html", "SHA256SUMS")
     }
@@ -224,7 +233,7 @@ def test_a_failure_is_exit_code_1(tmp_path, monkeypatch, capsys):
 
 
 def test_the_table_of_attacks_names_them_all(monkeypatch, capsys):
-    code, stdout, _ = called("attacks", monkeypatch=monkeypatch, capsys=capsys)
+    code, stdout, _ = called("attacks", "--all", monkeypatch=monkeypatch, capsys=capsys)
     assert code == 0
     for name, row in TABLE.items():
         assert name in stdout
@@ -232,11 +241,36 @@ def test_the_table_of_attacks_names_them_all(monkeypatch, capsys):
     assert "Choquette-Choo" in stdout
 
 
+ANSI = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+def at_terminal(*arguments, monkeypatch, capsys, columns=80):
+    """The lines that a terminal of so many columns shows of stdout."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    code, stdout, _ = called(*arguments, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 0
+    return ANSI.sub("", stdout).splitlines()
+
+
+def test_the_short_list_of_attacks_fits_80_columns_and_cuts_no_name(monkeypatch, capsys):
+    code, stdout, _ = called("attacks", monkeypatch=monkeypatch, capsys=capsys)
+    [table] = listed(stdout)
+    assert (code, list(table)) == (0, list(TABLE))
+    assert all(len(cells) == 4 for cells in table.values())  # Sees, queries, what it does, and the line's end.
+    assert all(TABLE[name].summary.startswith(cells[2].strip()) for name, cells in table.items())
+    lines = at_terminal("attacks", monkeypatch=monkeypatch, capsys=capsys)
+    assert max(map(len, lines)) <= 80
+    assert "…" not in "".join(lines)
+    assert [line.split()[0] for line in lines if line and line[0] != " "][1:] == list(TABLE)
+
+
 def test_without_a_budget_the_list_hints_at_it_aside(monkeypatch, capsys):
     _, stdout, stderr = called("attacks", monkeypatch=monkeypatch, capsys=capsys)
     assert "hardlabel attacks --budget 10" in stderr
     assert "hardlabel attacks --budget" not in stdout
-    assert stdout.startswith("| name | sees | queries |")
+    assert stdout.startswith("| name | sees | queries | what it does |")
 
 
 def listed(stdout):
@@ -423,3 +457,104 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path):
     assert done.returncode == 0, done.stderr
     assert {name: pieces()[name] for name in kept} == kept
     assert len(pieces()) > len(kept)
+
+
+# --- what is shown of a finished run ---
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """Folders with a finished record of each kind."""
+    records = {
+        "model": make_record(CALIBRATED),
+        "recipe": make_recipe_record(),
+        "defenses": make_defend_record(),
+        "canaries": make_canary_record(),
+    }
+    for kind, record in records.items():
+        replace(record, config={**record.config, "kind": kind}).save(tmp_path / "runs" / kind)
+    return records
+
+
+@pytest.mark.parametrize("kind", ["model", "recipe", "defenses", "canaries"])
+def test_show_prints_the_verdict_the_results_or_the_table(kind, kept, monkeypatch, capsys):
+    def shown(*options):
+        code, stdout, stderr = called("show", f"runs/{kind}", *options, monkeypatch=monkeypatch, capsys=capsys)
+        assert (code, stderr) == (0, "")
+        return stdout
+
+    record = hardlabel.load(f"runs/{kind}")
+    assert shown() == markdown(record) + "\n"
+    verdict = shown("--verdict").splitlines()
+    assert verdict == list(verdict_lines(record))
+    assert verdict[0].startswith(record.title)
+    assert json.loads(shown("--json")) == json.loads(record.results.model_dump_json())
+    table = pd.read_csv(io.StringIO(shown("--csv")))
+    assert list(table) == list(record.table())
+    assert len(table) == len(record.table())
+
+
+def test_show_writes_the_report_and_opens_it(kept, tmp_path, monkeypatch, capsys):
+    opened, printed = [], []
+    monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or True)
+    monkeypatch.setattr("hardlabel.reports.pdf.write_pdf", lambda record, path: printed.append(path))
+    files = ["--html", "page.html", "--pdf", "page.pdf"]
+    code, stdout, _ = called("show", "runs/canaries", *files, monkeypatch=monkeypatch, capsys=capsys)
+    assert (code, stdout.split()) == (0, ["page.html", "page.pdf"])
+    assert (tmp_path / "page.html").read_text() == render(hardlabel.load("runs/canaries"))
+    assert printed == [Path("page.pdf")]
+    assert called("show", "runs/canaries", "--open", monkeypatch=monkeypatch, capsys=capsys)[:2] == (0, "")
+    assert opened == [(tmp_path / "runs" / "canaries" / "report.html").as_uri()]
+    assert (tmp_path / "runs" / "canaries" / "report.html").exists()
+    code, _, stderr = called("show", "runs/canaries", "--csv", "--json", monkeypatch=monkeypatch, capsys=capsys)
+    assert (code, len(stderr.splitlines())) == (2, 1)
+
+
+def test_a_run_opens_and_prints_its_report_where_it_is_told_to(kept, tmp_path, monkeypatch, capsys):
+    opened, printed = [], []
+    monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or True)
+    monkeypatch.setattr("hardlabel.reports.pdf.write_pdf", lambda record, path: printed.append(path))
+    monkeypatch.setattr(cli, "run", lambda settings, **others: kept["model"])
+    arguments = ["audit", "--out", "runs/new"]
+    code, stdout, stderr = called(*arguments, "--open", "--pdf", monkeypatch=monkeypatch, capsys=capsys)
+    assert (code, stdout) == (0, "runs/new/report.html\n")
+    assert opened == [(tmp_path / "runs" / "new" / "report.html").as_uri()]
+    assert printed == [Path("runs/new/report.pdf")]
+    assert "hardlabel show" not in stderr
+    # It is offered at a terminal, and nobody is asked anything where there is none.
+    assert "--open" not in called(*arguments, monkeypatch=monkeypatch, capsys=capsys)[2]
+    monkeypatch.setattr("hardlabel.cli.progress.errors._force_terminal", True)
+    stderr = called(*arguments, monkeypatch=monkeypatch, capsys=capsys)[2]
+    assert "open the report: hardlabel show runs/new --open" in ANSI.sub("", stderr)
+    assert len(opened) == len(printed) == 1
+
+
+def test_runs_are_listed_with_a_verdict_that_stays_whole_at_80_columns(kept, monkeypatch, capsys):
+    _, stdout, _ = called("runs", monkeypatch=monkeypatch, capsys=capsys)
+    [table] = listed(stdout)
+    for kind in kept:
+        assert table[f"runs/{kind}"][-2].strip() == hardlabel.load(f"runs/{kind}").brief
+    lines = at_terminal("runs", monkeypatch=monkeypatch, capsys=capsys)
+    assert max(map(len, lines)) <= 80
+    for kind in kept:
+        [line] = [line for line in lines if line.startswith(f"runs/{kind} ")]
+        assert hardlabel.load(f"runs/{kind}").brief in line
+        assert "finished" in line
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "gone.csv"), "gone.csv: No such file or directory"),
+        (InvalidInput("data [Errno 2] No such file or directory: 'x'"), "data No such file or directory: 'x'"),
+        (PermissionError(13, "Permission denied"), "Permission denied"),
+    ],
+)
+def test_errors_of_the_machine_are_plain_words_in_one_line(error, line, monkeypatch, capsys):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(cli, "run", fail)
+    code, _, stderr = called("audit", "--quiet", monkeypatch=monkeypatch, capsys=capsys)
+    assert code in (1, 2)
+    assert stderr == f"hardlabel: {line}\n"

@@ -1,12 +1,16 @@
 """The report as a reader gets it: opened as a file in Chromium, wide and narrow, light and dark, on paper."""
 
 import json
+import re
 import shutil
+import subprocess
+import tarfile
 from collections.abc import Iterator
 
 import pytest
 
 from hardlabel.kinds import write_report
+from hardlabel.reports.pdf import write_pdf
 from records import (
     CALIBRATED,
     SIX,
@@ -37,7 +41,6 @@ ARGUMENTS = [
 RECORDS = {
     "six": make_record(SIX, shadow=shadow_model(), differs=True),
     "undefined": undefined_everywhere(),
-    "none": make_record(()),
     "references": changed(
         make_record([*CALIBRATED, *(Recipe(name=f"attack-{i}", shift=i / 9, mean=i + 1, most=30) for i in range(12))]),
         references=reference_models(),
@@ -46,7 +49,6 @@ RECORDS = {
     "comparison": make_defend_record(),
     "canaries": make_canary_record(promise=8.0),
     "recipe": make_recipe_record(),
-    "recipe whose choice is another": make_recipe_record(named="augmentation"),
 }
 
 # WCAG 2.2: relative luminance and contrast of every visible text with the first opaque background behind it.
@@ -73,6 +75,12 @@ CONTRASTS = """() => {
   }
   return found;
 }"""
+
+OPEN = "document.querySelectorAll('details').forEach(part => part.open = true)"
+ANSWERS = ("leaking", "compared", "risk", "steps", "rely")
+FIRST_SCREEN = (1280, 800)
+PAGES = re.compile(rb"/Type\s*/Page\b")
+FINDINGS_ONLY = "document.querySelectorAll('.appendix, footer').forEach(part => part.remove())"
 
 WIDER = """() => [...document.querySelectorAll('main *')]
   .filter(part => part.getBoundingClientRect().right > innerWidth + 1 && !part.closest('.scroll, pre, .hidden'))
@@ -104,8 +112,12 @@ def opened(browser, report):
     record, path = report
     faults, contexts = [], []
 
-    def open_page(width=1280, scheme="light"):
-        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme))
+    def open_page(width=1280, scheme="light", height=900, script=True):
+        contexts.append(
+            browser.new_context(
+                viewport={"width": width, "height": height}, color_scheme=scheme, java_script_enabled=script
+            )
+        )
         page = contexts[-1].new_page()
         page.on("console", lambda message: faults.append(f"console {message.type}: {message.text}"))
         page.on("pageerror", lambda error: faults.append(f"page error: {error}"))
@@ -122,6 +134,7 @@ def opened(browser, report):
 def test_it_shows_the_figures_of_results_json(opened):
     record, open_page = opened
     page = open_page()
+    page.evaluate(OPEN)
     results = json.loads(record.results.model_dump_json())
     figure, digits = ("epsilon", 2) if "bounds" in results else ("auc", 3)
     if "bounds" in results:
@@ -142,10 +155,41 @@ def test_it_shows_the_figures_of_results_json(opened):
     assert page.locator("main").count() == page.locator("h1").count() == 1
 
 
+def test_the_first_screen_answers_five_questions_in_both_schemes(opened):
+    _, open_page = opened
+    page = open_page(FIRST_SCREEN[0], height=FIRST_SCREEN[1])
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for name in ANSWERS:
+            box = page.locator(f"#answer-{name}").bounding_box()
+            assert 0 < box["y"] < box["y"] + box["height"] <= FIRST_SCREEN[1], name
+        assert page.locator("#verdict").bounding_box()["y"] < 100
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.set_viewport_size({"width": 390, "height": 800})
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_findings_print_on_four_pages_and_appendices_are_open_on_paper(opened):
+    _, open_page = opened
+    page = open_page()
+    whole = len(PAGES.findall(page.pdf(prefer_css_page_size=True)))
+    page.emulate_media(media="print")
+    for section in page.locator(".appendix .inside").all():
+        assert section.bounding_box()["height"] > 20
+    assert page.evaluate("getComputedStyle(document.querySelector('.appendix')).breakBefore") == "page"
+    page.emulate_media(media=None)
+    page.evaluate(FINDINGS_ONLY)
+    findings = len(PAGES.findall(page.pdf(prefer_css_page_size=True)))
+    assert 1 <= findings <= 4
+    assert whole > findings
+
+
 def test_the_page_never_scrolls_sideways(opened):
     _, open_page = opened
     page = open_page()
-    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    page.evaluate(OPEN)
     for width in (320, 360, 768, 1280):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -158,7 +202,7 @@ def test_all_text_has_the_contrast_of_wcag_aa_in_both_schemes(opened):
     page, backgrounds = open_page(), set()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+        page.evaluate(OPEN)
         backgrounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         contrasts = page.evaluate(CONTRASTS)
         assert len(contrasts) > 50
@@ -205,6 +249,7 @@ def test_every_picture_region_and_table_has_a_name(opened):
 def test_text_in_figures_stays_readable_on_a_phone(opened):
     _, open_page = opened
     page = open_page(360)
+    page.evaluate(OPEN)
     sizes = page.evaluate(
         """() => [...document.querySelectorAll('figure > svg')].map(svg =>
              svg.getBoundingClientRect().width / svg.viewBox.baseVal.width
@@ -216,7 +261,6 @@ def test_text_in_figures_stays_readable_on_a_phone(opened):
 def test_it_prints_on_paper_in_light_colours(opened):
     _, open_page = opened
     page = open_page(scheme="dark")
-    assert page.pdf(format="A4").startswith(b"%PDF")
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     page.set_viewport_size({"width": 680, "height": 1000})  # A4 less the margins, 180 mm at 96 pixels per inch.
@@ -226,19 +270,22 @@ def test_it_prints_on_paper_in_light_colours(opened):
 def test_a_wide_table_says_on_a_phone_that_it_scrolls(opened):
     _, open_page = opened
     hint = "[...document.querySelectorAll('.wide caption')].map(part => getComputedStyle(part, '::after').content)"
-    assert all("scrolls sideways" in content for content in open_page(390).evaluate(hint))
-    assert all("scrolls sideways" not in content for content in open_page(1280).evaluate(hint))
+    page = open_page(1280)
+    assert all("scrolls sideways" not in content for content in page.evaluate(hint))
+    page.set_viewport_size({"width": 390, "height": 900})
+    assert all("scrolls sideways" in content for content in page.evaluate(hint))
     # Whatever is wider than the phone has the hint, but for the tables folded away behind the plots.
-    page = open_page(390)
+    page.evaluate(OPEN)
     assert page.evaluate(
         "[...document.querySelectorAll('.scroll:not(.wide)')].every("
-        "part => part.closest('details') || part.scrollWidth <= part.clientWidth)"
+        "part => part.closest('figure') || part.scrollWidth <= part.clientWidth)"
     )
 
 
 def test_rows_on_a_phone_are_no_taller_than_three_lines(opened):
     record, open_page = opened
     page = open_page(390)
+    page.evaluate(OPEN)
     attacks = getattr(record.results, "attacks", None)
     if attacks is not None and all(attack.auc.value is None for attack in attacks):
         return  # Reasons for undefined figures take what they need.
@@ -248,3 +295,138 @@ def test_rows_on_a_phone_are_no_taller_than_three_lines(opened):
              .map(row => row.innerText)"""
     )
     assert tall == []
+
+
+# --- the script, on one page ---
+
+
+@pytest.fixture
+def scripted(browser, tmp_path):
+    """Opens the page with many attacks, with or without a script."""
+    path = tmp_path / "report.html"
+    write_report(RECORDS["references"], path)
+    contexts, faults = [], []
+
+    def open_page(fragment="", *, script=True):
+        contexts.append(browser.new_context(viewport={"width": 1280, "height": 900}, java_script_enabled=script))
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda message: faults.append(message.text))
+        page.goto(path.as_uri() + fragment)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def column(page, place):
+    """The exact figures in a column of the main table, group by group."""
+    return page.evaluate(
+        """place => [...document.querySelector('#attacks table.main').tBodies].map(body =>
+             [...body.querySelectorAll('tr:not(.group)')].map(row => parseFloat(row.cells[place].dataset.value)))""",
+        place,
+    )
+
+
+def test_tables_sort_within_their_groups_and_filter(scripted):
+    page = scripted("#attacks")
+    page.locator("#attacks table.main thead th").nth(2).locator("button").click()
+    for down in (True, False):
+        for group in column(page, 2):
+            assert group == sorted(group, reverse=down)
+        heading = page.locator("#attacks table.main thead th").nth(2)
+        assert heading.get_attribute("aria-sort") == ("descending" if down else "ascending")
+        heading.locator("button").click()
+    box = page.locator("#attacks .filter input").first
+    box.fill("attack-1")
+    shown = page.locator("#attacks table.main tbody tr:not(.group):visible th").all_inner_texts()
+    assert {name.strip().split("\n")[0] for name in shown} == {"attack-1", "attack-11", "attack-10"}
+    assert page.locator("#attacks .filter [role=status]").first.inner_text() == "3 of 20 rows"
+    box.fill("")
+    assert page.locator("#attacks table.main tbody tr:not(.group):visible").count() == 20
+
+
+def test_a_mark_shows_its_value_under_the_pointer(scripted):
+    page = scripted()
+    page.locator("#findings ~ .figures figure .mark").first.hover()
+    tip = page.locator(".tip")
+    tip.wait_for(state="visible")
+    assert re.search(r": 0\.\d{3} \[", tip.inner_text())
+    page.mouse.move(0, 0)
+    tip.wait_for(state="hidden")
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_a_link_opens_the_folded_section_that_it_leads_to(scripted, script):
+    page = scripted(script=script)
+    target = page.locator("#term-auc")
+    assert not target.is_visible()
+    page.locator('#risk ~ * a[href="#term-blind"], section a[href="#term-blind"]').first.click()
+    page.locator("#term-blind").wait_for(state="visible")
+    assert target.is_visible()
+
+
+def test_without_a_script_everything_can_be_read(scripted):
+    page = scripted(script=False)
+    for summary in page.locator(".appendix > summary").all():
+        summary.click()
+    for section in page.locator(".appendix .inside").all():
+        assert section.is_visible()
+    assert page.locator("button, input").count() == 0
+    assert page.locator("figure svg .mark title").count() > 20  # The browser's own tooltips.
+
+
+def test_the_figures_can_be_saved_as_files(scripted):
+    page = scripted()
+    for ending in ("json", "csv"):
+        with page.expect_download() as download:
+            page.locator(f'.files a[download$=".{ending}"]').click()
+        record = RECORDS["references"]
+        assert download.value.suggested_filename == f"hardlabel-{record.id}.{ending}"
+        with open(download.value.path(), encoding="utf-8") as file:
+            content = file.read()
+        if ending == "json":
+            assert content == record.results.model_dump_json(indent=1)
+        else:
+            assert len(content.splitlines()) == 1 + len(record.results.attacks)
+
+
+def test_the_installed_browser_prints_a_pdf(browser, tmp_path):
+    write_pdf(RECORDS["canaries"], tmp_path / "report.pdf")
+    content = (tmp_path / "report.pdf").read_bytes()
+    assert content.startswith(b"%PDF-")
+    assert len(PAGES.findall(content)) >= 3
+    assert [path.name for path in tmp_path.iterdir()] == ["report.pdf"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", RECORDS)
+def test_axe_finds_no_serious_fault(browser, tmp_path_factory, tmp_path, name, scheme):
+    """The rules of axe-core, which npm fetches: nothing serious or critical, with all sections open."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm is not installed")
+    place = tmp_path_factory.getbasetemp() / "axe"
+    if not place.exists():
+        place.mkdir()
+        subprocess.run([npm, "pack", "axe-core@4", "--silent"], cwd=place, check=True, timeout=120)
+        with tarfile.open(next(place.glob("axe-core-*.tgz"))) as archive:
+            archive.extract("package/axe.min.js", place, filter="data")
+    path = tmp_path / "report.html"
+    write_report(RECORDS[name], path)
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    page = context.new_page()
+    page.goto(path.as_uri())
+    page.evaluate(OPEN)
+    page.add_script_tag(path=place / "package" / "axe.min.js")
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    context.close()
+    serious = [
+        (fault["id"], fault["nodes"][0]["html"][:200])
+        for fault in found["violations"]
+        if fault["impact"] in ("serious", "critical")
+    ]
+    assert serious == []

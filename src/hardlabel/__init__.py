@@ -13,6 +13,8 @@ import importlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from hardlabel.records.drawing import drawn_by as _drawn_by
+
 if TYPE_CHECKING:
     from hardlabel.allocator import keep_memory
     from hardlabel.audits.canaries import audit_canaries, audit_planted
@@ -29,13 +31,19 @@ if TYPE_CHECKING:
     from hardlabel.data.table import MixedTable
     from hardlabel.data.tokens import Tokens
     from hardlabel.executors import Local, Ray
+    from hardlabel.handover.tracking import to_mlflow
     from hardlabel.kinds import load, write_report
     from hardlabel.models.train import Recipe
     from hardlabel.oracles.base import LabelOracle, ScoreOracle
     from hardlabel.records.canaries import CanaryRecord
+    from hardlabel.records.change_gate import changes_gate
+    from hardlabel.records.changes import Comparison
+    from hardlabel.records.compared import compare
     from hardlabel.records.defenses import DefendRecord
+    from hardlabel.records.gate import GateResult, gate
     from hardlabel.records.model import AuditRecord
     from hardlabel.records.recipe import RecipeRecord
+    from hardlabel.runs.progress import SILENT
     from hardlabel.runs.settings import Attacker, Focus
     from hardlabel.store import Store
     from hardlabel.targets.files import load_target
@@ -43,15 +51,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "SILENT",
     "Attacker",
     "AuditRecord",
     "BinaryFeatures",
     "Box",
     "CanaryRecord",
     "Categorical",
+    "Comparison",
     "DefendRecord",
     "Execution",
     "Focus",
+    "GateResult",
     "InvalidInput",
     "LabelOracle",
     "Local",
@@ -70,11 +81,15 @@ __all__ = [
     "audit_canaries",
     "audit_planted",
     "audit_recipe",
+    "changes_gate",
+    "compare",
     "defend",
+    "gate",
     "keep_memory",
     "load",
     "load_target",
     "plant",
+    "to_mlflow",
     "write_report",
 ]
 
@@ -94,19 +109,28 @@ _HOMES = {
     "hardlabel.data.table": ("MixedTable",),
     "hardlabel.data.tokens": ("Tokens",),
     "hardlabel.executors": ("Local", "Ray"),
+    "hardlabel.handover.tracking": ("to_mlflow",),
     "hardlabel.kinds": ("load", "write_report"),
     "hardlabel.models.train": ("Recipe",),
     "hardlabel.oracles.base": ("LabelOracle", "ScoreOracle"),
     "hardlabel.records.canaries": ("CanaryRecord",),
+    "hardlabel.records.change_gate": ("changes_gate",),
+    "hardlabel.records.changes": ("Comparison",),
+    "hardlabel.records.compared": ("compare",),
     "hardlabel.records.defenses": ("DefendRecord",),
+    "hardlabel.records.gate": ("GateResult", "gate"),
     "hardlabel.records.model": ("AuditRecord",),
     "hardlabel.records.recipe": ("RecipeRecord",),
+    "hardlabel.runs.progress": ("SILENT",),
     "hardlabel.runs.settings": ("Attacker", "Focus"),
     "hardlabel.store": ("Store",),
     "hardlabel.targets.files": ("load_target",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _OLD = {"Work": "Execution"}
+
+
+_drawn_by("hardlabel.reports.plots:draw")
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import torch
@@ -19,6 +20,7 @@ from hardlabel.checks import InvalidInput, plain, shown
 from hardlabel.data.codecs.base import is_codec
 from hardlabel.renamed import Halved
 from hardlabel.runs.part import Part, types_of
+from hardlabel.runs.progress import shown as progress_shown
 from hardlabel.runs.settings import Attacker, Focus, RunSettings
 from hardlabel.store import Store
 
@@ -117,7 +119,13 @@ def checked(settings: type[Part] = Part, **rules: Any) -> Callable[[Callable[P, 
                     raise InvalidInput(f"{name} must be a list of names, got the string {shown(value)}")
             values = form(**given)
             bound.arguments.update({name: getattr(values, name) for name in given})
-            return function(*bound.args, **bound.kwargs)
+            own = signature.parameters.get("execution")
+            execution = bound.arguments.get("execution", own and own.default)
+            if not isinstance(execution, Execution):
+                return function(*bound.args, **bound.kwargs)
+            with progress_shown(execution.watch) as watch:
+                bound.arguments["execution"] = replace(execution, watch=watch)
+                return function(*bound.args, **bound.kwargs)
 
         return called
 

@@ -1,11 +1,13 @@
 """The command line: one command per verb. Progress and messages go to stderr, results to stdout.
 
-Exit codes: 0 done, 1 failed, 2 bad usage (one line says which argument, value and rule).
+Exit codes: 0 done, 1 failed, 2 bad usage (one line says which argument, value and rule); of a gate 3 tripped, 4
+undecided.
 """
 
 import contextlib
 import datetime
 import os
+import re
 import sys
 import warnings
 from functools import partial
@@ -16,25 +18,31 @@ import typer
 
 from hardlabel import __version__, allocator, printed, processes
 from hardlabel.checks import InvalidInput
+from hardlabel.cli import compare as compare_command
+from hardlabel.cli import gate as gates
 from hardlabel.cli import ledger as ledger_commands
 from hardlabel.cli import lists, reproduce
 from hardlabel.cli import runs as run_commands
+from hardlabel.cli import show as shows
+from hardlabel.cli import view as view_command
 from hardlabel.cli.options import CONFIG, command
 from hardlabel.cli.progress import Bar, errors, put, say
-from hardlabel.kinds import KINDS, load, markdown, planned, run, write_report
+from hardlabel.kinds import KINDS, markdown, planned, run, write_report
 from hardlabel.oracles.stopped import Stopped
 from hardlabel.runs.kinds import Kind
-from hardlabel.runs.settings import RunSettings, Where, read
+from hardlabel.runs.places import PATHS
+from hardlabel.runs.settings import Gate, GateFiles, RunSettings, Where, read
 from hardlabel.store import full_disk
 
 if TYPE_CHECKING:  # Importing it loads PyTorch, which takes seconds; the help must be fast.
     from hardlabel.audits.game.execution import Execution
 
 INTERRUPTED = 130
+ERRNO = re.compile(r"\[(?:Errno|WinError) -?\d+\] ")  # Python puts it before the words of an error of the machine.
 KEPT = "finished models and measurements are kept, the same command goes on from there"
-REPORT = "report.html"
 RUN = Annotated[Path, typer.Argument(help="A run folder.")]
-FLAGS = {"dry_run": "Print the plan, and stop.", "quiet": "No progress; errors only."}
+AFTER = {"open": "Open the report in a browser.", "pdf": "Write report.pdf beside the report."}
+FLAGS = {"dry_run": "Print the plan, and stop.", "quiet": "No progress; errors only.", **AFTER}
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -75,7 +83,7 @@ def _begin(name: str, options: dict[str, Any]) -> None:
                 put(kind.load("listing")())
         return
     path, flags = options.pop("config"), {flag: options.pop(flag) for flag in FLAGS}
-    where = {option: options.pop(option) for option in Where.model_fields}
+    where = {option: options.pop(option) for option in (*Where.model_fields, *GateFiles.model_fields)}
     values = {} if path is None else read(path)
     kind = KINDS.of(values) if "kind" in values else kinds[0]
     if kind not in kinds:
@@ -89,8 +97,8 @@ def _begin(name: str, options: dict[str, Any]) -> None:
 
 def _run(options: dict[str, Any]) -> None:
     values, flags = read(options.pop("config")), {flag: options.pop(flag) for flag in FLAGS}
-    kind, out = KINDS.of(values), options.pop("out")
-    _do(kind, values if out is None else {**values, "out": out}, options, **flags)
+    kind, given = KINDS.of(values), {name: options.pop(name) for name in ("out", *Gate.model_fields)}
+    _do(kind, {**values, **{name: value for name, value in given.items() if value is not None}}, options, **flags)
 
 
 def _resume(options: dict[str, Any]) -> None:
@@ -99,12 +107,16 @@ def _resume(options: dict[str, Any]) -> None:
 
     folder = options.pop("run")
     kind, settings = KINDS.begun(folder, places_of_run(folder, default_store()))
-    quiet = options.pop("quiet")
-    _finish(kind, settings, options, quiet=quiet)
+    flags = {flag: options.pop(flag) for flag in ("quiet", *AFTER)}
+    given = {name: options.pop(name) for name in Gate.model_fields}
+    gate = {name: getattr(settings, name) if value is None else value for name, value in given.items()}
+    settings = settings.model_copy(update=Gate(**gate).model_dump())
+    _finish(kind, settings, options, **flags)
 
 
-def _do(kind: Kind, values: dict[str, Any], where: dict[str, Any], *, dry_run: bool, quiet: bool) -> None:
+def _do(kind: Kind, values: dict[str, Any], where: dict[str, Any], *, dry_run: bool, **flags: bool) -> None:
     settings = KINDS.made(kind, values)
+    gates.check(kind.name, settings, _files(where))
     if settings.out is None:
         stamp = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
         suffix = "" if kind.name == "model" else f"-{kind.name}"
@@ -115,32 +127,52 @@ def _do(kind: Kind, values: dict[str, Any], where: dict[str, Any], *, dry_run: b
 
         put(planned(settings, store=default_store(), execution=_execution(settings, where)))
         return
-    _finish(kind, settings, where, quiet=quiet)
+    _finish(kind, settings, where, **flags)
 
 
-def _finish(kind: Kind, settings: RunSettings, where: dict[str, Any], *, quiet: bool) -> None:
-    """Does the run, writes the report, prints the report's path or the Markdown tables."""
+def _finish(kind: Kind, settings: RunSettings, where: dict[str, Any], *, quiet: bool, **after: bool) -> None:
+    """Does the run, writes the report, prints the verdict and the report's path or the Markdown tables.
+
+    The gate comes last.
+    """
     from hardlabel.store import default_store
 
     assert settings.out is not None
+    files = _files(where)
+    gates.check(kind.name, settings, files)
     with contextlib.ExitStack() as stack:
         execution = _execution(settings, where, None if quiet else stack.enter_context(Bar()))
         record = run(settings, store=default_store(), execution=execution)
-    report = settings.out / REPORT
+    report = settings.out / shows.REPORT
+    write_report(record, report)
+    if not quiet:
+        shows.say_verdict(record)
     if kind.summary is None:
         put(markdown(record))
-        write_report(record, report)
-        if not quiet:
-            say(f"kept in {settings.out}; report: {report}")
-        return
-    if not quiet:
+    elif not quiet:
         for part in kind.load("summary")(record, errors.width):
             say(part) if isinstance(part, str) else errors.print(part)
-        say(f"verdict: {record.title}")
-        for reason in record.reasons:
-            say(reason)
-    write_report(record, report)
-    put(report)
+    if not quiet:
+        shows.say_steps(record, _whole_paths(settings))
+        say(f"kept in {settings.out}" + (f"; report: {report}" if kind.summary is None else ""))
+    if kind.summary is not None:
+        put(report)
+    if after["pdf"]:
+        shows.write_pdf(record, settings.out / shows.PDF)
+    if after["open"]:
+        shows.open_in_browser(report)
+    elif not quiet:
+        shows.offer(settings.out)
+    gates.finish(record, settings, files, quiet=quiet)
+
+
+def _whole_paths(settings: RunSettings) -> dict[str, str]:
+    """The paths among the settings as they were given, by setting."""
+    return {name: str(getattr(settings, name)) for name in PATHS if getattr(settings, name, None) is not None}
+
+
+def _files(where: dict[str, Any]) -> GateFiles:
+    return GateFiles(**{name: where.get(name) for name in GateFiles.model_fields})
 
 
 def _execution(settings: RunSettings, where: dict[str, Any], watch: Bar | None = None) -> "Execution":
@@ -150,7 +182,7 @@ def _execution(settings: RunSettings, where: dict[str, Any], watch: Bar | None =
     from hardlabel.runs.progress import SILENT
 
     assert settings.out is not None
-    options = Where(**{name: value for name, value in where.items() if value is not None})
+    options = Where(**{name: where[name] for name in Where.model_fields if where.get(name) is not None})
     executor = executor_of(
         options.executor,
         address=options.address,
@@ -189,6 +221,7 @@ def _register() -> None:
             command(
                 partial(_begin, name),
                 *(kind.settings for kind in kinds),
+                GateFiles,
                 Where,
                 doc=DOCS.get(name, kinds[0].settings.__doc__ or ""),
                 positional={"config": CONFIG},
@@ -200,6 +233,8 @@ def _register() -> None:
     app.command("run")(
         command(
             _run,
+            Gate,
+            GateFiles,
             Where,
             doc="Do what a YAML file says, whatever kind of run it is.",
             positional={"config": path, "out": folder},
@@ -209,10 +244,12 @@ def _register() -> None:
     app.command("resume")(
         command(
             _resume,
+            Gate,
+            GateFiles,
             Where,
             doc="Go on with a run that broke off, by the settings it was begun with; nothing finished is done again.",
             positional={"run": RUN},
-            flags={"quiet": FLAGS["quiet"]},
+            flags={"quiet": FLAGS["quiet"], **AFTER},
         )
     )
 
@@ -227,16 +264,14 @@ app.command("reproduce")(
         flags=reproduce.FLAGS,
     )
 )
+app.command("gate")(command(gates.decide, Gate, GateFiles, doc=gates.DOC, positional={"run": RUN}))
 app.command("attacks")(lists.list_attacks)
 app.command("runs")(run_commands.runs)
 app.command("clean")(run_commands.clean)
 app.command("ledger")(ledger_commands.ledger)
-
-
-@app.command()
-def show(folder: Annotated[Path, typer.Argument(metavar="run", help="A run folder.")]) -> None:
-    """Print the figures of a finished run, of whatever kind, in Markdown."""
-    put(markdown(load(folder)))
+app.command("compare")(compare_command.compare)
+app.command("view")(view_command.view)
+app.command("show")(shows.show)
 
 
 def main() -> None:
@@ -265,6 +300,8 @@ def main() -> None:
             _fail("paths must not begin with ~, since this user has no home folder (or set HOME)", 2)
         if isinstance(error, FileNotFoundError) and "No usable temporary directory" in str(error):
             _fail(f"no temporary folder has room: set TMPDIR to a folder that has; {KEPT}", 1)
+        if isinstance(error, OSError) and error.strerror:  # Of the machine: a traceback tells the user nothing.
+            _fail(": ".join(filter(None, [str(error.filename or ""), error.strerror])), 1)
         errors.print_exception()
         _fail(f"{type(error).__name__}: {error}", 1)
     if code == INTERRUPTED:
@@ -284,7 +321,7 @@ def _showwarning(message: Warning | str, category: type[Warning], *where: Any, *
 
 
 def _fail(message: str, code: int) -> None:
-    errors.print(printed.lines(f"hardlabel: {message}"), style="bold red", soft_wrap=True)
+    errors.print(printed.lines(f"hardlabel: {ERRNO.sub('', message)}"), style="bold red", soft_wrap=True)
     try:
         sys.stdout.flush()
     except OSError:  # What could not be printed is lost; Python must not try again when it ends, and fail then.

@@ -24,8 +24,11 @@ def list_attacks(
         bool, typer.Option("--surrogate", help="Models are trained, but not as the target was: --trainer surrogate.")
     ] = False,
     no_data: Annotated[bool, typer.Option("--no-data", help="There are no samples besides those asked about.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also what data each attack suits, what it needs, and where it comes from.")
+    ] = False,
 ) -> None:
-    """List the attacks: what each sees, asks and needs, and where it comes from (Markdown when piped).
+    """List the attacks: what each sees, asks and does (Markdown when piped).
 
     With --budget, the list begins with the strongest label-only attack within so many queries per sample, and why.
     """
@@ -39,7 +42,7 @@ def list_attacks(
         means = catalogue.Means(
             budget=usual, kind=domain, trainer=not no_trainer, alike=not surrogate, data=not no_data
         )
-    heads, rows = catalogue.heads(means), catalogue.rows(means)
+    heads, rows = catalogue.heads(means, every=every), catalogue.rows(means, every=every)
     if means is not None:
         title = f"The strongest label-only attack within {queries(means.budget)} per sample"
         if not sys.stdout.isatty():
@@ -51,24 +54,36 @@ def list_attacks(
     else:
         from rich.console import Console
 
-        # Only wide terminals show the columns on data and method; a name is never cut.
-        wide = Console().width >= WIDE
+        # Of the whole table only wide terminals show the columns on data and method; a name is never cut.
+        wide = not every or Console().width >= WIDE
         columns = [column for column, head in enumerate(heads) if wide or head not in ("data", "what it does")]
         cells = [[row[column] for column in columns] for row in rows]
-        print_table("Attacks", [heads[column] for column in columns], cells, whole=("name", "sees"))
+        print_table("Attacks", [heads[column] for column in columns], cells, whole=("name", "sees"), lines=every)
+    if means is None and not every:
+        say("hint: `hardlabel attacks --all` also shows what each attack needs and where it comes from")
     if means is None:
         say("hint: `hardlabel attacks --budget 10` names the strongest label-only attack within 10 queries per sample")
 
 
 def print_table(
-    title: str | None, heads: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequence[str] = ()
+    title: str | None,
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    whole: Sequence[str] = (),
+    lines: bool = True,
 ) -> None:
-    """Prints a table on the terminal; columns in `whole` are never wrapped, no cell is read as markup."""
+    """Prints a table on the terminal; columns in `whole` are never wrapped, no cell is read as markup.
+
+    Without `lines` between the cells, there is more room for them.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=None if title is None else Text(printed.line(title)))
+    if not lines:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for head in heads:
         table.add_column(Text(printed.line(head)), no_wrap=head in whole, overflow="fold")
     for cells in rows:

@@ -14,7 +14,9 @@ from hardlabel.cli.lists import print_table
 from hardlabel.cli.progress import put, say
 from hardlabel.kinds import KINDS
 
-HEADS = ["run", "state", "answer", "data", "begun", "pieces made", "and found", "size"]
+HEADS = ["run", "state", "answer", "data", "begun", "pieces made", "and found", "size", "verdict"]
+FEW = ["run", "state", "verdict", "begun"]  # What a terminal shows that is narrower than WIDE.
+WIDE = 150
 
 
 def runs(
@@ -22,22 +24,33 @@ def runs(
         Path, typer.Argument(help="A folder of run folders; those the store knows are listed anyway.")
     ] = Path("runs"),
 ) -> None:
-    """List runs: state (finished, running and by whom, broken off, gone) and answer (Markdown when piped)."""
+    """List runs: state (finished, running and by whom, broken off, gone) and verdict (Markdown when piped)."""
     from hardlabel.reports.text import table_of
     from hardlabel.runs.listing import FINISHED, RUNNING, listed
     from hardlabel.store import default_store
 
-    rows = []
+    rows, notes = [], []
     for run in listed(default_store(), folder, records=[kind.file for kind in KINDS.rows.values()]):
         state = f"{run.state}: {run.holder}" if run.state == RUNNING and run.holder is not None else run.state
         begun = datetime.datetime.fromisoformat(run.started).strftime("%Y-%m-%d %H:%M") if run.started else ""
         others = len(run.pieces) - run.made
-        answer = _answer(run.folder) if run.state == FINISHED else run.problem
-        rows.append([_short(run.folder), state, answer, run.data, begun, str(run.made), str(others), size(run.bytes)])
-    if Console().is_terminal:
+        answer, verdict = _answer(run.folder) if run.state == FINISHED else (run.problem, "")
+        name = _short(run.folder)
+        rows.append([name, state, answer, run.data, begun, str(run.made), str(others), size(run.bytes), verdict])
+        if run.problem or (run.state == RUNNING and run.holder is not None):
+            notes.append(f"{name}: {run.problem or run.holder}")
+    if not Console().is_terminal:
+        put(table_of(HEADS, rows))
+    elif Console().width >= WIDE:
         print_table(None, HEADS, rows)
     else:
-        put(table_of(HEADS, rows))
+        places = [HEADS.index(head) for head in FEW]
+        few = [[row[place] for place in places] for row in rows]
+        print_table(
+            None, FEW, [[row[0], row[1].partition(":")[0], *row[2:]] for row in few], whole=FEW[1:], lines=False
+        )
+        for note in notes:
+            say(note)
 
 
 def clean(
@@ -72,13 +85,14 @@ def clean(
     put(f"freed {amount}")
 
 
-def _answer(folder: Path) -> str:
-    """The title of the record in a run folder; why there is none, if it cannot be read."""
+def _answer(folder: Path) -> tuple[str, str]:
+    """The title of the record in a run folder, and its verdict in a word or two; or that it cannot be read."""
     kind = next(kind for kind in KINDS.rows.values() if os.path.exists(folder / kind.file))
     try:
-        return str(kind.load("record").title_in(folder))
+        record = kind.load("record").without_scores(folder)
+        return record.title, record.brief
     except InvalidInput:
-        return "the record cannot be read"
+        return "the record cannot be read", "unreadable"
 
 
 def size(count: int) -> str:

@@ -37,7 +37,8 @@ def readable(path: Path) -> Iterator[None]:
     except MemoryError as error:
         raise InvalidInput(f"{path} cannot be read: it needs more memory than there is") from error
     except Exception as error:  # Readers raise much that they do not document.
-        told = str(error).strip().splitlines()
+        words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        told = words.strip().splitlines()
         raise InvalidInput(f"{path} cannot be read: {told[0] if told else type(error).__name__}") from error
 
 

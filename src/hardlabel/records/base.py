@@ -4,8 +4,10 @@ A run folder holds config.yaml (the settings), scores.parquet (if the kind keeps
 command line adds report.html.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from html import escape
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -15,8 +17,9 @@ from pydantic import ValidationError
 
 from hardlabel import checks, reading
 from hardlabel.checks import InvalidInput
+from hardlabel.metrics.estimate import Estimate
 from hardlabel.reading import Unreadable
-from hardlabel.records import rules
+from hardlabel.records import drawing, rules
 from hardlabel.records.part import RecordPart
 from hardlabel.records.scores import SCORES_BYTES, WantedScores, table_of
 from hardlabel.records.verdict import Verdict
@@ -33,6 +36,8 @@ from hardlabel.runs.part import first_error
 from hardlabel.store import write_whole
 
 SCORES = "scores.parquet"
+ID_DIGITS = 12
+FIGURE = ("figure", "fpr", "value", "low", "high", "note")  # Columns of every figure, beside whose it is.
 RESULTS_BYTES = 2**26  # Results hold no figure for each record; with pictures of exposed records they have a hundredth.
 
 R = TypeVar("R", bound=RecordPart)
@@ -54,6 +59,7 @@ class Record(Generic[R]):
         unmarked: The format of results that do not name their format; None if all results name it.
         keeps_scores: Whether this kind keeps scores.
         main: The columns of `table()` that `print` shows; empty for all.
+        owners: The columns of `figures()` that say whose figure it is.
     """
 
     results: R
@@ -67,26 +73,108 @@ class Record(Generic[R]):
     unmarked: ClassVar[int | None] = None
     keeps_scores: ClassVar[bool] = True
     main: ClassVar[tuple[str, ...]] = ()
+    owners: ClassVar[tuple[str, ...]] = ("attack", "access")
 
     def table(self) -> pd.DataFrame:
         """The main figures, one row for each attack, defense or bound."""
         raise NotImplementedError
 
     @property
+    def id(self) -> str:
+        """The name of this record wherever it is shown: twelve hexadecimal digits.
+
+        Records with the same figures have the same id, also when another version of hardlabel reads them: what follows
+        from the figures, and fields that a record does not use, have no part in it.
+        """
+        figures = self.results.model_dump_json(exclude={"verdict", "format"}, exclude_defaults=True)
+        return hashlib.sha256(figures.encode()).hexdigest()[:ID_DIGITS]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The grade and its title, or why there is none; page, terminal and results.json show the same.
+
+        Example:
+            >>> import hardlabel
+            >>> hardlabel.load("runs/digits").verdict.grade  # doctest: +SKIP
+            <Grade.CLEAR: 'clear'>
+        """
+        results: Any = self.results
+        verdict: Verdict = results.verdict
+        return verdict
+
+    @property
     def title(self) -> str:
         """The answer in a few words, for example "Clear leakage was measured"."""
-        return self._verdict.title
+        return self.verdict.title
+
+    @property
+    def brief(self) -> str:
+        """The answer in a word or two, for lists: "severe", "at least slight", "not fully tested"."""
+        return f"at least {self.verdict.grade}" if self.verdict.at_least else str(self.verdict.grade)
 
     @property
     def reasons(self) -> list[str]:
         """Why the answer is no grade, or what makes it doubtful, with the likely cause and the remedy; often empty."""
-        return [str(reason) for reason in self._verdict.reasons]
+        return [str(reason) for reason in self.verdict.reasons]
 
-    @property
-    def _verdict(self) -> Verdict:
-        results: Any = self.results
-        verdict: Verdict = results.verdict
-        return verdict
+    def figures(self) -> pd.DataFrame:
+        """Every figure with its interval, one row each: attack, access, figure, fpr, value, low, high, note.
+
+        `fpr` is the false-positive rate of a TPR, else missing. `note` says why a value is missing. Figures that belong
+        to no attack have an empty `attack`. A comparison of defenses begins each row with `defense`, an audit by
+        canaries with `canaries`, the kind of canaries.
+
+        Example:
+            >>> import hardlabel
+            >>> figures = hardlabel.load("runs/digits").figures()  # doctest: +SKIP
+            >>> figures.query("figure == 'tpr' and fpr == 0.01")[["attack", "value", "low"]]  # doctest: +SKIP
+        """
+        rows = [
+            {
+                **owner,
+                "figure": name,
+                "fpr": fpr,
+                "value": estimate.value,
+                "low": estimate.low,
+                "high": estimate.high,
+                "note": estimate.note,
+            }
+            for owner, name, fpr, estimate in self._figures()
+        ]
+        frame = pd.DataFrame(rows, columns=[*self.owners, *FIGURE])
+        return frame.astype(dict.fromkeys(("fpr", "value", "low", "high"), float))
+
+    def _figures(self) -> Iterable[tuple[dict[str, str], str, float | None, Estimate]]:
+        """Whose figure it is, by the columns `owners`, its name, its false-positive rate, the figure."""
+        raise NotImplementedError
+
+    def plot(self, what: str, ax: Any = None) -> Any:
+        """Draws "roc" (ROC curves), "queries" (AUC against queries) or "exposed" (records that attacks name).
+
+        Args:
+            what: The plot.
+            ax: Matplotlib axes to draw on; None for axes of a new figure.
+
+        Returns:
+            The axes.
+
+        Raises:
+            InvalidInput: This record has no such plot, or Matplotlib is not installed.
+
+        Example:
+            >>> import hardlabel
+            >>> hardlabel.load("runs/digits").plot("roc").figure.savefig("roc.png")  # doctest: +SKIP
+        """
+        return drawing.draw(self, what, ax)
+
+    def _repr_html_(self) -> str:
+        """The answer, its reasons and the main figures, for notebooks."""
+        table = self.table()
+        shown = table[list(self.main)] if self.main and not table.empty else table
+        lines = [f"<p><strong>{escape(self.title)}</strong></p>", *(f"<p>{escape(why)}</p>" for why in self.reasons)]
+        if not shown.empty:
+            lines.append(shown.to_html(index=False, escape=True, border=0, na_rep="", float_format="{:.3f}".format))
+        return f"<div>{''.join(lines)}</div>"
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {getattr(self.results, 'data', '')}: {self.title}>"
@@ -129,8 +217,17 @@ class Record(Generic[R]):
         Raises:
             InvalidInput: See `load`.
         """
+        return cls.without_scores(folder).title
+
+    @classmethod
+    def without_scores(cls, folder: Path) -> Self:
+        """The record in a run folder without its scores and settings, which are not looked at.
+
+        Raises:
+            InvalidInput: See `load`.
+        """
         results: Any = cls._results(folder, cls._sums(folder))
-        return cls(results=results).title
+        return cls(results=results)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:

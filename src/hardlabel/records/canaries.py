@@ -6,6 +6,7 @@ import pandas as pd
 from pydantic import Field, computed_field
 
 from hardlabel.checks import InvalidInput
+from hardlabel.metrics.estimate import Estimate
 from hardlabel.records.base import Record
 from hardlabel.records.defenses import Guarantee
 from hardlabel.records.model import Environment
@@ -123,6 +124,16 @@ class CanaryRecord(Record[CanaryResults]):
     readable = READABLE
     unmarked = 1
     keeps_scores = False
+    owners = ("canaries", "access")
+
+    def _figures(self) -> Iterable[tuple[dict[str, str], str, float | None, Estimate]]:
+        for bound in self.results.bounds:
+            owner = {"canaries": bound.kind, "access": bound.access}
+            yield owner, "queries", None, Estimate(bound.queries)
+            yield owner, "epsilon_at_least", None, Estimate(bound.epsilon)
+        promise = self.results.guarantee
+        if promise is not None:
+            yield {"canaries": "", "access": ""}, "epsilon_at_most", None, Estimate(promise.epsilon)
 
     def table(self) -> pd.DataFrame:
         """One row per bound: kind of canary, access, queries per canary, epsilon, right guesses."""

@@ -13,10 +13,12 @@ from hardlabel.records.effects import effects
 from hardlabel.records.model import Environment, LeftOut, Queries
 from hardlabel.records.part import RecordPart
 from hardlabel.records.scores import NUMBER, TRUTH, WHOLE, WantedScores
+from hardlabel.records.verdict import Verdict
 from hardlabel.signals.base import Access
 
 FORMAT = 2  # Format 1 had no scores, and no bounds that attacks prove.
 DEFEND = "defend.json"
+TPR_AT = 0.01  # The false-positive rate of `PlayedAttack.tpr`.
 NONE = "none"  # The name of the undefended models.
 
 
@@ -189,6 +191,7 @@ class DefendRecord(Record[DefendResults]):
     content = DefendResults
     readable = (FORMAT,)
     main = ("name", "test_accuracy", "strongest", "auc", "auc_low", "auc_high", "front", "effect")
+    owners = ("defense", "attack", "access")
 
     @classmethod
     def wanted_scores(cls, results: DefendResults) -> WantedScores:
@@ -206,14 +209,34 @@ class DefendRecord(Record[DefendResults]):
         )
 
     @property
-    def title(self) -> str:
-        """The recommendation in a few words, for example "No defense helps by 0.02 or more"."""
-        return recommendation.title(self.results)
+    def verdict(self) -> Verdict:
+        """The recommendation: the title gives it in a few words, for example "No defense helps by 0.02 or more".
+
+        The grade says how far the defenses leave the model unprotected; see `recommendation.grade`. There are no
+        reasons: the recommendation's sentences give them.
+        """
+        return Verdict(grade=recommendation.grade(self.results), title=recommendation.title(self.results))
 
     @property
-    def reasons(self) -> list[str]:
-        """None: the recommendation's sentences give them."""
-        return []
+    def brief(self) -> str:
+        """The recommendation in a word or two: "l2 0.005 helps", "none helps", "too few models"."""
+        return recommendation.brief(self.results)
+
+    def _figures(self) -> Iterable[tuple[dict[str, str], str, float | None, Estimate]]:
+        for defense in self.results.defenses:
+            owner = {"defense": defense.name, "attack": "", "access": ""}
+            yield owner, "train_accuracy", None, Estimate(defense.train_accuracy)
+            yield owner, "test_accuracy", None, defense.test_accuracy
+            yield owner, "accuracy_change", None, defense.accuracy_change
+            if defense.privacy is not None:
+                yield owner, "epsilon_at_most", None, Estimate(defense.privacy.epsilon)
+                yield owner, "epsilon_at_least", None, Estimate(defense.privacy.proved)
+            for attack in defense.attacks:
+                owner = {"defense": defense.name, "attack": attack.title, "access": attack.access}
+                yield owner, "queries", None, Estimate(attack.queries.mean)
+                yield owner, "auc", None, attack.auc
+                yield owner, "auc_change", None, attack.change
+                yield owner, "tpr", TPR_AT, attack.tpr
 
     def defense(self, name: str) -> DefenseResult:
         """The result of a defense, by name and level: "none", "l2 0.005".

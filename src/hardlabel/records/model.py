@@ -409,6 +409,18 @@ class AuditRecord(Record[Results]):
         """
         return looked_up(self.results.attacks, "name", name, what="attack", where="is not in this audit")
 
+    def _figures(self) -> Iterable[tuple[dict[str, str], str, float | None, Estimate]]:
+        target = self.results.target
+        for name in ("train_accuracy", "test_accuracy"):
+            yield {"attack": "", "access": ""}, name, None, getattr(target, name)
+        for attack in self.results.attacks:
+            owner = {"attack": attack.name, "access": attack.access}
+            yield owner, "queries", None, Estimate(attack.queries_per_sample.mean)
+            for name in FIGURES:
+                yield owner, name, None, getattr(attack, name)
+            for fpr, estimate in attack.tpr_at_fpr.items():
+                yield owner, "tpr", float(fpr), estimate
+
     def table(self) -> pd.DataFrame:
         """One row per attack: name, access, queries (mean per sample), then each figure with _low and _high."""
         rows = []

@@ -157,6 +157,15 @@ class RecipeRecord(Record[RecipeResults]):
         """
         return looked_up(self.results.attacks, "name", name, what="attack", where="is not in this audit")
 
+    def _figures(self) -> Iterable[tuple[dict[str, str], str, float | None, Estimate]]:
+        for attack in self.results.attacks:
+            owner = {"attack": attack.name, "access": attack.access}
+            yield owner, "queries", None, Estimate(attack.queries_per_sample.mean)
+            yield owner, "auc", None, attack.auc
+            yield owner, "spread", None, attack.spread
+            for fpr, estimate in attack.tpr_at_fpr.items():
+                yield owner, "tpr", float(fpr), estimate
+
     def table(self) -> pd.DataFrame:
         """One row per attack: queries, mean AUC and its interval, spread over targets, pooled TPR at each FPR."""
         rows = [

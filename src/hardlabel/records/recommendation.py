@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hardlabel.records.effects import LEAST, Effect, effects, enough, why_unknown
+from hardlabel.records.verdict import Grade
 
 if TYPE_CHECKING:  # The record shows the recommendation, so it imports this module.
     from hardlabel.records.defenses import DefendResults, DefenseResult
@@ -32,6 +33,32 @@ def title(results: "DefendResults") -> str:
     if undecided(results):
         return f"Too few models to tell whether a defense helps by {LEAST:g} or more"
     return f"No defense helps by {LEAST:g} or more"
+
+
+def grade(results: "DefendResults") -> Grade:
+    """How far the defenses leave the model unprotected.
+
+    NONE: a defense helps and costs no measurable accuracy. SLIGHT: a defense helps, at a price. CLEAR: none helps.
+    NOT_TESTED: there are too few models to tell. NO_VERDICT: the comparison cannot say.
+    """
+    best, strongest = picked(results)
+    if strongest is not None:
+        return Grade.SLIGHT if best is None else Grade.NONE
+    if why_unknown(results) is not None:
+        return Grade.NO_VERDICT
+    return Grade.NOT_TESTED if undecided(results) else Grade.CLEAR
+
+
+def brief(results: "DefendResults") -> str:
+    """The recommendation in a word or two."""
+    best, strongest = picked(results)
+    if best is not None:
+        return f"{best.name} helps"
+    if strongest is not None:
+        return f"{strongest.name}, at a price"
+    if why_unknown(results) is not None:
+        return "cannot say"
+    return "too few models" if undecided(results) else "none helps"
 
 
 def recommendation(results: "DefendResults") -> list[str]:

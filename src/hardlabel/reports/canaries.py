@@ -90,7 +90,8 @@ def bounds_figure(results: CanaryResults) -> Figure:
         y, style = top + row * (place + 0.5), styles[Access(one.access)]
         parts.append(text(start - 10, y + 4, one.kind, anchor="end", kind="name"))
         parts.append(line((across(one.epsilon), y), (end, y), f"whisker thin {style.classes}"))
-        parts.append(style.marker(across(one.epsilon), y))
+        tip = f"{one.kind}, {sees(one)}: at least {proved(one.epsilon)}"
+        parts.append(style.marker(across(one.epsilon), y, tip))
         parts.append(text(WIDTH - 4, y + 4, proved(one.epsilon), anchor="end", kind="name"))
     parts.append(text((start + end) / 2, bottom + 34, "epsilon, at least", anchor="middle", kind="axis-name"))
     shown = [access for access in styles if any(one.access == access for one in results.bounds)]

@@ -1,5 +1,6 @@
 """The table of attacks as `hardlabel attacks` prints it, and which one is the strongest for a budget."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ KINDS: Mapping[str, Domain] = {
 }
 RUNGS = ("data", "attack", "queries", "why")
 HEADS = ("name", "sees", "queries", "data", "what it does", "needs", "source")
+FEW = ("name", "sees", "queries", "what it does")
+SHORTEST = 15  # Characters of a summary that say what an attack does; what follows a comma later is left out.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,19 +81,33 @@ def rung_rows(means: Means) -> list[tuple[str, ...]]:
     return [(", ".join(kinds), rung.attack, str(rung.queries), rung.why) for rung, kinds in found.items()]
 
 
-def heads(means: Means | None) -> tuple[str, ...]:
+def heads(means: Means | None, *, every: bool = True) -> tuple[str, ...]:
     """Column names of `rows`."""
-    return HEADS if means is None else (*HEADS[:1], f"budget {means.budget}", *HEADS[1:])
+    names = HEADS if every else FEW
+    return names if means is None else (*names[:1], f"budget {means.budget}", *names[1:])
 
 
-def rows(means: Means | None) -> list[tuple[str, ...]]:
-    """One row of cells per attack; with means, also whether it can be had for them."""
+def rows(means: Means | None, *, every: bool = True) -> list[tuple[str, ...]]:
+    """One row of cells per attack; with means, also whether it can be had for them. Without `every`, a short table."""
     told: list[tuple[str, ...]] = []
     for row in TABLE.values():
         usual = str(row.usual) if row.fewest == row.usual else f"{row.fewest} to {row.usual}{'+' if row.grows else ''}"
-        cells = (row.name, str(row.access), usual, row.data, row.summary, row.needs, row.source)
+        cells: tuple[str, ...] = (row.name, str(row.access), usual)
+        cells += (row.data, row.summary, row.needs, row.source) if every else (few_words(row.summary),)
         told.append(cells if means is None else (cells[0], standing(row, means), *cells[1:]))
     return told
+
+
+def few_words(summary: str) -> str:
+    """The beginning of a summary that says what an attack does.
+
+    Example:
+        >>> from hardlabel.reports.catalogue import few_words
+        >>> few_words("whether the label is right, against how often it is on other models")
+        'whether the label is right'
+    """
+    ends = [found.start() for found in re.finditer(r"[,;:] ", summary) if found.start() >= SHORTEST]
+    return summary[: ends[0]] if ends else summary
 
 
 def standing(row: Attack, means: Means) -> str:

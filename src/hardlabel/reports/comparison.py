@@ -7,27 +7,22 @@ from collections.abc import Sequence
 from hardlabel.defenses.table import TABLE
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.records.defenses import NONE, DefendResults, DefenseResult
-from hardlabel.records.effects import why_unknown
-from hardlabel.records.recommendation import picked, title, undecided
+from hardlabel.records.recommendation import grade, title
 from hardlabel.records.verdict import Grade
 from hardlabel.reports.figures import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, Figure, frame, names
+from hardlabel.reports.places import apart, labels
 from hardlabel.reports.svg import Point, Scale, Style, line, path, picture, text
 from hardlabel.reports.wording import figure, percent
 
 UNDEFENDED, TRAINING, ANSWERS, BOTH = "undefended", "changes the training", "changes the answers", "changes both"
+MARK = 11.0  # The room that a mark takes.
+STEP = 0.02  # Axes end at multiples of it.
 KINDS = (UNDEFENDED, TRAINING, ANSWERS, BOTH)
 
 
 def verdict(results: DefendResults) -> tuple[Grade, str]:
     """How the page's first box is coloured, and its title."""
-    best, strongest = picked(results)
-    if strongest is not None:
-        grade = Grade.SLIGHT if best is None else Grade.NONE
-    elif why_unknown(results) is not None:
-        grade = Grade.NO_VERDICT
-    else:
-        grade = Grade.NOT_TESTED if undecided(results) else Grade.CLEAR
-    return grade, title(results)
+    return grade(results), title(results)
 
 
 def kind(one: DefenseResult) -> str:
@@ -54,30 +49,35 @@ def numbered(results: DefendResults) -> dict[str, int]:
 def front_figure(results: DefendResults) -> Figure:
     """Test accuracy against the strongest attack's AUC, with intervals both ways and the line of the front."""
     told = results.defenses
-    low, high = _ends([one.test_accuracy for one in told], 0.1)
+    low, high = _ends([one.test_accuracy for one in told], STEP)
     across = Scale(low=low, high=high, start=LEFT, end=RIGHT)
-    low, high = _ends([one.worst.auc for one in told], 0.05, 0.5)
+    low, high = _ends([one.worst.auc for one in told], STEP)
     up = Scale(low=low, high=high, start=BOTTOM, end=TOP)
     parts = frame(across, up, percent, lambda tick: f"{tick:.2f}")
     parts += names("Test accuracy", "AUC of the strongest attack")
-    parts.append(line((LEFT, up(0.5)), (RIGHT, up(0.5)), "chance"))
+    if low <= 0.5 <= high:
+        parts.append(line((LEFT, up(0.5)), (RIGHT, up(0.5)), "chance"))
     front = sorted((one for one in told if one.front), key=_accuracy)
     if len(front) > 1:
         parts.append(path(_staircase([(across(_accuracy(one)), up(_auc(one))) for one in front]), "curve front"))
     styles = {name: Style(index=place, scores=False) for place, name in enumerate(KINDS)}
     numbers = numbered(results)
-    for one in told:
-        style, x, y = styles[kind(one)], across(_accuracy(one)), up(_auc(one))
-        accurate, leaking, thin = one.test_accuracy, one.worst.auc, f"whisker thin {style.classes}"
+    exact = [(across(_accuracy(one)), up(_auc(one))) for one in told]
+    marks = apart(exact, gap=MARK)
+    for one, (x, y), mark in zip(told, exact, marks, strict=True):
+        accurate, leaking, thin = one.test_accuracy, one.worst.auc, f"whisker thin {styles[kind(one)].classes}"
         if accurate.low is not None and accurate.high is not None:
             parts.append(line((across(accurate.low), y), (across(accurate.high), y), thin))
         if leaking.low is not None and leaking.high is not None:
             parts.append(line((x, up(leaking.low)), (x, up(leaking.high)), thin))
-        parts.append(style.marker(x, y))
-    for one in told:
-        if one.front or one.defense == NONE:
-            place = (across(_accuracy(one)) + 6, up(_auc(one)) - 6)
-            parts.append(text(*place, str(numbers[one.name]), kind="name"))
+        if mark != (x, y):
+            parts.append(line((x, y), mark, "leader"))
+    for one, mark in zip(told, marks, strict=True):
+        tip = f"{one.name}: accuracy {figure(one.test_accuracy, percent)}, AUC {figure(one.worst.auc)}"
+        parts.append(styles[kind(one)].marker(*mark, tip))
+    wanted = [place for place, one in enumerate(told) if one.front or one.defense == NONE]
+    for place, (x, y) in labels(marks, wanted, gap=MARK).items():
+        parts.append(text(x, y + 4, str(numbers[told[place].name]), anchor="middle", kind="name"))
     shown = [name for name in KINDS if any(kind(one) == name for one in told)]
     return Figure(
         name="front",
@@ -85,7 +85,8 @@ def front_figure(results: DefendResults) -> Figure:
         caption=(
             "To the right is more accurate, below is less found: 0.5 is guessing. Thin lines are intervals. "
             "No other defense is better in one and at least as good in the other than those on the dashed front. "
-            "Numbers, here only of the front and of the undefended models, are those of the table."
+            "Numbers, here only of the front and of the undefended models, are those of the table. Marks that would "
+            "cover each other stand beside their place, with a line to it."
         ),
         svg=picture(HEIGHT, f"Test accuracy and strongest attack's AUC of {len(told)} ways; table below.", parts),
         legend=[(styles[name].swatch(), name) for name in shown],
@@ -102,11 +103,10 @@ def front_figure(results: DefendResults) -> Figure:
     )
 
 
-def _ends(estimates: Sequence[Estimate], step: float, *more: float) -> tuple[float, float]:
-    """Round ends of an axis that hold all figures and intervals, and `more`."""
+def _ends(estimates: Sequence[Estimate], step: float) -> tuple[float, float]:
+    """Round ends of an axis that hold all figures and intervals."""
     values = [end for one in estimates for end in (one.value, one.low, one.high) if end is not None]
-    low, high = min([*values, *more]), max([*values, *more])
-    return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+    return math.floor(min(values) / step + 1e-9) * step, math.ceil(max(values) / step - 1e-9) * step
 
 
 def _staircase(points: Sequence[Point]) -> list[Point]:

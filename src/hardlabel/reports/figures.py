@@ -1,7 +1,7 @@
 """The report's figures: ROC, score histograms and leakage against queries."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -17,6 +17,7 @@ from hardlabel.signals.base import Access
 
 LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 50.0, WIDTH - 14.0, 26.0, 262.0, 306.0
 Write = Callable[[float], str]
+MARKED = 0.6  # The share of the ROC's axis, from the right, on which marks stand.
 READ_AT = (0.001, 0.01, 0.1, 0.5)  # False-positive rates at which the ROC's table reads the curves.
 
 
@@ -53,7 +54,12 @@ def curves(results: Results, attacks: Sequence[AttackResult], strongest: str | N
     return featured(attacks, [strongest, results.choice.attack if results.choice else None, "gap"])
 
 
-def roc_figure(results: Results, attacks: Sequence[AttackResult], strongest: str | None) -> Figure:
+def roc_figure(
+    results: Results,
+    attacks: Sequence[AttackResult],
+    strongest: str | None,
+    drawn: Mapping[str, Style] | None = None,
+) -> Figure:
     """ROC curves on logarithmic axes, as steps: never interpolated between thresholds.
 
     Of many attacks `curves` are drawn; the table reads all.
@@ -63,23 +69,24 @@ def roc_figure(results: Results, attacks: Sequence[AttackResult], strongest: str
     resolvable = FALSE_ALARMS * smallest
     across = Scale(low=smallest, high=1.0, start=LEFT, end=RIGHT, log=True)
     up = Scale(low=smallest, high=1.0, start=BOTTOM, end=TOP, log=True)
-    drawn, middle = styles(attacks, shown), smallest**0.5
+    drawn, middle = drawn or styles(attacks, shown), smallest**0.5
     parts = [*frame(across, up, percent, percent), *names("False alarms (FPR)", "Members found (TPR)")]
     parts += [path([(LEFT, BOTTOM), (RIGHT, TOP)], "chance"), text(across(middle) + 8, up(middle) + 14, "guessing")]
     if resolvable < 1:
         parts.append(line((across(resolvable), TOP), (across(resolvable), BOTTOM), "limit"))
         parts.append(text(across(resolvable) + 4, BOTTOM - 6, f"resolvable from {percent(resolvable)}"))
     for attack in sorted(shown, key=lambda attack: attack.name == strongest):
-        style = drawn[attack.name]
         width = " strong" if attack.name == strongest else ""
         points = _steps(attack, across, up, smallest)
         if points:
-            parts.append(path(points, f"curve {style.classes}{width}"))
-        parts += [
-            style.marker(across(float(fpr)), up(estimate.value))
-            for fpr, estimate in attack.tpr_at_fpr.items()
-            if estimate.value is not None and estimate.value >= smallest
-        ]
+            parts.append(path(points, f"curve {drawn[attack.name].classes}{width}"))
+    # An attack whose scores allow only high rates of false alarms gets its mark further right.
+    ordered = sorted(shown, key=lambda attack: min((at for at in attack.roc.fpr if at > 0), default=0.0))
+    for attack, at in zip(ordered, _slots(len(shown), smallest), strict=True):
+        tpr = _tpr(attack, at)
+        if tpr >= smallest:
+            tip = f"{attack.name}: finds {percent(tpr)} at {percent(at)} false alarms"
+            parts.append(drawn[attack.name].marker(across(at), up(tpr), tip))
     rows = [[attack.name, *(_read(attack, fpr, results.nonmembers) for fpr in READ_AT)] for attack in attacks]
     return Figure(
         name="roc",
@@ -87,9 +94,8 @@ def roc_figure(results: Results, attacks: Sequence[AttackResult], strongest: str
         caption=(
             "Both axes are logarithmic and begin at one non-member: the left is what matters for an accusation that "
             f"must not be wrong. Left of the upright line fewer than {FALSE_ALARMS} non-members are false alarms, too "
-            "few for a figure. Marks "
-            "stand where the tables give a figure with its interval; solid lines and full marks see labels only, "
-            "dashed lines and hollow marks see confidences."
+            "few for a figure. Marks tell the curves apart and stand at places of their own. Solid lines and full "
+            "marks see labels only, dashed lines and hollow marks see confidences."
             + (f" Of {len(attacks)} attacks {len(shown)} are drawn; the table has all." * (len(shown) < len(attacks)))
         ),
         svg=picture(HEIGHT, f"ROC curves of {len(shown)} attacks on logarithmic axes; table below.", parts),
@@ -105,7 +111,7 @@ def roc_figure(results: Results, attacks: Sequence[AttackResult], strongest: str
     )
 
 
-def queries_figure(attacks: Sequence[AttackResult], drawn: dict[str, Style] | None = None) -> Figure:
+def queries_figure(attacks: Sequence[AttackResult], drawn: Mapping[str, Style] | None = None) -> Figure:
     """AUC against the mean number of queries per record, on a logarithmic axis.
 
     Attacks that see confidences ask once: the best of them is a line to compare with, unless there are no others.
@@ -114,8 +120,9 @@ def queries_figure(attacks: Sequence[AttackResult], drawn: dict[str, Style] | No
     labels = [attack for attack in known if attack.access == Access.LABEL]
     line_of = next((attack for attack in known if labels and attack.access == Access.SCORES), None)
     shown = labels or known
-    most = max([10.0, *(attack.queries_per_sample.mean for attack in shown)])
-    across = Scale(low=1.0, high=most, start=LEFT + 22, end=RIGHT - 22, log=True)
+    means = [max(attack.queries_per_sample.mean, 1.0) for attack in shown] or [1.0]
+    fewest, most = (means[0] / 2, means[0] * 2) if min(means) == max(means) else (min(means), max(means))
+    across = Scale(low=fewest, high=most, start=LEFT + 22, end=RIGHT - 22, log=True)
     low, high = auc_range(known)
     up = Scale(low=low, high=high, start=BOTTOM, end=TOP)
     drawn = drawn or styles(attacks)
@@ -130,7 +137,8 @@ def queries_figure(attacks: Sequence[AttackResult], drawn: dict[str, Style] | No
         auc, style = attack.auc, drawn[attack.name]
         if auc.low is not None and auc.high is not None:
             parts.append(line((x, up(auc.low)), (x, up(auc.high)), f"whisker {style.classes}"))
-        parts.append(style.marker(x, up(auc.value or 0.0)))
+        tip = f"{_with_models(attack)}: AUC {figure(auc)}, {number(attack.queries_per_sample.mean)} queries"
+        parts.append(style.marker(x, up(auc.value or 0.0), tip))
     legend = [(drawn[attack.name].swatch(), _with_models(attack)) for attack in shown]
     if line_of is not None:
         legend.append((drawn[line_of.name].line(), f"{_with_models(line_of)} (sees confidences)"))
@@ -237,13 +245,28 @@ def _read(attack: AttackResult, fpr: float, nonmembers: int) -> str:
     lowest = lowest_rate(attack, fpr)
     if lowest is not None:
         return f"no threshold this low; lowest is {percent(lowest)}"
-    return percent(max((tpr for at, tpr in zip(attack.roc.fpr, attack.roc.tpr, strict=True) if at <= fpr), default=0.0))
+    return percent(_tpr(attack, fpr))
+
+
+def _slots(count: int, smallest: float) -> list[float]:
+    """False-positive rates for one mark on each curve, far enough apart that no mark covers another."""
+    begin = smallest**MARKED
+    return [begin ** (1 - (place + 0.5) / max(count, 1)) for place in range(count)]
+
+
+def _tpr(attack: AttackResult, fpr: float) -> float:
+    """The largest TPR at an FPR of at most `fpr`."""
+    return max((tpr for at, tpr in zip(attack.roc.fpr, attack.roc.tpr, strict=True) if at <= fpr), default=0.0)
 
 
 def _beside(x: float, taken: list[float], gap: float = 11.0) -> float:
-    """The place nearest to `x` that is `gap` away from those taken; takes it."""
-    shifts = (sign * step * gap / 2 for step in range(2 * len(taken) + 2) for sign in (1, -1))
-    free = (x + shift for shift in shifts if all(abs(x + shift - other) >= gap - 1e-6 for other in taken))
+    """The place in the plot nearest to `x` that is `gap` away from those taken; takes it."""
+    shifts = (sign * step * gap / 2 for step in range(4 * len(taken) + 2) for sign in (1, -1))
+    free = (
+        x + shift
+        for shift in shifts
+        if LEFT + 6 <= x + shift <= RIGHT - 6 and all(abs(x + shift - other) >= gap - 1e-6 for other in taken)
+    )
     place = next(free, x)
     taken.append(place)
     return place

@@ -80,7 +80,7 @@ def accusation(precision: Estimate, prior: float) -> list[str]:
         return []
     return [
         f"If {odds(prior)} records asked about is a member, an accusation is right "
-        f"{figure(precision, percent)} of the time."
+        f"{figure(precision, percent)} of the time. That so many are members is an assumption (--prior)."
     ]
 
 
@@ -224,7 +224,7 @@ def beside_confidences(results: Attacked[Graded], label: Graded, scores: Graded 
         f"An attacker who also sees confidences (“{scores.name}”, the strongest such attack"
         f"{' there' if finds else ' by AUC'})"
     )
-    compared, gain = _gain(results, label.name, scores.name)
+    compared, gain = gained(results, label.name, scores.name)
     told = _told(gain)
     if compared == scores.name and told:
         return [f"{who} {finds} and {told}." if finds else f"{who} {told}."]
@@ -259,8 +259,11 @@ def _above_guessing(attack: AttackResult, fpr: str | None) -> bool:
     return beats_guessing(attack, fpr) if fpr else attack.auc.low is not None and attack.auc.low > 0.5
 
 
-def _gain(results: Attacked[Graded], label: str, scores: str) -> tuple[str | None, Estimate]:
-    """A score attack compared in pairs with `label`, and its AUC minus that one's; `scores` itself if it was."""
+def gained(results: Attacked[Graded], label: str, scores: str) -> tuple[str | None, Estimate]:
+    """What confidences add: an attack that sees them and was compared in pairs with `label`, and the gain in AUC.
+
+    The attack is `scores` if that one was compared; None, and no figure, if none was.
+    """
     seen = {attack.name for attack in results.attacks if attack.access == Access.SCORES}
     found: dict[str, Estimate] = {}
     for difference in results.differences:

@@ -1,17 +1,49 @@
 """What a terminal shows of a finished audit: what was left out, the main figures, the attack that the ranking names."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from hardlabel import printed
+from hardlabel.records.base import Record
 from hardlabel.records.model import AuditRecord
 from hardlabel.records.recipe import RecipeRecord
+from hardlabel.records.verdict import Grade
+from hardlabel.reports.answers import answers
 from hardlabel.reports.attacker import Costed, choice_line, rows_and_time
+from hardlabel.reports.next_steps import next_steps
 from hardlabel.reports.wording import SPACE, number
 
 WIDE = 112  # Columns of a terminal that has room for what attacks cost on the attacker's own models.
+
+
+def verdict_lines(record: Record[Any]) -> tuple[str, str]:
+    """The verdict in two lines: the answer in words, and the figures behind it, as on the page.
+
+    Example:
+        >>> import hardlabel
+        >>> from hardlabel.reports.summary import verdict_lines
+        >>> verdict_lines(hardlabel.load("runs/digits"))[0]  # doctest: +SKIP
+        'Clear leakage was measured. An outsider who sees only the predicted class can often tell who was in ...'
+    """
+    found = answers(record)
+    reasons = record.reasons if found.grade not in (Grade.NO_VERDICT, Grade.NOT_TESTED) else []
+    title = "" if found.meaning.startswith(f"{found.title}.") else f"{found.title}. "
+    return _plain(title + found.meaning), _plain(" ".join([*found.leaking, *reasons]))
+
+
+def step_lines(record: Record[Any], places: Mapping[str, str] | None = None) -> Iterator[str]:
+    """What to do next: a numbered line for each step, and its command in the next line; see `next_steps`."""
+    for place, step in enumerate(next_steps(record, places=places), start=1):
+        yield _plain(f"next {place}: {step.text}")
+        if step.command is not None:
+            yield f"        {step.command}"
+
+
+def _plain(text: str) -> str:
+    return text.replace(SPACE, " ")
 
 
 def parts(record: AuditRecord | RecipeRecord, width: int) -> Iterator[str | Table]:

@@ -12,7 +12,19 @@ from markupsafe import Markup, escape
 
 WIDTH = 380  # In user units, near a phone's width in pixels: text keeps its size there and grows on a desk.
 SHAPES = ("circle", "square", "triangle", "diamond", "cross", "star", "down", "bar")
-COLOURS = 8
+# One colour for each attack of a page: twelve hues in two strengths, each with a contrast of 4.5 or more to the page.
+LIGHT = (
+    *("#1762b6", "#9b4805", "#036f4f", "#8f3ca1", "#725f02", "#0c6a76", "#af2b59", "#446b00", "#684dbf", "#b33022"),
+    *("#116c63", "#a82f74", "#004388", "#713408", "#004f38", "#701b82", "#534400", "#0e4b54", "#86143f", "#304c03"),
+    *("#4e2e9d", "#8a180d", "#114d46", "#860257"),
+)
+DARK = (
+    *("#73b1ff", "#ff9555", "#1fc893", "#e38df7", "#ccac16", "#2abfd4", "#f98fa9", "#86bf3c", "#b0a2fe", "#fc9382"),
+    *("#04c5b5", "#fa8ac2", "#b3d4ff", "#fbc8ac", "#28edaf", "#f2bffd", "#f4ce23", "#49e4fc", "#fdc2ce", "#a8e363"),
+    *("#d0cafd", "#ffc4b9", "#4ae6d6", "#febfdc"),
+)
+COLOURS = len(LIGHT)
+FEWEST_TICKS = 3  # A logarithmic axis with fewer powers of ten has 1, 2 and 5 times each.
 
 Point = tuple[float, float]
 
@@ -64,16 +76,22 @@ class Scale:
         return self.start + share * (self.end - self.start)
 
     def ticks(self, most: int = 6) -> list[float]:
-        """Round values inside the range: powers of ten where `log`, else at a step of 1, 2 or 5."""
+        """Round values inside the range, at a step of 1, 2 or 5; where `log`, powers of ten, of few also between."""
         if self.log:
-            first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
-            step = max(1, math.ceil((last - first + 1) / most))
-            return [10.0**power for power in range(first, last + 1, step)]
+            return self._powers(most)
         if self.high == self.low:
             return [self.low]
         width = _round_step((self.high - self.low) / most)
         first, last = math.ceil(self.low / width - 1e-9), math.floor(self.high / width + 1e-9)
         return [index * width for index in range(first, last + 1)]
+
+    def _powers(self, most: int) -> list[float]:
+        first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
+        if last - first + 1 >= FEWEST_TICKS:
+            step = max(1, math.ceil((last - first + 1) / most))
+            return [10.0**power for power in range(first, last + 1, step)]
+        values = [factor * 10.0**power for power in range(first - 1, last + 1) for factor in (1, 2, 5)]
+        return [value for value in values if self.low * (1 - 1e-9) <= value <= self.high * (1 + 1e-9)]
 
     def _inside(self, value: float) -> float:
         return min(max(value, self.low), self.high)
@@ -96,9 +114,10 @@ class Style:
         """One of SHAPES; shifted after every round of colours, so that no pair repeats."""
         return SHAPES[(self.index + self.index // COLOURS) % len(SHAPES)]
 
-    def marker(self, x: float, y: float) -> Markup:
-        """The attack's mark at a point."""
-        return element("path", {"d": _outline(self.shape, x, y), "class": f"mark {self.classes}"})
+    def marker(self, x: float, y: float, tip: str = "") -> Markup:
+        """The attack's mark at a point; `tip` is what it says under the pointer."""
+        attributes = {"d": _outline(self.shape, x, y), "class": f"mark {self.classes}"}
+        return element("path", attributes, *([element("title", {}, tip)] if tip else []))
 
     def swatch(self) -> Markup:
         """A line with the mark, for legends; decorative, the name stands beside it."""

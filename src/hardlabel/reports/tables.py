@@ -191,13 +191,13 @@ def why(one: Standout) -> str:
     if one.neighbours:
         nearest = one.neighbours[0]
         told.append(
-            f"{len(others)} of its {counted(len(one.neighbours), 'nearest neighbour')} of another class; the nearest "
-            f"is {nearest.pseudonym} (class {nearest.label}, similarity {nearest.similarity:.2f})"
+            f"{len(others)} of its {counted(len(one.neighbours), 'nearest neighbour')} of another class, the nearest: "
+            f"{nearest.pseudonym} (class {nearest.label}, similarity {nearest.similarity:.2f})"
         )
     if one.duplicate is not None:
         told.append(f"a near-duplicate of {one.duplicate}")
     if one.separability is not None:
-        told.append(f"own models with and without it lie {one.separability:.1f} standard deviations apart")
+        told.append(f"own models answer otherwise with it, by {one.separability:.1f} standard deviations")
     if one.out_loss is not None:
         told.append(f"mean loss {one.out_loss:.2f} without it")
     if one.chosen:

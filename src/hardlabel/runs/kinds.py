@@ -16,8 +16,8 @@ from hardlabel.runs.settings import RunSettings, flat, made, nested, renamed
 
 # If the user leaves one of these settings open, config.yaml holds the value that the run chose.
 RESOLVED = ("arch", "precision", "train_size", "samples", "shadow_samples", "delta")
-# Settings on which no figure depends, so that a run may go on with others: a higher limit, another token.
-FREE = ("header_env", "rate", "timeout", "ca", "max_rows", "price_per_1000")
+# Settings on which no figure depends, so that a run may go on with others: a higher limit, another token or gate.
+FREE = ("header_env", "rate", "timeout", "ca", "max_rows", "price_per_1000", "gate", "undecided")
 BEFORE = {"precision": "float32"}  # What runs did before the setting existed, if that is not today's default.
 # Older folders do not name their kind. Their kind is the first of these whose settings are all in the folder. Nor need
 # a YAML file that names a target.

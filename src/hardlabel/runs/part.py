@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from hardlabel.checks import LARGEST, InvalidInput, plain, shown, text
 
-PANELS = ("Data", "Model", "Attacker", "Report", "Where it runs", "")  # "" is for fields without an option.
+PANELS = ("Data", "Model", "Attacker", "Report", "Gate", "Where it runs", "")  # "" is for fields without an option.
 
 # In words, and the types that a field of this type accepts.
 NUMBERS: dict[type, tuple[str, type | types.UnionType]] = {

@@ -1,6 +1,9 @@
-"""How a long run reports progress. The command line draws it; a library call is silent by default."""
+"""How a long run reports progress: the command line draws it, and library calls at a terminal or in a notebook do."""
 
-from collections.abc import Callable
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -39,7 +42,45 @@ class Silent:
     def say(self, message: str) -> None: ...
 
 
+class Automatic(Silent):
+    """Stands for the progress that a library call shows by itself; see `shown`."""
+
+
 SILENT = Silent()
+AUTOMATIC = Automatic()
+
+
+@contextlib.contextmanager
+def shown(watch: Watch) -> Iterator[Watch]:
+    """The same watch; of AUTOMATIC a bar at a terminal, a growing line in a notebook, and SILENT elsewhere.
+
+    Example:
+        >>> from hardlabel.runs.progress import SILENT, shown
+        >>> with shown(SILENT) as watch:
+        ...     watch.stage("training", 10, "epochs")
+    """
+    if watch is not AUTOMATIC:
+        yield watch
+    elif _in_notebook():
+        from hardlabel.runs.bar import Growing
+
+        with Growing(sys.stderr) as growing:
+            yield growing
+    elif sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        from rich.console import Console
+
+        from hardlabel.runs.bar import Bar
+
+        with Bar(Console(stderr=True, markup=False, emoji=False, highlight=False)) as bar:
+            yield bar
+    else:
+        yield SILENT
+
+
+def _in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook. IPython at a terminal is none."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 def told(watch: Watch) -> "Callable[[EpochReport], None]":

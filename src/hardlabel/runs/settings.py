@@ -18,6 +18,7 @@ from hardlabel import reading
 from hardlabel.checks import InvalidInput, one_of, shown
 from hardlabel.reading import Unreadable
 from hardlabel.renamed import UNTIL
+from hardlabel.runs.conditions import parse
 from hardlabel.runs.part import Part, in_order, is_parsed, types_of
 from hardlabel.targets.http.address import Address, is_address, rate_of
 from hardlabel.targets.http.secrets import header_pairs
@@ -392,7 +393,35 @@ class Focus(Prior, AtRisk, Repeats, Private):
     )
 
 
-class RunSettings(Part, panel="Where it runs"):
+class Gate(Part, panel="Gate"):
+    """What must not be in a run's figures. No figure depends on it."""
+
+    gate: list[str] = option(
+        [],
+        'Fail if this is proven: "label.auc > 0.60", "path.tpr@0.01 > 0.05", "worst.precision > 0.8", '
+        '"grade >= clear"; repeatable. Exit code 3, or 4 if it is neither proven nor excluded.',
+        flag="--fail-if",
+        metavar="CONDITION",
+    )
+    undecided: Literal["pass", "fail"] | None = option(
+        None, "What an undecided gate counts as: pass (exit code 0) or fail (3).", shown="exit code 4"
+    )
+
+    @model_validator(mode="after")
+    def _conditions(self) -> "Gate":
+        for condition in self.gate:
+            parse(condition)
+        return self
+
+
+class GateFiles(Part, panel="Gate"):
+    """Where the outcome of the gate is written. Run folders do not keep it."""
+
+    junit: Path | None = option(None, "Write the outcome of --fail-if as JUnit XML.")
+    summary: Path | None = option(None, "The same as Markdown for a pull request.")
+
+
+class RunSettings(Gate, panel="Where it runs"):
     """The settings of every run."""
 
     seed: int = option(0, "Fixes every draw.", ge=0)

@@ -32,7 +32,7 @@ Ints = NDArray[np.int64]
 CURVE_POINTS = 200  # Corners of a ROC curve kept for the report.
 BINS = 24  # Bars of a score histogram.
 FEWEST_OF_A_CLASS = 10  # A class with fewer members or non-members has no figure.
-BASELINES = ("loss", "shadow-network", "lira")  # Attacks that see scores, compared with every label-only attack.
+BASELINES = ("loss", "shadow-network", "lira", "rmia")  # They see scores; compared with every label-only attack.
 NO_THRESHOLD = "no shadow model chose a threshold"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
 from hardlabel.executors import Executor, Local
-from hardlabel.runs.progress import SILENT, Watch
+from hardlabel.runs.progress import AUTOMATIC, Watch
 from hardlabel.runs.settings import CHUNK
 
 
@@ -17,7 +17,8 @@ class Execution:
     Attributes:
         executor: Trains and asks the attacker's own models: `hardlabel.Local()` or `hardlabel.Ray(...)`.
         chunk: Most samples per piece of work; a run that breaks off may have to ask about these again.
-        watch: Receives the progress.
+        watch: Receives the progress. By default, progress is shown at a terminal and in a notebook;
+            `hardlabel.SILENT` shows none.
         agree: Is told what a run will cost before it spends anything, and raises an error where that is too much; None
             if nobody is to be told.
         accept_change: Whether a run goes on although its target has changed since it began.
@@ -33,7 +34,7 @@ class Execution:
 
     executor: Executor = field(default_factory=Local)
     chunk: int = CHUNK
-    watch: Watch = SILENT
+    watch: Watch = AUTOMATIC
     agree: Callable[[str], None] | None = None
     accept_change: bool = False
 
