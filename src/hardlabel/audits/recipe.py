@@ -92,7 +92,7 @@ def audit_recipe(
         store: Keeps models and measurements.
         name: Name of this trainer in the store, if it is a function.
         attacker: What the attacker has. It always has the true labels.
-        focus: What the report shows besides the average record. A slice has one value for each row of `data`.
+        focus: What the report shows in addition to the average record. A slice has one value for each row of `data`.
         execution: Where and in which pieces the work is done, and who is told of progress.
 
     Raises:

@@ -132,7 +132,7 @@ def audit(
         name: Name of this target in the store. It is needed with a store if the target is neither a torch module nor a
             scikit-learn classifier. The same name must mean the same model.
         attacker: What the attacker has and knows: reference models, labels.
-        focus: What is looked at besides the average record (the records most at risk, groups, a prior), and what is put
+        focus: What is looked at beyond the average record (the records most at risk, groups, a prior), and what is put
             up with: repeated inputs, a private target that may know nothing.
         execution: Where and in which pieces the attacker's models are trained and asked, and who is told of progress.
 

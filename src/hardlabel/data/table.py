@@ -46,7 +46,7 @@ class MixedTable:
 
     Attributes:
         columns: The columns, in the order of their encoding.
-        missing: The text that stands for a missing value, besides NaN; None where nothing may be missing.
+        missing: The text that stands for a missing value, in addition to NaN; None where nothing may be missing.
     """
 
     columns: tuple[Numeric | Categorical, ...]

@@ -378,7 +378,7 @@ class Attacker(OwnModels, Labels):
 
 
 class Focus(Prior, AtRisk, Repeats, Private):
-    """What the audit looks at besides the average record, and what it puts up with.
+    """What the audit looks at in addition to the average record, and what it puts up with.
 
     Example:
         >>> from hardlabel import Focus
