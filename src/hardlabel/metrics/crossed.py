@@ -17,8 +17,8 @@ from scipy.stats import rankdata, t
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
 from hardlabel.metrics.estimate import Estimate
-from hardlabel.metrics.intervals import FALSE_ALARMS, newcombe, tpr_at_fpr
-from hardlabel.metrics.rates import CONFIDENCE, rate_interval, two_sided
+from hardlabel.metrics.intervals import newcombe, tpr_at_fpr
+from hardlabel.metrics.rates import CONFIDENCE, FALSE_ALARMS, rate_interval, two_sided
 from hardlabel.metrics.roc import Floats, Mask, Scores, auc, tpr_at
 from hardlabel.randomness import numpy_generator
 

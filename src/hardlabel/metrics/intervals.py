@@ -17,6 +17,7 @@ from hardlabel import checks
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.metrics.rates import (
     CONFIDENCE,
+    FALSE_ALARMS,
     ThresholdFigures,
     at_threshold,
     best_balanced_accuracy,
@@ -25,6 +26,7 @@ from hardlabel.metrics.rates import (
     two_sided,
 )
 from hardlabel.metrics.roc import Floats, Mask, Scores, Tally, auc, tally
+from hardlabel.metrics.tied import tpr_bounds
 from hardlabel.randomness import numpy_generator
 
 __all__ = [
@@ -43,7 +45,6 @@ __all__ = [
 ]
 
 RESAMPLES = 10_000  # A draw costs microseconds; the ends' own noise is then far below their width.
-FALSE_ALARMS = 10  # Expected at an FPR, at least, for the sample to resolve it.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,8 +166,9 @@ def tpr_at_fpr(
 ) -> Estimate:
     """The largest TPR at an FPR of at most `fpr`, never interpolated; its interval includes the threshold's noise.
 
-    The interval is a stratified bootstrap's, whose every draw re-chooses the threshold: see `_draws`. The
-    sample resolves `fpr` if it is expected to hold 10 false alarms; otherwise there is no figure.
+    The interval is a stratified bootstrap's, whose every draw re-chooses the threshold: see `_draws`. Where scores
+    tie it is never narrower than `tied.tpr_bounds`. The sample resolves `fpr` if it is expected to hold 10 false
+    alarms; otherwise there is no figure.
 
     Args:
         scores: Membership scores (n,).
@@ -224,6 +226,10 @@ def operating_point(
     rng = numpy_generator(seed, "operating point", str(fpr))
     draws = _draws(counted, fpr, resamples, rng)
     tpr = _within(draws.tpr, hits / n1, confidence)
+    tied = len(tp) - 1 < n1 + n0
+    bounds = tpr_bounds(scores, member, fpr, confidence=confidence) if tied and confidence > 0.5 else None
+    if bounds is not None:  # A bootstrap alone misses too often where scores tie.
+        tpr = Estimate(tpr.value, min(tpr.low or 0.0, bounds[0]), max(tpr.high or 0.0, bounds[1]))
     if hits == 0:
         return OperatingPoint(fpr=fpr, tpr=tpr, precision=Estimate.undefined("no member was called a member"))
     right, wrong = prior * draws.tpr, (1 - prior) * draws.fpr

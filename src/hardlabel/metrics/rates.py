@@ -17,6 +17,7 @@ from hardlabel.metrics.roc import Counts, Floats, Mask, Scores, best_threshold, 
 from hardlabel.randomness import numpy_generator
 
 CONFIDENCE = 0.95  # Of every interval, unless the caller asks otherwise.
+FALSE_ALARMS = 10  # Expected at an FPR, at least, for the sample to resolve it.
 CELLS_IN_MEMORY = 2**22  # Most resampled counts held at once: 32 MiB.
 Interval = tuple[float, float, float]  # A figure between its interval's ends.
 

@@ -1,9 +1,9 @@
 """Bounds on the TPR at an FPR that hold however scores tie.
 
 Where many samples share a score, the TPR jumps: a population whose corner lies close to the tolerated rate is seen on
-the wrong side of it in half of the samples. A bootstrap's interval then misses when the counts of both groups err
-moderately together: to one side in up to 14 % of samples instead of 2.5 % (studies/GATE.md). These bounds look at
-every corner that the truth may have.
+the wrong side of it in half of the samples. A bootstrap's interval alone then misses when the counts of both groups
+err moderately together: to one side in up to 14 % of samples instead of 2.5 % (studies/GATE.md). These bounds look at
+every corner that the truth may have; `intervals.tpr_at_fpr` is never narrower where scores tie.
 """
 
 from functools import lru_cache
@@ -15,8 +15,7 @@ from scipy.special import bdtr, bdtrc, ndtr, ndtri
 
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
-from hardlabel.metrics.intervals import FALSE_ALARMS
-from hardlabel.metrics.rates import CONFIDENCE
+from hardlabel.metrics.rates import CONFIDENCE, FALSE_ALARMS
 from hardlabel.metrics.roc import Floats, Mask, Scores, tally
 
 

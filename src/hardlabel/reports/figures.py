@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from hardlabel.metrics.intervals import FALSE_ALARMS
+from hardlabel.metrics.rates import FALSE_ALARMS
 from hardlabel.records.model import AttackResult, Results
 from hardlabel.records.verdict import Graded
 from hardlabel.reports.attacker import OWN, own_models
