@@ -1,9 +1,11 @@
 # audit: audit a small model on bundled data
 # quick: the tests that take minutes in all · test: what CI runs, within 20 minutes on two cores · long: series of kills
-# and studies at small scale, by hand before a larger change is called finished
+# and studies at small scale, by hand before a larger change is called finished (HARDLABEL_SERVERS names a folder that keeps
+# the real servers' environments)
 # check: ruff, mypy, layers · paper: the README's tables on real data (HARDLABEL_DATA; an hour)
 # bench: speed against the model's own and against ART and Foolbox, into benchmarks/RESULTS.md (HARDLABEL_DATA; hours,
 # resumable; on a machine that does nothing else) · bench-quick: whether that runs, in a minute
+# docs: the site into site/, strictly and offline
 # study: leakage per query, ours against LiRA and the field, into studies/RESULTS.md (HARDLABEL_DATA; hours, resumable)
 PYTHON ?= python3
 VENV := .venv
@@ -15,7 +17,7 @@ $(BIN)/hardlabel: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.extras: $(BIN)/hardlabel
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,check,dp]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,check,docs,dp]'
 	@touch $@
 
 # The peers live apart: nothing of theirs is needed to run or to test hardlabel.
@@ -25,7 +27,10 @@ $(PEERS)/.installed: benchmarks/requirements.txt pyproject.toml constraints.txt
 	$(PEERS)/bin/pip install --quiet --constraint constraints.txt --requirement benchmarks/requirements.txt --editable .
 	@touch $@
 
-.PHONY: audit paper study bench bench-quick test quick long check clean
+docs: $(VENV)/.extras
+	$(BIN)/mkdocs build --strict --quiet
+
+.PHONY: audit docs paper study bench bench-quick test quick long check clean
 audit: $(BIN)/hardlabel
 	$(BIN)/hardlabel audit --train-size 150
 

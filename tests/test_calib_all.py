@@ -8,6 +8,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from hardlabel.calibrations.base import References, held_out_scores
+from hardlabel.calibrations.bavaria import BaVarIA
+from hardlabel.calibrations.proxy import ProxyRatio
 from hardlabel.calibrations.ratio import LikelihoodRatio
 from hardlabel.calibrations.rmia import RMIA
 from hardlabel.calibrations.shrunken import ShrunkenRatio
@@ -20,6 +22,10 @@ ALONE = [
     LikelihoodRatio(online=False, variance="sample"),
     *(ShrunkenRatio(variant=variant) for variant in (None, "equal", "unequal", "raw")),
     ShrunkenRatio(online=False),
+    BaVarIA(),
+    BaVarIA(predictive="normal"),
+    BaVarIA(neighbours=100),
+    ProxyRatio(),
     RMIA(),
     RMIA(online=False),
     RMIA(logits=True),

@@ -365,7 +365,7 @@ def test_an_audit_of_a_recipe_leaves_its_record_and_report(tmp_path, monkeypatch
     record = RecipeRecord.load(out)
     assert [len(attack.aucs) for attack in record.results.attacks] == [2, 2]
     assert str(record.attack("gap-ratio").auc) in stderr
-    assert "strongest label-only attack by the ladder" in stderr
+    assert "strongest label-only attack by the ranking" in stderr
     assert (out / "report.html").read_text() == render(record)
     assert called("show", out, monkeypatch=monkeypatch, capsys=capsys)[:2] == (0, markdown(record) + "\n")
     # The same folder never holds both kinds.

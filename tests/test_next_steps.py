@@ -223,7 +223,9 @@ def test_an_attack_that_was_not_run_is_added_to_those_asked_for():
     assert "--attacks gap,loss,path" in step.command
 
 
-@pytest.mark.parametrize(("scores", "says"), [(0.9, "will not help"), (0.95, "helps, but not enough")])
+@pytest.mark.parametrize(
+    ("scores", "says"), [(0.9, "will not help"), (0.915, "will help little"), (0.95, "helps, but not enough")]
+)
 def test_hiding_confidences_does_not_help_where_labels_leak_as_much(scores, says):
     record = of_model(0.9, scores)
     labels, seeing = (

@@ -15,6 +15,7 @@ from sklearn.preprocessing import OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier
 
 import hardlabel
+from hardlabel.attacks import TABLE
 from hardlabel.models.train import Recipe, train
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -86,9 +87,14 @@ def test_every_python_block_runs(tmp_path, monkeypatch):
         "predict": lambda rows: model(torch.from_numpy(rows)).argmax(1).numpy(),
     }
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 4
     onnx_of(*parts["train"], tmp_path / "model.onnx")
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
     assert (tmp_path / "runs" / "mine" / "report.html").exists()
     assert names["record"].results.attacks[0].name == "gap"
+
+
+def test_the_comparison_counts_the_label_only_attacks_of_the_table():
+    count = sum(attack.access == "label" for attack in TABLE.values())
+    assert f"| label-only attacks | {count} |" in README.read_text()

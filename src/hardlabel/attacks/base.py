@@ -161,9 +161,15 @@ class LabelAttack(_Attack):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreAttack(_Attack):
-    """A baseline that sees confidence vectors; always one query."""
+    """A baseline that sees confidence vectors; always one query.
+
+    Attributes:
+        signal: What is read from the confidence vector.
+        scaled: Whether the references choose the scale of the values, which are logit confidences (`Scaled`).
+    """
 
     signal: ScoreSignal
+    scaled: bool = False
     uses: tuple[Need, ...] = (Need.SCORES,)
     access = Access.SCORES
 

@@ -56,7 +56,7 @@ _ALIKE = (
         attack="path",
         images=1,
         elsewhere=1,
-        why="asks where paths made on the attacker's own networks leave the class, then copies if queries are left",
+        why="changes the record step by step and watches when the answer flips, then copies if queries are left",
     ),
     _Step(
         attack="noise-ratio",
@@ -101,7 +101,7 @@ _SURROGATES = (
         attack="path",
         images=1,
         elsewhere=None,
-        why="asks where paths made on the attacker's own networks leave the class: on images, with surrogates, it was "
+        why="changes the record step by step and watches when the answer flips: on images, with surrogates, it was "
         "measured to beat calibrated noise and gap",
     ),
     replace(

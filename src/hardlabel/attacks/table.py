@@ -10,10 +10,13 @@ from dataclasses import replace
 from hardlabel import checks
 from hardlabel.attacks.base import Attack, LabelAttack, Need, ScoreAttack
 from hardlabel.calibrations.base import Calibration
+from hardlabel.calibrations.bavaria import BaVarIA
 from hardlabel.calibrations.best import Best
 from hardlabel.calibrations.confidence_estimate import EstimatedConfidence
+from hardlabel.calibrations.designed import DesignedRatio
 from hardlabel.calibrations.learned import LearnedRatio
 from hardlabel.calibrations.network import AttackNetwork
+from hardlabel.calibrations.proxy import ProxyRatio
 from hardlabel.calibrations.ratio import LikelihoodRatio
 from hardlabel.calibrations.rescaled import Rescaled
 from hardlabel.calibrations.rmia import RMIA
@@ -27,6 +30,7 @@ from hardlabel.signals.augmentation import Augmentation
 from hardlabel.signals.base import LabelSignal
 from hardlabel.signals.boundary import MINIMUM_QUERIES, Boundary
 from hardlabel.signals.confidence import Confidence, Statistic
+from hardlabel.signals.designed import CANDIDATES, IMAGE_CANDIDATES, Designed
 from hardlabel.signals.features import (
     COPIES,
     ONE_PATH,
@@ -41,6 +45,7 @@ from hardlabel.signals.gap import Gap
 from hardlabel.signals.noise import Noise
 from hardlabel.signals.oslo import TAUS, Oslo
 from hardlabel.signals.path import Path
+from hardlabel.signals.regressed import Regressed
 from hardlabel.signals.sampling import Sampling
 from hardlabel.signals.transfer import Transfer
 from hardlabel.signals.yoqo import Yoqo
@@ -98,8 +103,19 @@ def _two_routes(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
     return (Path(queries=queries, routes=_ROUTES[: 1 if queries < 3 else 2]),)
 
 
+def _exact_routes(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
+    """Two routes, bisected to their end."""
+    del domain, queries
+    return (Path(queries=TWO_PATHS, routes=_ROUTES[:2], informed=False),)
+
+
 # The first where the references cannot tell: too few of them.
 _PATH = Best(of=(ShrunkenRatio(), Rescaled(inner=ShrunkenRatio()), LearnedRatio()))
+
+
+def _designs(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
+    candidates = IMAGE_CANDIDATES if domain.kind == "image" else CANDIDATES
+    return (Designed(queries=min(queries, candidates), candidates=candidates),)
 
 
 def _features(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
@@ -128,11 +144,13 @@ def _score_attack(name: str, statistic: Statistic, source: str) -> ScoreAttack:
 
 _REFERENCES = "a trainer, for reference models with and without the samples asked about"
 _CRAFTED = f"{_REFERENCES}; data of its own for two crafter networks"
+_PROXIES = "a trainer, for reference models; no value of a model that was trained on a sample is read in that sample"
 _RATIO = "research of this project (studies/RESULTS.md)"
+_FEW = "research of this project (studies/FEW_REFERENCES.md)"
 
 
 def _calibrated(
-    name: str, calibration: Calibration, summary: str, source: str, *, standard: bool = False
+    name: str, calibration: Calibration, summary: str, source: str, *, standard: bool = False, scaled: bool = True
 ) -> ScoreAttack:
     return ScoreAttack(
         name=name,
@@ -142,6 +160,7 @@ def _calibrated(
         needs=_REFERENCES,
         source=source,
         standard=standard,
+        scaled=scaled,
     )
 
 
@@ -222,6 +241,40 @@ _ROWS: tuple[Attack, ...] = (
         standard=False,
     ),
     LabelAttack(
+        name="noise-learned",
+        summary="the same, with the ratio learned by trees where four references or more show that it tells more",
+        signals=lambda domain, queries: _noises(domain, queries)[1::3] or _noises(domain, queries),
+        calibration=Best(of=(ShrunkenRatio(), LearnedRatio())),
+        needs=_REFERENCES,
+        source=_FEW,
+        fewest=2,
+        usual=31,
+        brief=10,
+        standard=False,
+    ),
+    LabelAttack(
+        name="noise-proxy",
+        summary="noise robustness, against that of models without the sample, and of other records inside and outside",
+        signals=lambda domain, queries: _noises(domain, queries)[1::3] or _noises(domain, queries),
+        calibration=ProxyRatio(),
+        needs=_PROXIES,
+        source="arXiv:2507.21412, with labels and trees ours",
+        fewest=2,
+        usual=31,
+        brief=10,
+        standard=False,
+    ),
+    LabelAttack(
+        name="gap-regression",
+        summary="whether the label is right, against what a regression expects of a record that was not trained on",
+        signals=lambda domain, queries: (Regressed(),),
+        calibration=Threshold(),
+        needs="data of its own that the target was not trained on, which the target answers about (overhead queries)",
+        source="arXiv:2307.03694, with labels ours",
+        uses=(Need.SURROGATE,),
+        standard=False,
+    ),
+    LabelAttack(
         name="path",
         summary="where routes made on own networks leave the class, against models with and without the sample",
         signals=_paths,
@@ -245,6 +298,18 @@ _ROWS: tuple[Attack, ...] = (
         standard=False,
     ),
     LabelAttack(
+        name="path-proxy",
+        summary="the same against models without the sample, and other records inside and outside",
+        signals=_exact_routes,
+        calibration=ProxyRatio(),
+        needs=f"{_PROXIES}; data of its own for two crafter networks",
+        source="arXiv:2507.21412, with labels and trees ours",
+        fewest=TWO_PATHS,
+        usual=TWO_PATHS,
+        uses=(Need.CRAFTERS,),
+        standard=False,
+    ),
+    LabelAttack(
         name="path-estimate",
         summary="the confidence estimated from paths, noise and moves, against models with and without the sample",
         signals=_features,
@@ -255,6 +320,18 @@ _ROWS: tuple[Attack, ...] = (
         usual=10,
         grows=True,
         uses=(Need.CRAFTERS, Need.REFERENCE_SCORES),
+        standard=False,
+    ),
+    LabelAttack(
+        name="designed",
+        summary="neighbours of the sample whose labels tell most, chosen by models with and without the sample",
+        signals=_designs,
+        calibration=DesignedRatio(),
+        needs=f"{_REFERENCES}, which must show confidences and be trained as the target was",
+        source="research of this project (studies/DESIGNED.md)",
+        usual=10,
+        grows=True,
+        uses=(Need.REFERENCE_SCORES,),
         standard=False,
     ),
     LabelAttack(
@@ -354,7 +431,7 @@ _ROWS: tuple[Attack, ...] = (
     _calibrated(
         "lira",
         LikelihoodRatio(),
-        "likelihood ratio of the logit confidence",
+        "likelihood ratio of the confidence, on the scale that own models choose",
         "Carlini et al. 2022",
         standard=True,
     ),
@@ -363,11 +440,15 @@ _ROWS: tuple[Attack, ...] = (
         LikelihoodRatio(variance="authors"),
         "the same with the variance of the authors' code for few models",
         "Carlini et al. 2022, published code",
+        scaled=False,
     ),
     _calibrated(
         "lira-offline", LikelihoodRatio(online=False), "the same, from models without the sample", "Carlini et al. 2022"
     ),
     _calibrated("lira-shrunken", ShrunkenRatio(), "the ratio shrunken to neighbours of like difficulty", _RATIO),
+    _calibrated(
+        "lira-bavaria", BaVarIA(), "the ratio of Student's t with one prior for all samples", "arXiv:2603.11799"
+    ),
     _calibrated("lira-learned", LearnedRatio(), "the ratio learned by trees from references that play target", _RATIO),
     _calibrated(
         "rmia",

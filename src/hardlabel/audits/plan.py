@@ -188,7 +188,8 @@ def _questions(attack: Attack, seats: Seats, chunk: int) -> Questions:
     # The attacker's own models are asked a signal's exact form, if it has one.
     exact = [getattr(signal, "exact", None) for signal in signals]
     rows = max([most, *(getattr(signal, "queries", most) for signal in exact if signal is not None)])
-    learning = _learning(attack, seats, chunk, signals=signals, rows_per_search=rows)
+    columns = max([2, *(getattr(signal, "columns", 2) for signal in exact if signal is not None)])
+    learning = _learning(attack, seats, chunk, signals=signals, rows_per_search=rows, columns=columns)
     replayable = isinstance(attack, LabelAttack) and not (attack.made_for_one or attack.calibration.per_sample)
     if not (seats.repeated and replayable):
         return on_target + learning
@@ -199,7 +200,13 @@ def _questions(attack: Attack, seats: Seats, chunk: int) -> Questions:
 
 
 def _learning(
-    attack: Attack, seats: Seats, chunk: int, *, signals: Sequence[LabelSignal], rows_per_search: int
+    attack: Attack,
+    seats: Seats,
+    chunk: int,
+    *,
+    signals: Sequence[LabelSignal],
+    rows_per_search: int,
+    columns: int,
 ) -> Questions:
     """The most that an attack asks the attacker's own models before it is played."""
     candidates = max(1, len(signals))
@@ -222,7 +229,7 @@ def _learning(
     return Questions(
         measurements=models * pieces * rounds,
         rows=models * searches * rows_per_search,
-        values=models * samples * candidates * 2,
+        values=models * samples * candidates * columns,
     )
 
 

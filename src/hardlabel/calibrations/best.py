@@ -61,10 +61,10 @@ class Best:
             raise InvalidInput("references must be given to choose a calibration by, got None")
         fitted = [one.fit(references, seed=seed) for one in self.of]
         inside = references.inside[:, : references.scored]
-        return max(fitted, key=lambda one: _strength(one.reference_scores, inside))
+        return max(fitted, key=lambda one: strength(one.reference_scores, inside))
 
 
-def _strength(scores: Tensor | None, inside: Tensor) -> float:
+def strength(scores: Tensor | None, inside: Tensor) -> float:
     """Mean AUC over references that know both kinds; below any where there is none."""
     if scores is None:
         return -1.0

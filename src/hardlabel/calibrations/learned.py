@@ -109,6 +109,7 @@ class FittedTrees:
     settled: Calibration
     seed: int
     threshold: ClassVar[None] = None
+    scores_by_folds: ClassVar[bool] = True  # Who wants the references' scores need not fit one model anew for each.
 
     def taught(self, asked: Tensor) -> "FittedTrees":
         """The same for a target that is asked fewer questions: `asked` (K, n, d) is what they find on references.

@@ -26,7 +26,7 @@ def answers(record: Record[Any]) -> Answers:
         >>> import hardlabel
         >>> from hardlabel.reports.answers import answers
         >>> answers(hardlabel.load("runs/digits")).leaking  # doctest: +SKIP
-        ('Yes.', '35 of 100 members found [14, 47] at 1 false alarm in 10; guessing finds 10.')
+        ('Yes.', '35 of 100 members found [12, 49] at 1 false alarm in 10; guessing finds 10.')
     """
     if isinstance(record, AuditRecord):
         return model_answers(record, verdict(record))

@@ -130,6 +130,6 @@ def choice_line(choice: Choice | None, attacks: Sequence[str]) -> str:
         return ""
     run = "" if choice.attack in attacks else "; it was not run: ask for it with --attacks"
     return (
-        f"strongest label-only attack by the ladder: {choice.attack}, at most {queries(choice.queries)} per record: "
+        f"strongest label-only attack by the ranking: {choice.attack}, at most {queries(choice.queries)} per record: "
         f"{choice.why}{run}"
     )

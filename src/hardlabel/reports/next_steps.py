@@ -281,6 +281,8 @@ def _confidences(record: AuditRecord | RecipeRecord, verdict: Verdict) -> list[S
     if verdict.grade in (Grade.SEVERE, Grade.CLEAR):
         if better:
             return [Step(text=f"Hiding the confidences helps, but not enough: {beside}.")]
+        if gain.low is not None and gain.low > 0:
+            return [Step(text=f"Hiding the confidences will help little: {beside}.")]
         return [Step(text=f"Hiding the confidences will not help: {beside}.")]
     if better and scores.auc.low > 0.5:
         return [Step(text=f"Answer with labels only: {beside}.")]

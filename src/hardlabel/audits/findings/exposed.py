@@ -18,7 +18,7 @@ from hardlabel.audits.cases.slices import Slices
 from hardlabel.audits.cases.terms import Terms
 from hardlabel.audits.findings import worst_case as worst
 from hardlabel.audits.findings.worst_case import Chosen, Seen, Told
-from hardlabel.audits.game.asking import Asking, Side, questions
+from hardlabel.audits.game.asking import Asking, ScoreQuestion, Side, questions
 from hardlabel.audits.game.chunks import cuts
 from hardlabel.audits.game.game import LOGITS, Played, exact
 from hardlabel.audits.plan import Questions, Seats
@@ -260,6 +260,8 @@ def _signals(attack: Attack, sides: Sequence[Side], *, budget: int | None, askin
     if attack.access == Access.SCORES:
         question = LOGITS  # For every attack that sees scores: logits tell most about a single point.
     question = exact(question)
+    if attack.access == Access.LABEL and isinstance(question, ScoreQuestion):
+        return None  # What it learns from scores is no signal of a target that shows labels only.
     answers = asking.answers(question, sides, f"{attack.name} on model", account=Account)
     values = torch.stack([answer.measured.values for answer in answers])
     columns = scalars(values, censored=getattr(question.signal, "censored", False)).nan_to_num(nan=0.0).numpy()

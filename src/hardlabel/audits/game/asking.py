@@ -499,7 +499,9 @@ def _digest(beliefs: Beliefs | None) -> str:
     if beliefs is None:
         return ""
     digest = hashlib.sha256()
-    for values in (beliefs.mean_in, beliefs.deviation_in, beliefs.mean_out, beliefs.deviation_out):
+    normal = (beliefs.mean_in, beliefs.deviation_in, beliefs.mean_out, beliefs.deviation_out)
+    shared = getattr(beliefs, "shared", None)  # How scalars vary together, where a signal asks by that too.
+    for values in normal if shared is None else (*normal, shared):
         digest.update(values.double().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 

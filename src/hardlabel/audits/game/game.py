@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from hardlabel import randomness
-from hardlabel.attacks import Attack
+from hardlabel.attacks import Attack, ScoreAttack
 from hardlabel.attacks.base import Need
 from hardlabel.audits.game.asking import Asking, LabelQuestion, Question, ScoreQuestion, Side, questions
 from hardlabel.audits.game.chunks import cut_knowledge, is_whole
 from hardlabel.audits.game.lessons import POOLED, SCREENED, Lesson, lesson_of
 from hardlabel.calibrations.base import Calibration, Fitted, References, Teachable, wants_pool
 from hardlabel.calibrations.normals import NormalBeliefs
+from hardlabel.calibrations.scaled import Scaled
 from hardlabel.calibrations.standardized import Standardized
 from hardlabel.calibrations.threshold import RandomThreshold
 from hardlabel.checks import InvalidInput
@@ -26,7 +27,7 @@ from hardlabel.data.samples import Samples
 from hardlabel.metrics import roc
 from hardlabel.oracles.budget import Account, ChargedLabels
 from hardlabel.oracles.purpose import Purpose
-from hardlabel.signals.base import Beliefs, Measurement, SequentialPlan
+from hardlabel.signals.base import Access, Beliefs, Measurement, SequentialPlan
 from hardlabel.signals.confidence import Confidence, Statistic
 from hardlabel.signals.gap import Gap
 
@@ -296,8 +297,10 @@ class Game:
         plan = self.asking.prepared(question, self.target).plan
         affordable = self._affordable(attack, question)
         # Only exact values can be standardised.
-        standardized = affordable and not models.alike
+        standardized = affordable and not models.alike and not getattr(attack.calibration, "takes_units", False)
         calibration = Standardized(inner=attack.calibration) if standardized else attack.calibration
+        if isinstance(attack, ScoreAttack) and attack.scaled:
+            calibration = Scaled(inner=calibration)
         learns_from_pool = models.pool_sides and wants_pool(attack.calibration, len(models.sides[0].samples))
         groups = (models.sides, models.pool_sides) if learns_from_pool else (models.sides,)
         references, (rows, seconds) = self._measured(attack, exact(question), groups, models)
@@ -320,7 +323,8 @@ class Game:
                 scores = _replayed_scores(settled, references, plan, seed=self.asking.seed)
         seconds += time.perf_counter() - started
         inside = references.inside[:, : references.scored]
-        learned = Learned(question, calibration, fitted, None, beliefs, rows, seconds, references=len(models.sides))
+        words = getattr(fitted, "chosen", calibration)
+        learned = Learned(question, words, fitted, None, beliefs, rows, seconds, references=len(models.sides))
         if scores is None:
             return learned
         return replace(learned, threshold=_threshold(scores, inside), auc=_mean_auc(scores, inside))
@@ -368,7 +372,9 @@ class Game:
 def exact(question: Question) -> Question:
     """The question for the attacker's own models: the signal's exact form, if it would ask the target less."""
     signal = getattr(question.signal, "exact", None)
-    return question if signal is None else LabelQuestion(signal)
+    if signal is None:
+        return question
+    return ScoreQuestion(signal) if signal.access == Access.SCORES else LabelQuestion(signal)
 
 
 def _with_cost(learned: Learned, fits: Sequence[Learned]) -> Learned:

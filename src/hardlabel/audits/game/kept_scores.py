@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hardlabel.attacks import Attack
+from hardlabel.attacks import Attack, ScoreAttack
 from hardlabel.audits.game.asking import ADDRESS, Side, content_of, questions, weights_of
 from hardlabel.audits.game.game import Game, Played
+from hardlabel.calibrations.scaled import SCALES
 from hardlabel.signals.base import Measurement
 from hardlabel.store import JSON
+from hardlabel.targets.estimators import EstimatorScores
 from hardlabel.turns import turn
 
 FORMAT = 2  # Raised when the same attack on the same models gives other scores: old scores are then ignored.
@@ -47,7 +49,7 @@ def _spec(game: Game, attack: Attack) -> dict[str, JSON] | None:
     words = [*map(repr, signals), repr(attack.calibration)]
     if any(spec is None for spec in side_specs) or any(ADDRESS in word for word in words):
         return None
-    return {
+    spec: dict[str, JSON] = {
         "kind": "score",
         "format": FORMAT,
         "versions": [metadata.version(package) for package in PACKAGES],
@@ -63,6 +65,19 @@ def _spec(game: Game, attack: Attack) -> dict[str, JSON] | None:
         "pool": 0 if references is None else len(references.pool_sides),
         "alike": None if references is None else references.alike,
     }
+    if _chooses_scale(game, attack):
+        spec["scales"] = SCALES
+    return spec
+
+
+def _chooses_scale(game: Game, attack: Attack) -> bool:
+    """Whether scores of versions that knew no scale but the logit must be made anew: on classifiers they tell less.
+
+    Those of other models are still good.
+    """
+    if not (isinstance(attack, ScoreAttack) and attack.scaled) or game.references is None:
+        return False
+    return any(isinstance(side.model.scores, EstimatorScores) for side in game.references.sides)
 
 
 def _side(side: Side) -> JSON:
