@@ -1,14 +1,19 @@
 """Which attacks an audit runs where nobody names them, and what models its attacker may train."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.validation import check_is_fitted
 
 import hardlabel
@@ -332,3 +337,26 @@ def test_a_target_is_back_on_its_device_after_an_audit():
     target = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
     hardlabel.audit(target, members, nonmembers, attacks=["gap"], device="cuda")
     assert target[1].weight.device.type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("classifier", "named"), [(LinearSVC(), "path"), (DecisionTreeClassifier(), "designed")], ids=str
+)
+def test_questions_are_designed_by_models_that_show_confidences_and_by_no_others(classifier, named):
+    rng = np.random.default_rng(0)
+    pay = rng.normal(size=700).round(3)
+    frame = pd.DataFrame({"age": rng.integers(18, 90, 700), "job": rng.choice(list("abcdefgh"), 700), "pay": pay})
+    labels = np.where(frame.age + rng.normal(scale=20, size=700) > 55, "yes", "no")
+    encoded = ColumnTransformer([("jobs", OneHotEncoder(handle_unknown="ignore"), ["job"])], remainder="passthrough")
+    model = make_pipeline(encoded, classifier).fit(frame[:100], labels[:100])
+    record = hardlabel.audit(
+        model,
+        (frame[:100], labels[:100]),
+        (frame[100:200], labels[100:200]),
+        population=(frame[200:], labels[200:]),
+        trainer="same",
+        budget=3,
+        attacker=Attacker(references=4),
+    )
+    assert record.results.choice.attack == named
+    assert record.attack(named).access == "label"

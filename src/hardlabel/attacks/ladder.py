@@ -1,7 +1,7 @@
 """The ladder: which label-only attack is the strongest for a number of queries and for what the attacker has.
 
-The order was measured on other targets (`make study`, studies/RESULTS.md) and never looks at the model under audit: its
-own membership decides nothing.
+The order was measured on other targets (studies/RESULTS.md, on tables studies/DESIGNED.md) and never looks at the model
+under audit: its own membership decides nothing.
 """
 
 from collections.abc import Mapping
@@ -40,77 +40,100 @@ class _Step:
     Attributes:
         attack: Its name.
         images: Fewest queries from which it is taken on images; None for never.
+        tables: The same for mixed tables.
         elsewhere: The same for all other data.
         why: In words, with what was measured.
+        measured_with: What else the attacker had where the attack was measured.
     """
 
     attack: str
     images: int | None
+    tables: int | None
     elsewhere: int | None
     why: str
+    measured_with: tuple[Need, ...] = ()
 
 
 # Each order runs from strong to weak. The first one is of own models that are trained as the target was, or of none.
 _ALIKE = (
     _Step(
+        attack="designed",
+        images=None,
+        tables=1,
+        elsewhere=None,
+        why="asks about the neighbours of the record whose answers tell most, by models trained with and without it: "
+        "on tables it was measured to beat path on forests, and calibrated gap on trees",
+        measured_with=(Need.SURROGATE,),
+    ),
+    _Step(
         attack="path",
         images=1,
+        tables=1,
         elsewhere=1,
-        why="changes the record step by step and watches when the answer flips, then copies if queries are left",
+        why="asks where paths made on the attacker's own networks leave the class, then copies if queries are left",
     ),
     _Step(
         attack="noise-ratio",
         images=10,
+        tables=10,
         elsewhere=10,
         why="how much noise the label survives, against models trained with and without the record",
     ),
     _Step(
         attack="gap-ratio",
         images=1,
+        tables=1,
         elsewhere=1,
         why="whether the label is right, against models trained with and without the record",
     ),
     _Step(
         attack="boundary",
         images=2500,
+        tables=2500,
         elsewhere=2500,
         why="no reference models: at so many queries the distance to the boundary tells most",
     ),
     _Step(
         attack="augmentation",
         images=9,
+        tables=9,
         elsewhere=9,
         why="no reference models: which shifted and rotated copies keep the label tells most per query",
     ),
     _Step(
         attack="noise",
         images=2,
+        tables=2,
         elsewhere=2,
         why="no reference models: how much noise the label survives tells most per query",
     ),
     _Step(
         attack="gap",
         images=1,
+        tables=1,
         elsewhere=1,
         why="one query and no model of the attacker's: only whether the label is right",
     ),
 )
+_NOISE_RATIO, _GAP_RATIO = _ALIKE[2:4]
 # Of surrogates (studies/SURROGATES.md). Where references cannot be had, the order above goes on.
 _SURROGATES = (
     _Step(
         attack="path",
         images=1,
+        tables=None,
         elsewhere=None,
-        why="changes the record step by step and watches when the answer flips: on images, with surrogates, it was "
+        why="asks where paths made on the attacker's own networks leave the class: on images, with surrogates, it was "
         "measured to beat calibrated noise and gap",
     ),
     replace(
-        _ALIKE[1],
+        _NOISE_RATIO,
         images=5,
-        why=f"{_ALIKE[1].why}: with surrogates it was measured to beat gap, on tables as surely as calibrated gap does",
+        why=f"{_NOISE_RATIO.why}: with surrogates it was measured to beat gap, on tables as surely as calibrated gap "
+        "does",
     ),
-    replace(_ALIKE[2], why=f"{_ALIKE[2].why}: with surrogates it was measured to beat gap on tables"),
-    *_ALIKE[3:],
+    replace(_GAP_RATIO, why=f"{_GAP_RATIO.why}: with surrogates it was measured to beat gap on tables"),
+    *_ALIKE[4:],
 )
 
 
@@ -130,10 +153,11 @@ def best(domain: Domain, budget: int, missing: Mapping[Need, str]) -> Rung:
     passed: list[str] = []
     for step in _SURROGATES if Need.ALIKE in missing else _ALIKE:
         name, row = step.attack, TABLE[step.attack]
-        fewest = step.images if domain.kind == "image" else step.elsewhere
+        fewest = {"image": step.images, "mixed table": step.tables}.get(domain.kind, step.elsewhere)
         if fewest is None:
             continue
         reason = row.unplayable(domain=domain, missing=missing)
+        reason = reason or next((missing[need] for need in step.measured_with if need in missing), None)
         if reason is None and budget < max(fewest, row.fewest):
             reason = f"needs {max(fewest, row.fewest)} queries"
         if reason is None:

@@ -91,7 +91,7 @@ class CodedEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Classes (n,) of points (n, features)."""
         return np.asarray(self.coding.classes(self.fitted_.predict(self._asked(points)), role=self.role))
 
-    @available_if(lambda self: hasattr(self.fitted_, "predict_proba"))  # type: ignore[untyped-decorator]
+    @available_if(lambda self: hasattr(getattr(self, "fitted_", self.inside), "predict_proba"))  # type: ignore[untyped-decorator]
     def predict_proba(self, points: NDArray[np.float32]) -> Any:
         """Probabilities (n, known) of points (n, features), in the order of `classes_`."""
         return self.fitted_.predict_proba(self._asked(points))

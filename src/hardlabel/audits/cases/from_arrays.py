@@ -18,6 +18,7 @@ from hardlabel.audits.cases.plans import (
     CraftingPlan,
     ReferencePlan,
     ShadowPlan,
+    lacking_confidences,
     lacking_pairs,
 )
 from hardlabel.audits.cases.repeats import without_repeats
@@ -94,7 +95,7 @@ def case_of(
     references, why = _reference_plan(concatenate(inside, outside), rest, fitter, size, attacker=attacker, seed=seed)
     if why is not None:
         missing |= {Need.REFERENCES: why, Need.GRADIENTS: why}
-    missing |= lacking_pairs(attacker.references)
+    missing |= lacking_pairs(attacker.references) | lacking_confidences(fitter)
     if not attacker.alike:
         missing[Need.ALIKE] = "the attacker does not know how the target was trained"
     crafting, why = crafting_plan(rest, classes, size, seed=seed, device=device, store=store)

@@ -8,7 +8,7 @@ from torch import Tensor
 from hardlabel.attacks import Need
 from hardlabel.data.samples import Samples
 from hardlabel.models import shadows
-from hardlabel.models.trainers import RecipeTrainer, Trainer
+from hardlabel.models.trainers import EstimatorTrainer, RecipeTrainer, Trainer
 
 FEWEST_SHADOW = 20  # With fewer shadow members or non-members, no threshold is chosen and no network trained.
 MOST_ATTACKED = 1000  # Default number of members attacked; the same number of non-members.
@@ -106,3 +106,10 @@ class CraftingPlan:
 def lacking_pairs(count: int) -> dict[Need, str]:
     """What is missing with `count` reference models, and why: to estimate confidences takes models of two pairs."""
     return {} if count >= 4 else {Need.REFERENCE_SCORES: f"of two pairs at least, got {count} reference models"}
+
+
+def lacking_confidences(trainer: Trainer | None) -> dict[Need, str]:
+    """What is missing, and why, where a trainer's models are known to answer with labels only."""
+    if not isinstance(trainer, EstimatorTrainer) or hasattr(trainer.estimator, "predict_proba"):
+        return {}
+    return {Need.REFERENCE_SCORES: "of models that show confidences, and the trainer's show none"}

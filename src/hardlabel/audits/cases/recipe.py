@@ -19,6 +19,7 @@ from hardlabel.audits.cases.plans import (
     MOST_SHADOW,
     ReferencePlan,
     ShadowPlan,
+    lacking_confidences,
     lacking_pairs,
 )
 from hardlabel.audits.cases.repeats import counted
@@ -82,7 +83,7 @@ def case_of_arrays(
     if fitter is None:
         raise InvalidInput("trainer must be given for the audit of a recipe, got None")
     pool, rest = everyone.take(slice(0, 2 * size)), everyone.take(slice(2 * size, None))
-    missing = lacking_pairs(references)
+    missing = lacking_pairs(references) | lacking_confidences(fitter)
     shadow = None
     if len(rest) >= size + FEWEST_SHADOW:
         shadow, _ = shadow_plan(rest, fitter, size, guessed=False, labels="true")
