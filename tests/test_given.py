@@ -10,8 +10,6 @@ from PIL import Image
 from hardlabel.checks import InvalidInput
 from hardlabel.data.given import Columns, read_given
 
-TELCO = os.path.join(os.environ.get("HARDLABEL_DATA", ""), "telco", "telco-churn.csv")
-on_telco = pytest.mark.skipif(not os.path.exists(TELCO), reason="the telco table is not here")
 FRAME = pd.DataFrame(
     {
         "age": [30, 41, 52, 63],
@@ -238,9 +236,8 @@ def test_columns_come_in_the_order_of_the_members(tmp_path):
     assert list(given.nonmembers[0].columns) == list(given.members[0].columns) == list(FRAME.columns[:-1])
 
 
-@on_telco
-def test_telco_comes_as_pandas_gives_it_but_for_the_id(tmp_path):
-    whole = pd.read_csv(TELCO)
+def test_telco_comes_as_pandas_gives_it_but_for_the_id(tmp_path, shared_data):
+    whole = pd.read_csv(shared_data / "telco" / "telco-churn.csv")
     blank = whole["TotalCharges"].str.strip() == ""
     rows = [whole[:600], whole[600:1200], pd.concat([whole[1200:2000], whole[blank]]).drop_duplicates()]
     paths = [written(tmp_path, part, f"{name}.csv") for part, name in zip(rows, "abc", strict=True)]
@@ -254,9 +251,8 @@ def test_telco_comes_as_pandas_gives_it_but_for_the_id(tmp_path):
     assert not any(code in note for code in whole["customerID"])
 
 
-@on_telco
-def test_telco_in_one_table_with_marks(tmp_path):
-    whole = pd.read_csv(TELCO)
+def test_telco_in_one_table_with_marks(tmp_path, shared_data):
+    whole = pd.read_csv(shared_data / "telco" / "telco-churn.csv")
     marks = np.array([1.0, 0.0, np.nan])[np.arange(len(whole)) % 3]
     given = read_given(written(tmp_path, whole.assign(part=marks)), columns=Columns(label="Churn", member="part"))
     same(given.members[0], whole.drop(columns=["customerID", "Churn"])[::3].reset_index(drop=True))
