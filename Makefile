@@ -50,7 +50,7 @@ bench-quick: $(PEERS)/.installed
 	$(PEERS)/bin/python benchmarks/bench.py --quick
 
 test: $(VENV)/.extras
-	$(BIN)/pytest --numprocesses auto
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 quick: $(VENV)/.extras
 	$(BIN)/pytest --numprocesses auto -m "not slow and not browser and not long"

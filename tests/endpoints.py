@@ -111,6 +111,8 @@ class _Handler(BaseHTTPRequestHandler):
         server = self.server_of
         server.headers.append(dict(self.headers))
         raw = self.rfile.read(int(self.headers["Content-Length"]))
+        if not raw:  # Whoever asked was cut off, or gave up.
+            return
         server.bodies.append(raw)
         if self._denied():
             return

@@ -102,7 +102,11 @@ TABLE_OF_THREE = hardlabel.MixedTable(
 )
 
 
-@pytest.mark.parametrize("domain", [hardlabel.BinaryFeatures(40), TABLE_OF_THREE], ids=lambda domain: domain.kind)
+@pytest.mark.parametrize(
+    "domain",
+    [pytest.param(hardlabel.BinaryFeatures(40), marks=pytest.mark.long), TABLE_OF_THREE],
+    ids=lambda domain: domain.kind,
+)
 def test_discrete_data_leak_only_from_the_model_that_saw_them(domain, tmp_path):
     """Labels are coins, so that a network can only memorise: its members are found, another network's are not."""
     rng = randomness.generator(0, "coins")
@@ -154,6 +158,7 @@ class Planted(nn.Module):
         return answers * torch.where(known, 8.0, 4.0)[:, None] + 0.0 * inputs.flatten(1).sum(1, keepdim=True)
 
 
+@pytest.mark.long
 def test_a_planted_leak_is_found_whole_by_every_attack(digits):
     """The target is right on members and wrong elsewhere; so is the shadow model on its own members."""
 
@@ -175,6 +180,7 @@ def test_a_planted_leak_is_found_whole_by_every_attack(digits):
         assert attack.auc.value == 1.0 or attack.name == "transfer", attack.name  # A surrogate hears of no member.
 
 
+@pytest.mark.long
 def test_no_attack_is_given_a_look_at_the_targets_membership(digits):
     """Members and non-members exchanged: the same scores come out, sample by sample, for every attack."""
     model = train(RECIPE, digits.members, classes=10, seed=1).model
@@ -379,6 +385,7 @@ def test_a_store_tells_models_apart(digits, tmp_path):
         audited(Planted(digits.members, radius=0.4), *groups, **settings)  # Its state is no registered tensor.
 
 
+@pytest.mark.long
 def test_networks_may_be_one_per_class(digits):
     model = train(RECIPE, digits.members, classes=10, seed=1).model
     record = audited(

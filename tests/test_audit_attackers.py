@@ -226,7 +226,8 @@ def test_references_unlike_the_target_are_told_and_standardized(budget):
     assert record.attack("path").queries_per_sample.max <= (budget or 10)
 
 
-@pytest.mark.parametrize("references", [pytest.param(2, marks=pytest.mark.long), 4])
+@pytest.mark.long
+@pytest.mark.parametrize("references", [2, 4])
 def test_few_references_are_enough_for_whatever_runs(references):
     """With one pair nothing can be learned from a second one: what needs it is left out, and the rest goes on."""
     members, nonmembers, population = digits(30)

@@ -15,7 +15,7 @@ from hardlabel.kinds import KINDS, load, write_report
 from hardlabel.runs import listing
 from hardlabel.runs.folder import CONFIG
 from hardlabel.runs.places import places_of
-from hardlabel.runs.settings import Endpoint, Given, Target, TargetSettings, flat, nested
+from hardlabel.runs.settings import Endpoint, Gate, Given, Target, TargetSettings, flat, nested
 from hardlabel.store import Store
 from records import make_record
 
@@ -95,6 +95,7 @@ def test_options_yaml_and_values_make_the_same_settings(begun, tmp_path, monkeyp
     assert wanted.model_fields_set == set(TargetSettings.model_fields) - {
         "out",
         "wrong_labels",  # Labels have one source.
+        *Gate.model_fields,
         *Endpoint.model_fields,  # Of targets at an address.
     }
     (tmp_path / "flat.yaml").write_text(yaml.safe_dump({"kind": "target", **in_yaml(ALL)}))
