@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
-from hardlabel.calibrations import learned
+from hardlabel.calibrations import learned, trees
 from hardlabel.calibrations.base import Teachable, wants_pool
 from hardlabel.calibrations.learned import LearnedRatio
 from hardlabel.calibrations.ratio import LikelihoodRatio
@@ -61,7 +61,7 @@ def test_both_rows_of_a_pair_say_the_same_of_other_models():
     """One of the two is a member, so that nothing but its own values can tell which."""
     references = hierarchy(50, pairs=3)[0]
     evidence = learned._Evidence.of(references)
-    rows = evidence.rows(references.values, learned._apart(references))
+    rows = evidence.rows(references.values, trees.apart(references))
     own = 3  # The value, and how far it lies from both means.
     assert torch.equal(rows[0::2, :, own:], rows[1::2, :, own:])
     assert not torch.equal(rows[0::2, :, :own], rows[1::2, :, :own])
@@ -70,7 +70,8 @@ def test_both_rows_of_a_pair_say_the_same_of_other_models():
 def test_a_model_that_saw_no_sample_tells_nothing_and_a_partner_that_stays_is_caught(monkeypatch):
     references, answers, _ = hierarchy(1000, pairs=3, gap=3.0, trained=False)
     assert rows_as_targets(TREES, references, answers) == [True] * 3
-    monkeypatch.setattr(learned, "_apart", lambda references: ~torch.eye(len(references.values), dtype=torch.bool))
+    for module in (learned, trees):  # Beside a model, and in which fold it is.
+        monkeypatch.setattr(module, "apart", lambda references: ~torch.eye(len(references.values), dtype=torch.bool))
     leaking = replace(references, values=references.values)
     found = TREES.fit(leaking, seed=0).reference_scores
     # Leave-one-out means tell a reference apart whatever its own values are: here they tell nothing.
@@ -186,7 +187,7 @@ def test_values_that_are_not_known_are_missing_and_no_error():
 
 def test_many_references_are_learned_from_in_whole_pairs(monkeypatch):
     references, values, inside = hierarchy(400, pairs=8, gap=2.0)
-    monkeypatch.setattr(learned, "ROWS", 5 * 400)  # Of 16 models 4 are learned from, beside all others.
+    monkeypatch.setattr(trees, "ROWS", 5 * 400)  # Of 16 models 4 are learned from, beside all others.
     assert auc(TREES, (references, values, inside)) > 0.5 + 8 * null_error(inside)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from hardlabel.calibrations import proxy
+from hardlabel.calibrations import proxy, trees
 from hardlabel.calibrations.base import References
 from hardlabel.calibrations.proxy import ProxyRatio
 from hardlabel.calibrations.shrunken import ShrunkenRatio
@@ -70,9 +70,9 @@ def test_the_references_own_scores_flatter_none_and_a_model_beside_itself_would_
         return [chance(one, mine) for one, mine in zip(scores, members, strict=True)]
 
     assert own() == [True] * 6
-    folds = proxy._folds(references, 4)
-    monkeypatch.setattr(proxy, "_folds", lambda *_: folds)
-    monkeypatch.setattr(proxy, "_apart", lambda _: torch.ones(6, 6, dtype=torch.bool))
+    folds = trees.folds_of(references, 4)
+    monkeypatch.setattr(proxy, "folds_of", lambda *_: folds)
+    monkeypatch.setattr(proxy, "apart", lambda _: torch.ones(6, 6, dtype=torch.bool))
     assert False in own()
 
 

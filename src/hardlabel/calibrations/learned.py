@@ -4,9 +4,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor
 
@@ -14,14 +12,8 @@ from hardlabel import checks, randomness
 from hardlabel.calibrations.base import Calibration, Fitted, References
 from hardlabel.calibrations.normals import NormalBeliefs
 from hardlabel.calibrations.shrunken import ShrunkenRatio
+from hardlabel.calibrations.trees import apart, folds_of, grown, log_odds, most_models, paired, weighted
 from hardlabel.checks import InvalidInput
-
-Floats = NDArray[np.float64]
-
-ROWS = 200_000  # Most values of references that trees learn from; more take minutes and tell little more.
-SMALLEST_LEAF = 100  # Values per leaf: neighbours in the features are drawn from many samples and models.
-PENALTY = 5.0  # On the square of a leaf's step.
-RATE = 0.06
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +73,7 @@ class LearnedRatio:
         """
         inner = self.inner.fit(references, seed=seed)
         assert references is not None
-        if not _suffice(references):
+        if not paired(references):
             return inner
         assert inner.beliefs is not None, "an online ratio has beliefs"
         return FittedTrees(
@@ -124,14 +116,14 @@ class FittedTrees:
 
     @cached_property
     def reference_scores(self) -> Tensor:
-        evidence, apart = self._evidence, _apart(self.references)
-        fold = _folds(self.references, self.settings.folds)
+        evidence, beside = self._evidence, apart(self.references)
+        fold = folds_of(self.references, self.settings.folds)
         scored = self._values[:, : self.references.scored]
         scores = torch.zeros(scored.shape[:2], dtype=torch.float64)
         for held_out in range(int(fold.max()) + 1):
             seen = fold != held_out
-            trees = self._grown(evidence.rows(self._values[seen], apart[seen] & seen), seen, held_out)
-            scores[~seen] = _log_odds(trees, evidence.rows(scored[~seen], apart[~seen]))
+            trees = self._grown(evidence.rows(self._values[seen], beside[seen] & seen), seen, held_out)
+            scores[~seen] = log_odds(trees, evidence.rows(scored[~seen], beside[~seen]))
         return scores
 
     def score(self, values: Tensor, labels: Tensor) -> Tensor:
@@ -140,7 +132,7 @@ class FittedTrees:
         if values.shape != wanted:
             raise InvalidInput(f"values must be {wanted} like the references', got {tuple(values.shape)}")
         everyone = torch.ones(1, len(self._values), dtype=torch.bool)
-        return _log_odds(self._trees, self._evidence.rows(values[None], everyone))[0]
+        return log_odds(self._trees, self._evidence.rows(values[None], everyone))[0]
 
     @property
     def _values(self) -> Tensor:
@@ -153,27 +145,18 @@ class FittedTrees:
 
     @cached_property
     def _trees(self) -> HistGradientBoostingClassifier:
-        count = max(4, ROWS // self._values.shape[1] // 2 * 2)  # Whole pairs, which stand side by side.
-        some = torch.arange(len(self._values)) < count
-        rows = self._evidence.rows(self._values[some], _apart(self.references)[some])
+        some = torch.arange(len(self._values)) < most_models(self._values.shape[1])
+        rows = self._evidence.rows(self._values[some], apart(self.references)[some])
         return self._grown(rows, some, "all")
 
     def _grown(self, rows: Tensor, models: Tensor, which: int | str) -> HistGradientBoostingClassifier:
-        features: Floats = rows.flatten(0, 1).numpy()
-        inside = self.references.inside[models].cpu().flatten().numpy()
-        # In an order of their own, so that sums, and with them trees, do not depend on that of samples and models.
-        order = np.lexsort((inside, *features.T))
-        # scikit-learn takes single missing values, but no column of nothing else; a constant teaches nothing.
-        features = np.where(np.isnan(features).all(0), 0.0, features)
-        return HistGradientBoostingClassifier(
-            learning_rate=RATE,
-            max_iter=self.settings.rounds,
-            max_leaf_nodes=self.settings.leaves,
-            min_samples_leaf=SMALLEST_LEAF,
-            l2_regularization=PENALTY,
-            early_stopping=False,
-            random_state=randomness.sklearn_seed(self.seed, "learned ratio", which),
-        ).fit(features[order], inside[order])
+        return grown(
+            rows,
+            self.references.inside[models],
+            rounds=self.settings.rounds,
+            leaves=self.settings.leaves,
+            seed=randomness.sklearn_seed(self.seed, "learned ratio", which),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -227,12 +210,9 @@ class _Evidence:
     def _moments(weights: Tensor, side: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation (m, n, c') over the counted references of one side."""
 
-        def total(of: Tensor) -> Tensor:
-            return (weights @ of.flatten(1)).reshape(len(weights), *of.shape[1:])
-
-        count = total(side)
-        mean = total(side * values) / count
-        variance = total(side * values.square()) / count - mean.square()
+        count = weighted(weights, side)
+        mean = weighted(weights, side * values) / count
+        variance = weighted(weights, side * values.square()) / count - mean.square()
         return mean, variance.clamp_min(0).sqrt()
 
 
@@ -248,30 +228,3 @@ def _middles(values: Tensor, ends: tuple[float, float] | None) -> Tensor:
         return (edges[..., 0::2] + edges[..., 1::2]) / 2
     numbers = values.double().cpu()
     return numbers.where(numbers.isfinite(), torch.nan)
-
-
-def _suffice(references: References) -> bool:
-    """Whether every reference has a partner, and two pairs are there: one to learn from beside the other."""
-    partner = references.partner
-    return partner is not None and len(partner) >= 4 and not bool((partner < 0).any())
-
-
-def _apart(references: References) -> Tensor:
-    """Which references (columns) are neither a reference (row) itself nor its partner, bool (K, K)."""
-    assert references.partner is not None
-    apart = ~torch.eye(len(references.values), dtype=torch.bool)
-    apart[torch.arange(len(apart)), references.partner.cpu()] = False
-    return apart
-
-
-def _folds(references: References, folds: int) -> Tensor:
-    """The fold of each reference, (K,): partners in the same one, as even as pairs allow."""
-    first = (~_apart(references)).long().argmax(1)  # A pair is named after its first member.
-    pairs, pair = torch.unique(first, return_inverse=True)
-    fold: Tensor = pair % min(folds, len(pairs))
-    return fold
-
-
-def _log_odds(trees: HistGradientBoostingClassifier, rows: Tensor) -> Tensor:
-    """(m, n) float64 of features (m, n, f)."""
-    return torch.from_numpy(trees.decision_function(rows.flatten(0, 1).numpy())).double().reshape(rows.shape[:2])

@@ -4,24 +4,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor
 
 from hardlabel import checks, randomness
 from hardlabel.calibrations.base import Fitted, References, scalars
 from hardlabel.calibrations.shrunken import ShrunkenRatio
+from hardlabel.calibrations.trees import apart, folds_of, grown, log_odds, most_models, paired, weighted
 from hardlabel.checks import InvalidInput
 
-Floats = NDArray[np.float64]
-
-ROWS = 200_000  # Most values that trees learn from.
 FEWEST_ROWS = 1000  # With fewer, trees could hardly split.
-SMALLEST_LEAF = 100  # Values per leaf: proxies of many records and models.
-PENALTY = 5.0  # On the square of a leaf's step.
-RATE = 0.06
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,13 +100,13 @@ class FittedProxies:
 
     @cached_property
     def reference_scores(self) -> Tensor:
-        fold, apart = _folds(self.references, self.settings.folds), _apart(self.references)
+        fold, beside = folds_of(self.references, self.settings.folds), apart(self.references)
         scores = torch.zeros(self._values[:, self._scored].shape[:2], dtype=torch.float64)
         for held_out in range(int(fold.max()) + 1):
             seen = fold != held_out
             trees = self._grown(seen, held_out)
             own = self._values[~seen][:, self._scored]
-            scores[~seen] = _log_odds(trees, self._rows(own, apart[~seen], self._scored))
+            scores[~seen] = log_odds(trees, self._rows(own, beside[~seen], self._scored))
         return scores
 
     def score(self, values: Tensor, labels: Tensor) -> Tensor:
@@ -123,7 +116,7 @@ class FittedProxies:
             raise InvalidInput(f"values must be {wanted} like the references', got {tuple(values.shape)}")
         own = scalars(values, censored=self.references.censored)[None]
         everyone = torch.ones(1, len(self._values), dtype=torch.bool)
-        return _log_odds(self._trees, self._rows(own, everyone, self._scored))[0]
+        return log_odds(self._trees, self._rows(own, everyone, self._scored))[0]
 
     @property
     def _scored(self) -> slice:
@@ -151,12 +144,9 @@ class FittedProxies:
         seen, known = (part[:, records] for part in self._seen)
         weights = counted.double()
 
-        def total(of: Tensor) -> Tensor:
-            return (weights @ of.flatten(1)).reshape(len(weights), *of.shape[1:])
-
-        count = total(known)
-        mean = total(seen) / count
-        deviation = (total(seen.square()) / count - mean.square()).clamp_min(0).sqrt()
+        count = weighted(weights, known)
+        mean = weighted(weights, seen) / count
+        deviation = (weighted(weights, seen.square()) / count - mean.square()).clamp_min(0).sqrt()
         own = own.where(own.isfinite(), torch.nan)
         label = self.references.labels[records].cpu().double()[None, :, None].expand(len(own), -1, 1)
         # Sums in another order round otherwise; float32 hides it.
@@ -170,54 +160,23 @@ class FittedProxies:
         """Trees that know the models `seen` alone."""
         proxies = slice(self.references.scored, None)
         inside = self.references.inside[:, proxies].cpu()
-        count = max(4, ROWS // inside.shape[1] // 2 * 2)  # Whole pairs, which stand side by side.
-        models = seen & (seen.cumsum(0) <= count)
-        rows = self._rows(self._values[models][:, proxies], _apart(self.references)[models] & seen, proxies)
-        features: Floats = rows.flatten(0, 1).numpy()
-        members = inside[models].flatten().numpy()
-        # In an order of their own, so that sums, and with them trees, do not depend on that of records and models.
-        order = np.lexsort((members, *features.T))
-        # scikit-learn takes single missing values, but no column of nothing else; a constant teaches nothing.
-        features = np.where(np.isnan(features).all(0), 0.0, features)
-        return HistGradientBoostingClassifier(
-            learning_rate=RATE,
-            max_iter=self.settings.rounds,
-            max_leaf_nodes=self.settings.leaves,
-            min_samples_leaf=SMALLEST_LEAF,
-            l2_regularization=PENALTY,
-            early_stopping=False,
-            random_state=randomness.sklearn_seed(self.seed, "proxies", which),
-        ).fit(features[order], members[order])
+        models = seen & (seen.cumsum(0) <= most_models(inside.shape[1]))
+        rows = self._rows(self._values[models][:, proxies], apart(self.references)[models] & seen, proxies)
+        return grown(
+            rows,
+            inside[models],
+            rounds=self.settings.rounds,
+            leaves=self.settings.leaves,
+            seed=randomness.sklearn_seed(self.seed, "proxies", which),
+        )
 
 
 def _suffice(references: References) -> bool:
     """Whether there are enough proxies of both kinds, and every reference has a partner, two pairs at least."""
-    partner = references.partner
-    if partner is None or references.scored is None or len(partner) < 4 or bool((partner < 0).any()):
+    if references.scored is None or not paired(references):
         return False
     proxies = references.inside[:, references.scored :]
     outside = ~references.inside[:, : references.scored]
     if proxies.numel() < FEWEST_ROWS:
         return False
     return bool(proxies.any()) and not bool(proxies.all()) and bool(outside.any())
-
-
-def _apart(references: References) -> Tensor:
-    """Which references (columns) are neither a reference (row) itself nor its partner, bool (K, K)."""
-    assert references.partner is not None
-    apart = ~torch.eye(len(references.values), dtype=torch.bool)
-    apart[torch.arange(len(apart)), references.partner.cpu()] = False
-    return apart
-
-
-def _folds(references: References, folds: int) -> Tensor:
-    """The fold of each reference, (K,): partners in the same one, as even as pairs allow."""
-    first = (~_apart(references)).long().argmax(1)  # A pair is named after its first member.
-    pairs, pair = torch.unique(first, return_inverse=True)
-    fold: Tensor = pair % min(folds, len(pairs))
-    return fold
-
-
-def _log_odds(trees: HistGradientBoostingClassifier, rows: Tensor) -> Tensor:
-    """(m, n) float64 of features (m, n, f)."""
-    return torch.from_numpy(trees.decision_function(rows.flatten(0, 1).numpy())).double().reshape(rows.shape[:2])
