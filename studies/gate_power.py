@@ -410,7 +410,7 @@ class Row:
         counts = dict.fromkeys((outcome.value for outcome in Outcome), 0)
         for number in range(first, first + games):
             rng = np.random.default_rng([number, self.size, round(1000 * self.ties), *self.what.encode()])
-            with patch.object(intervals, "tpr_bounds", lambda *_, **__: None) if bare else nullcontext():
+            with patch.object(intervals, "bounds_of", lambda *_, **__: None) if bare else nullcontext():
                 record, subject = self.game(rng, self.limit if value is None else value)
             if bare:  # Without scores, the gate has nothing to widen the interval by.
                 record = replace(record, scores=pd.DataFrame())  # type: ignore[type-var]

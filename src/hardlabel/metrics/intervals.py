@@ -26,7 +26,7 @@ from hardlabel.metrics.rates import (
     two_sided,
 )
 from hardlabel.metrics.roc import Floats, Mask, Scores, Tally, auc, tally
-from hardlabel.metrics.tied import tpr_bounds
+from hardlabel.metrics.tied import bounds_of
 from hardlabel.randomness import numpy_generator
 
 __all__ = [
@@ -227,7 +227,7 @@ def operating_point(
     draws = _draws(counted, fpr, resamples, rng)
     tpr = _within(draws.tpr, hits / n1, confidence)
     tied = len(tp) - 1 < n1 + n0
-    bounds = tpr_bounds(scores, member, fpr, confidence=confidence) if tied and confidence > 0.5 else None
+    bounds = bounds_of(counted, fpr, confidence=confidence) if tied and confidence > 0.5 else None
     if bounds is not None:  # A bootstrap alone misses too often where scores tie.
         tpr = Estimate(tpr.value, min(tpr.low or 0.0, bounds[0]), max(tpr.high or 0.0, bounds[1]))
     if hits == 0:

@@ -16,7 +16,7 @@ from scipy.special import bdtr, bdtrc, ndtr, ndtri
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
 from hardlabel.metrics.rates import CONFIDENCE, FALSE_ALARMS
-from hardlabel.metrics.roc import Floats, Mask, Scores, tally
+from hardlabel.metrics.roc import Floats, Mask, Scores, Tally, tally
 
 
 def tpr_bounds(
@@ -52,7 +52,11 @@ def tpr_bounds(
     checks.open_fraction(fpr=fpr, confidence=confidence)
     if confidence <= 0.5:
         raise InvalidInput(f"confidence must lie above 0.5, got {confidence}")
-    counted = tally(scores, member)
+    return bounds_of(tally(scores, member), fpr, confidence=confidence)
+
+
+def bounds_of(counted: Tally, fpr: float, *, confidence: float) -> tuple[float, float] | None:
+    """The same from counts that were made already."""
     n1, n0 = counted.sizes
     if FALSE_ALARMS / n0 > fpr:
         return None

@@ -21,7 +21,7 @@ from hardlabel.records.defenses import DefendResults
 from hardlabel.records.evidence import Evidence, evidence
 from hardlabel.records.model import Results
 from hardlabel.records.recipe import RecipeResults
-from hardlabel.records.verdict import ORDER, Grade, Verdict, _figures
+from hardlabel.records.verdict import ORDER, Grade, Verdict, figures_of
 from hardlabel.runs import conditions as rules
 from hardlabel.runs.conditions import SIGNED, Condition, GradeCondition
 
@@ -270,7 +270,7 @@ def _may_be(level: Grade, results: Any) -> str:
             return ""
         return f"no guarantee promises an epsilon below {limit:g}, and a bound from below excludes nothing"
     named = next(attack for attack in results.attacks if attack.name == results.choice.attack)
-    for rate, figure, limit in _figures(named, level):
+    for rate, figure, limit in figures_of(named, level):
         if figure.high is None or figure.high >= limit:
             what = "AUC" if rate is None else f"TPR at {rate}"
             return f"the {what} of “{named.name}” may be {figure}, and from {limit:.3g} on it is called {level}"

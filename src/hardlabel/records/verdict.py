@@ -211,7 +211,7 @@ def grades(ranked: Graded | None, others: Sequence[Graded], *, confidence: float
         chances = {
             (attack.name, rate): chance_above(estimate, null, confidence=confidence)
             for attack in others
-            for rate, estimate, null in _figures(attack, grade)
+            for rate, estimate, null in figures_of(attack, grade)
         }
         found |= {name: grade for name, _ in holm(chances, level)}
     wrong_way = {
@@ -231,14 +231,14 @@ def reached(attack: Graded) -> dict[str | None, Grade]:
     """
     found: dict[str | None, Grade] = {}
     for grade in ORDER:
-        for rate, estimate, null in _figures(attack, grade):
+        for rate, estimate, null in figures_of(attack, grade):
             above = estimate.low is not None and (estimate.low > null if null == 0.5 else estimate.low >= null)
             if grade is Grade.NONE or above:
                 found[rate] = grade
     return found
 
 
-def _figures(attack: Graded, grade: Grade) -> list[tuple[str | None, Estimate, float]]:
+def figures_of(attack: Graded, grade: Grade) -> list[tuple[str | None, Estimate, float]]:
     """The figures that can earn a grade: false-positive rate or None for the AUC, the figure, what it must reach.
 
     A share of members found earns no slight grade: it counts for more or not at all.
