@@ -181,6 +181,38 @@ def test_two_processes_that_share_a_ledger_send_each_row_once(path):
     assert total(path) == {"sent": 200, "answered": 200, "refused": 0, "unknown": 0}
 
 
+class Interrupted:
+    """A connection whose statement of one word is carried out, and then Ctrl-C is pressed."""
+
+    def __init__(self, connection, word):
+        self._connection, self._word = connection, word
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
+    def execute(self, statement, *values):
+        done = self._connection.execute(statement, *values)
+        if statement.startswith(self._word):
+            raise KeyboardInterrupt
+        return done
+
+
+@pytest.mark.parametrize("word", ["BEGIN", "PRAGMA data_version", "INSERT", "COMMIT", "ROLLBACK"])
+def test_an_interrupt_at_any_statement_leaves_the_ledger_to_those_who_still_write(path, word):
+    with Ledger(path) as ledger:
+        account = ledger.account(TARGET, "noise")
+        sent = ledger.begin(account, keys(1, 2), budget=9).attempts
+        connection = ledger._connection
+        ledger._connection = Interrupted(connection, word)
+        with pytest.raises(KeyboardInterrupt):
+            ledger.spent(account, 1) if word == "ROLLBACK" else ledger.begin(account, keys(3), budget=9)
+        assert not connection.in_transaction
+        ledger._connection = connection
+        ledger.settle(account, sent, State.ANSWERED, [0, 1])
+        assert ledger.begin(account, keys(1, 2), budget=9).answers == {0: 0, 1: 1}
+    assert total(path)["answered"] == 2
+
+
 def test_a_late_answer_to_a_row_called_dead_is_kept_and_a_late_refusal_frees_nothing(path):
     with Ledger(path) as ledger:
         account = ledger.account(TARGET, "noise")

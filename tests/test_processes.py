@@ -125,3 +125,22 @@ def test_an_interrupt_that_python_drops_is_raised_again(of_sigterm):
     finally:
         after = signal.signal(signal.SIGINT, before[0]), signal.signal(signal.SIGTERM, before[1])
     assert after == (signal.default_int_handler, of_sigterm)
+
+
+def test_an_interrupt_inside_of_steps_that_belong_together_comes_after_them():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    steps = []
+    try:
+        with processes.INTERRUPTS.caught():
+            with pytest.raises(KeyboardInterrupt), processes.INTERRUPTS.held():  # noqa: PT012 (The moment is the test.)
+                with processes.INTERRUPTS.held():
+                    signal.raise_signal(signal.SIGINT)
+                    steps.append("written down")
+                steps.append("sent")
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            with pytest.raises(ValueError, match="of the step"), processes.INTERRUPTS.held():
+                raise ValueError("of the step")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert steps == ["written down", "sent"]

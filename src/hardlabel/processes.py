@@ -65,6 +65,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._came = False
+        self._held = 0
 
     def check(self) -> None:
         """Raises `KeyboardInterrupt` if a signal came inside of `caught`."""
@@ -94,8 +95,29 @@ class Interrupts:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """A signal that comes inside of the block interrupts at its end: for steps that only count together.
+
+        Inside of `caught` only, and for short steps in the main thread.
+
+        Example:
+            >>> from hardlabel.processes import INTERRUPTS
+            >>> with INTERRUPTS.caught(), INTERRUPTS.held():
+            ...     pass  # Write down what is sent, and send it.
+        """
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+        if not self._held and threading.current_thread() is threading.main_thread():
+            self.check()
+
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self._came = True
+        if self._held:
+            return
         threading.excepthook = _silent  # A thread of joblib's may be starting a worker, and would print that it cannot.
         raise KeyboardInterrupt
 

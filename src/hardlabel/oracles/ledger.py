@@ -623,8 +623,8 @@ class Ledger:
         if self._full is not True:
             run("PRAGMA synchronous = FULL")
             self._full = True
-        run("BEGIN IMMEDIATE")
-        try:
+        try:  # An interrupt may come as soon as the transaction is open.
+            run("BEGIN IMMEDIATE")
             yield
             run("COMMIT")
         except BaseException:
@@ -640,8 +640,8 @@ class Ledger:
             if self._full is not synced:
                 run(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
                 self._full = synced
-            run("BEGIN IMMEDIATE")
             try:
+                run("BEGIN IMMEDIATE")
                 self._catch_up()
                 self._change_before, self._change = self._change, None
                 yield self._connection
@@ -655,12 +655,13 @@ class Ledger:
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with self._lock, _errors(self.path, self._wait):
             run = self._connection.execute
-            run("BEGIN")
             try:
+                run("BEGIN")
                 self._catch_up()
                 yield self._connection
             finally:
-                run("ROLLBACK")
+                if self._connection.in_transaction:
+                    run("ROLLBACK")
 
 
 class _Disk:

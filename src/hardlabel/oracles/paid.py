@@ -28,6 +28,7 @@ from hardlabel.oracles.base import check_labels, check_scores
 from hardlabel.oracles.ledger import LOOKED_UP, ROW_BYTES, Answer, Attempt, Ledger, State
 from hardlabel.oracles.purpose import Purpose, current
 from hardlabel.oracles.stopped import Stopped
+from hardlabel.processes import INTERRUPTS
 from hardlabel.secret import keyed
 
 MISUNDERSTOOD = 3  # So many useless answers in a row, and no other, say that the settings are wrong.
@@ -514,7 +515,8 @@ class _Round:
             batch = self._due()
             if batch is None:
                 return
-            self._begin(batch)
+            with INTERRUPTS.held():  # Rows that the ledger has as sent are sent.
+                self._begin(batch)
 
     def _work_ahead(self) -> None:
         """Makes the next request ready, as nothing else can be done before an answer comes."""
