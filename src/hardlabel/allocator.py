@@ -32,6 +32,11 @@ def keep_memory() -> bool:
 
     Returns:
         Whether anything was set: only on Linux with glibc, whose allocator this is about.
+
+    Example:
+        >>> from hardlabel import keep_memory
+        >>> keep_memory()  # doctest: +SKIP
+        True
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:

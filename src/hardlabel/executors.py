@@ -90,12 +90,19 @@ class Local:
     What pieces share is written to a file once, which all processes map into their memory.
 
     Attributes:
-        processes: How many at once; None for as many as the cores allow.
-        cores: Threads of each piece.
+        processes: Number of processes at once, 1 or more; None for as many as the cores allow.
+        cores: Threads of each piece, 1 or more.
         scratch: Where that file is written; None for the system's temporary folder.
 
     Raises:
         InvalidInput: A number is below 1.
+
+    Example:
+        >>> from hardlabel import Local
+        >>> def work(common, item):
+        ...     return common + item
+        >>> sorted(Local(processes=2).run(work, 10, [1, 2]))  # Each with its place; short pieces are done right here.
+        [(0, 11), (1, 12)]
     """
 
     processes: int | None = None
@@ -167,11 +174,21 @@ class Ray:
     Attributes:
         address: The cluster's, as `ray.init` takes it; None for the one that RAY_ADDRESS names or that runs here,
             else one that is started on this machine.
-        cores: Processors of each piece, and its threads.
-        gpus: GPUs of each piece, shares of one included; pieces with any run on CUDA, others on the processor.
+        cores: Processors of each piece, and its threads; 1 or more.
+        gpus: GPUs of each piece, 0 or more, shares of one GPU included; pieces with any run on CUDA, others on the
+            processor.
 
     Raises:
         InvalidInput: A number is out of range, or Ray is not installed.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Ray
+        >>> Ray(gpus=0.25).device(torch.device("cpu"))  # Four pieces share a GPU.
+        device(type='cuda')
+        >>> Ray(cores=0)
+        Traceback (most recent call last):
+        hardlabel.checks.InvalidInput: cores must be at least 1, got 0
     """
 
     address: str | None = None

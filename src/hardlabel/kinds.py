@@ -127,11 +127,16 @@ def planned(settings: RunSettings, *, store: "Store | None", execution: "Executi
 def load(folder: str | Path) -> "Record[Any]":
     """The record in a run folder, of any kind.
 
+    Args:
+        folder: The run folder, as the command line or `record.save` wrote it.
+
     Raises:
         InvalidInput: A file is missing or damaged, or the record has a format that this version does not read.
 
     Example:
         >>> import hardlabel
+        >>> hardlabel.load("runs/digits")
+        <AuditRecord of digits: Severe leakage was measured>
         >>> hardlabel.load("nothing")
         Traceback (most recent call last):
         hardlabel.checks.InvalidInput: run 'nothing' has no readable config.yaml: ...
@@ -182,6 +187,10 @@ def write_report(record: "Record[Any]", path: str | Path) -> None:
     Raises:
         InvalidInput: There is no such record, or the file cannot be written.
         OSError: The disk is full.
+
+    Example:
+        >>> import hardlabel
+        >>> hardlabel.write_report(hardlabel.load("runs/digits"), "report.html")
     """
     checks.path(path=path)
     text, path = render(record), Path(path)

@@ -68,6 +68,15 @@ class Store:
     Raises:
         InvalidInput: The folder cannot be made, or not be written to.
         OSError: The disk is full.
+
+    Example:
+        >>> from hardlabel import Store
+        >>> store = Store("pieces")
+        >>> store.save({"kind": "greeting", "times": 1}, b"hello")
+        >>> store.load({"kind": "greeting", "times": 1})
+        b'hello'
+        >>> store.load({"kind": "greeting", "times": 2}) is None
+        True
     """
 
     root: Path

@@ -14,7 +14,15 @@ from hardlabel.signals.base import Access, LabelSignal, ScoreSignal
 
 
 class Need(StrEnum):
-    """What an attack may need besides the target's labels."""
+    """What an attack may need in addition to the target's labels. The value says it in words.
+
+    Example:
+        >>> from hardlabel.attacks import TABLE, Need
+        >>> Need.SHADOW.value
+        'a shadow model'
+        >>> Need.REFERENCES in TABLE["path"].required
+        True
+    """
 
     SCORES = "the target's confidence vectors"
     SHADOW = "a shadow model"
@@ -153,7 +161,24 @@ class _Attack:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelAttack(_Attack):
-    """An attack that sees labels only. `signals(domain, queries)` lists its candidates within `queries`."""
+    """An attack that sees labels only.
+
+    Attributes:
+        signals: `signals(domain, queries)` lists the candidates that cost at most `queries` queries per sample. With
+            several, the shadow model chooses.
+
+    Example:
+        >>> from hardlabel import Box
+        >>> from hardlabel.attacks.table import TABLE
+        >>> noise = TABLE["noise"]
+        >>> str(noise.signals(Box((8,)), 11)[0])
+        '10 noisy copies, sigma 0.02'
+        >>> noise.source
+        'Choquette-Choo et al. 2021, section 3.4'
+        >>> noise.allowed(budget=1)
+        Traceback (most recent call last):
+        hardlabel.checks.InvalidInput: budget must be at least 2 for attack 'noise', got 1
+    """
 
     signals: Callable[[Domain, int], tuple[LabelSignal, ...]]
     access = Access.LABEL
@@ -166,6 +191,13 @@ class ScoreAttack(_Attack):
     Attributes:
         signal: What is read from the confidence vector.
         scaled: Whether the references choose the scale of the values, which are logit confidences (`Scaled`).
+
+    Example:
+        >>> from hardlabel.attacks.table import TABLE
+        >>> str(TABLE["loss"].signal), TABLE["loss"].allowed(budget=None)
+        ('log loss', 1)
+        >>> [need.value for need in TABLE["lira"].must_show]
+        ['reference models that show confidences']
     """
 
     signal: ScoreSignal
@@ -175,3 +207,4 @@ class ScoreAttack(_Attack):
 
 
 Attack = LabelAttack | ScoreAttack
+"""A row of the table, or an attack of your own."""

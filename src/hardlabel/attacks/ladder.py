@@ -25,6 +25,12 @@ class Rung:
         why: In words, with what was measured.
         weak: Why finding nothing with it would say little: it was measured to be no better than the gap attack, or was
             never measured to be better. Empty for an attack that says enough.
+
+    Example:
+        >>> from hardlabel import Box
+        >>> from hardlabel.attacks.ladder import best
+        >>> best(Box((8,)), 10, {})
+        Rung(attack='path', queries=10, why="asks where paths ...", weak='')
     """
 
     attack: str
@@ -148,6 +154,13 @@ def best(domain: Domain, budget: int, missing: Mapping[Need, str]) -> Rung:
 
     Raises:
         InvalidInput: The budget is below 1.
+
+    Example:
+        >>> from hardlabel import Box
+        >>> from hardlabel.attacks import Need
+        >>> from hardlabel.attacks.ladder import best
+        >>> best(Box((8,)), 10, {Need.REFERENCES: "no trainer was given"}).attack
+        'noise'
     """
     checks.at_least(1, budget=budget)
     passed: list[str] = []

@@ -53,6 +53,7 @@ def shortfall(family: str | None) -> str | None:
         family: A name that `family_of` gives.
 
     Example:
+        >>> from hardlabel.attacks import shortfall
         >>> shortfall("abacus") is None
         True
     """
@@ -72,6 +73,7 @@ def family_of(model: object) -> str | None:
     Looks into pipelines, searches and calibrated classifiers; imports nothing.
 
     Example:
+        >>> from hardlabel.attacks import family_of
         >>> from sklearn.ensemble import RandomForestClassifier
         >>> from sklearn.pipeline import make_pipeline
         >>> family_of(make_pipeline(RandomForestClassifier()))

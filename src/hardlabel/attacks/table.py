@@ -54,6 +54,7 @@ PAPER = "Choquette-Choo et al. 2021"
 
 
 def _augmentations(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
+    """Of eight sets of moved copies, those that `queries` pay for."""
     del domain
     near, two, three = (augment.translations(d) for d in (1, 2, 3))
     small, wide = augment.rotations(4), augment.rotations(8)
@@ -74,6 +75,7 @@ def _augmentations(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
 
 
 def _noises(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
+    """One candidate per noise level of the domain; the sample itself takes one of the queries."""
     return tuple(Noise(level=level, draws=queries - 1) for level in domain.noise_levels)
 
 
@@ -114,17 +116,20 @@ _PATH = Best(of=(ShrunkenRatio(), Rescaled(inner=ShrunkenRatio()), LearnedRatio(
 
 
 def _designs(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
+    """One design, with fewer neighbours of an image than of other samples."""
     candidates = IMAGE_CANDIDATES if domain.kind == "image" else CANDIDATES
     return (Designed(queries=min(queries, candidates), candidates=candidates),)
 
 
 def _features(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
+    """Paths, and shares of copies beside them where queries are left; see `parts_for`."""
     parts = parts_for(domain, queries)
     # A path alone stays as it is: what was measured for the attack of that name serves this one.
     return parts if len(parts) == 1 else (Features(parts=parts),)
 
 
 def _samplings(domain: Domain, queries: int) -> tuple[LabelSignal, ...]:
+    """One candidate per noise level of the domain; the sample itself is not asked."""
     return tuple(Sampling(level=level, draws=queries) for level in domain.noise_levels)
 
 
@@ -468,10 +473,19 @@ _ROWS: tuple[Attack, ...] = (
 TABLE: Registry[Attack] = Registry(
     "hardlabel.attacks", {row.name: row for row in _ROWS}, type=(LabelAttack, ScoreAttack)
 )
+"""Every attack by its name, those of installed packages too."""
 
 
 def with_networks_per_class(attack: Attack) -> Attack:
-    """The attack with one attack network per class instead of one for all; any other attack as it is."""
+    """The attack with one attack network per class instead of one for all; any other `attack` as it is.
+
+    Example:
+        >>> from hardlabel.attacks import TABLE, with_networks_per_class
+        >>> with_networks_per_class(TABLE["shadow-network"]).calibration.per_class
+        True
+        >>> with_networks_per_class(TABLE["gap"]) == TABLE["gap"]
+        True
+    """
     if not isinstance(attack.calibration, AttackNetwork):
         return attack
     return replace(attack, calibration=replace(attack.calibration, per_class=True))
@@ -482,11 +496,24 @@ def chosen(
 ) -> tuple[list[Attack], dict[str, str]]:
     """The attacks to run, and the ones left out with the reason.
 
-    An attack asked for, by name or as an object of one's own, must be possible; of the whole table (`asked` None)
-    what is not is left out.
+    An attack asked for must be possible; of the whole table, attacks that are not possible are left out.
+
+    Args:
+        asked: Names in TABLE, or attacks of your own; None for the whole table.
+        domain: Of the samples attacked.
+        budget: Most queries per sample, 1 or more; None for no limit.
 
     Raises:
         InvalidInput: An attack asked for is unknown, does not suit the domain, or needs more than `budget`.
+
+    Example:
+        >>> from hardlabel import Box
+        >>> from hardlabel.attacks import chosen
+        >>> attacks, left_out = chosen(["gap", "noise"], Box((2,)), 10)
+        >>> [attack.name for attack in attacks], left_out
+        (['gap', 'noise'], {})
+        >>> chosen(None, Box((2,)), 10)[1]["boundary"]
+        'needs at least 25 queries per sample, the budget is 10'
     """
     if budget is not None:
         checks.at_least(1, budget=budget)

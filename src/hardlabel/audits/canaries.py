@@ -73,8 +73,23 @@ def audit_planted(
         device: Where torch models run.
         execution: Where and in which pieces the work is done, and who is told of progress.
 
+    Returns:
+        The record, in memory, with a lower bound on epsilon for labels and, if the model shows them, for confidences.
+
     Raises:
         InvalidInput: An argument breaks a rule.
+
+    Example:
+        >>> import hardlabel
+        >>> from sklearn.datasets import load_digits
+        >>> from sklearn.tree import DecisionTreeClassifier
+        >>> digits = load_digits()
+        >>> data = digits.images[:, None] / 16, digits.target
+        >>> planted = hardlabel.plant(data, canaries=30, kinds=["mislabelled"], train_size=100)
+        >>> training = planted.training
+        >>> tree = DecisionTreeClassifier(random_state=0).fit(training.inputs.flatten(1), training.labels)
+        >>> hardlabel.audit_planted(tree, planted).bound("label").epsilon > 0
+        True
     """
     given, started = locals(), time.perf_counter()
     where = resolve_device(device)
@@ -152,11 +167,12 @@ def audit_canaries(
     Example:
         >>> import hardlabel
         >>> from sklearn.datasets import load_digits
+        >>> from sklearn.tree import DecisionTreeClassifier
         >>> digits = load_digits()
         >>> data = digits.images[:, None] / 16, digits.target
-        >>> recipe = hardlabel.Recipe(architecture="logistic", max_epochs=5)
-        >>> record = hardlabel.audit_canaries(data, recipe, canaries=30, kinds=["mislabelled"], train_size=100)
-        >>> record.bound("label").epsilon >= 0
+        >>> tree = DecisionTreeClassifier(random_state=0)
+        >>> record = hardlabel.audit_canaries(data, tree, canaries=30, kinds=["mislabelled"], train_size=100)
+        >>> record.bound("label").epsilon > 0
         True
     """
     given, started = locals(), time.perf_counter()

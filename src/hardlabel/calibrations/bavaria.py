@@ -42,23 +42,28 @@ class BaVarIA:
         "student": a new value is Student's t with 2a' degrees of freedom around m', scale^2 = b' (k' + 1) / (a' k')
         "normal":  a new value is normal around m' with the posterior mean of v, b' / (a' - 1), times (k' + 1) / k'
 
-    The score is the log ratio of the two densities, added over scalars. A censored value counts by the probability
-    .98 predictive + .02 uniform of its interval. A record without values on a side is predicted by the prior.
+    The score, (n,), is the log ratio of the two densities in nats, added over scalars. A censored value counts by the
+    probability .98 predictive + .02 uniform of its interval. A record without values on a side is predicted by the
+    prior.
 
     With `neighbours`, records do not lean on one prior but on the records nearest in difficulty: mean and scale are
     those of `ShrunkenRatio` ("unequal"), a new value is Student's t (or normal) around them.
 
     Attributes:
         predictive: "student" or "normal".
-        neighbours: How many records lend their statistics; None for all, through the prior.
+        neighbours: Number of records that lend their statistics, 1 or more; None for all, through the prior.
 
     References:
         Brännvall (2026), arXiv:2603.11799, for conjugate priors per side and both predictive distributions. Ours: how
         the prior's parameters are found, censored values, and `neighbours`.
 
+    Raises:
+        InvalidInput: `predictive` is neither of the two, or `neighbours` is below 1.
+
     Example:
         >>> import torch
         >>> from hardlabel.calibrations.base import References
+        >>> from hardlabel.calibrations.bavaria import BaVarIA
         >>> values = torch.tensor([[[3.0], [0.0]], [[1.0], [2.0]]])
         >>> inside = torch.tensor([[True, False], [False, True]])
         >>> references = References(values=values, inside=inside, labels=torch.zeros(2, dtype=torch.int64))

@@ -16,13 +16,30 @@ from hardlabel.checks import InvalidInput
 class Best:
     """Takes the calibration with the highest AUC on references that play target, each scored by the others.
 
-    The target has no say. Where nothing can choose, because too few references are left, the first is taken.
+    The target has no say. Where nothing can choose, because too few references are left, the first is taken. Scores
+    (n,) are those of the calibration taken.
 
     Attributes:
-        of: The calibrations, each per sample.
+        of: The calibrations, each per sample; at least one.
+
+    References:
+        Ours (studies/RESULTS.md); each calibration names its own source.
 
     Raises:
         InvalidInput: None is given, or one is not per sample.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel.calibrations.base import References
+        >>> from hardlabel.calibrations.best import Best
+        >>> from hardlabel.calibrations.ratio import LikelihoodRatio
+        >>> from hardlabel.calibrations.rmia import RMIA
+        >>> values = torch.tensor([[[3.0], [0.0]], [[1.0], [2.0]]])  # Two models, two samples, one number each.
+        >>> inside = torch.tensor([[True, False], [False, True]])
+        >>> references = References(values=values, inside=inside, labels=torch.zeros(2, dtype=torch.int64))
+        >>> fitted = Best(of=(LikelihoodRatio(), RMIA())).fit(references, seed=0)
+        >>> type(fitted).__name__  # Two references are too few to choose by.
+        'FittedRatio'
     """
 
     per_sample: ClassVar[bool] = True

@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 class EstimatedConfidence:
     """Estimates the logit confidence in the true class from label-only values, then calibrates the estimate.
 
+    Values (n, d) become one estimate per sample, and scores (n,) of `inner`.
+
     The regression's features for model k and sample i are the values themselves and, per sample, the mean logit
     confidence and the mean values of the references that were not trained on i. Its target is k's logit confidence
     in i. Two rules keep membership out of the features:
@@ -38,11 +40,36 @@ class EstimatedConfidence:
     Attributes:
         inner: The calibration of the estimate, one number per sample and model; one per sample, as a rule.
         folds: Regressors, at least 2; fewer where there are fewer pairs.
-        rounds: Trees per regressor.
-        leaves: Leaves per tree, at most.
+        rounds: Trees per regressor, 1 or more.
+        leaves: Most leaves per tree, 2 or more.
 
     References:
-        Ours. Carlini et al. (2022), section IV, for the ratio of logit confidences that it imitates.
+        Ours (studies/RESULTS.md). Carlini et al. (2022), section IV, for the ratio of logit confidences that it
+        imitates.
+
+    Raises:
+        InvalidInput: A number is too small.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel.calibrations.base import References
+        >>> from hardlabel.calibrations.confidence_estimate import EstimatedConfidence
+        >>> from hardlabel.calibrations.ratio import LikelihoodRatio
+        >>> draws = torch.Generator().manual_seed(0)
+        >>> half = torch.rand(2, 200, generator=draws) < 0.5
+        >>> inside = torch.stack([half[0], ~half[0], half[1], ~half[1]])  # Two pairs of models.
+        >>> values = inside[:, :, None] + torch.rand(4, 200, 1, generator=draws)
+        >>> references = References(
+        ...     values=values,
+        ...     inside=inside,
+        ...     labels=torch.zeros(200, dtype=torch.int64),
+        ...     partner=torch.tensor([1, 0, 3, 2]),
+        ...     logits=values[:, :, 0],  # What the attacker's own models show.
+        ... )
+        >>> fitted = EstimatedConfidence(inner=LikelihoodRatio(), rounds=5).fit(references, seed=0)
+        >>> scores = fitted.score(values[0], references.labels)
+        >>> bool(scores[inside[0]].mean() > scores[~inside[0]].mean())
+        True
     """
 
     per_sample: ClassVar[bool] = True
@@ -61,7 +88,11 @@ class EstimatedConfidence:
         return f"estimated logit confidence, then {self.inner}"
 
     def fit(self, references: References | None, *, seed: int) -> "FittedEstimate":
-        """See `Calibration`; `references` need logits, and models from at least two pairs."""
+        """See `Calibration`; `references` need logits, and models from at least two pairs.
+
+        Raises:
+            InvalidInput: References or their logits are missing, or all references are of one pair.
+        """
         if references is None:
             raise InvalidInput("references must be given to estimate confidences, got None")
         if references.logits is None:

@@ -41,7 +41,7 @@ class DesignedRatio:
     how far the questions may go: each plays target for the others and is asked the one label whose probability differs
     most between the sides. The reach with the highest mean AUC is taken; with a single pair all neighbours stay.
 
-    A score is the log ratio itself, since the plan has worked it out: values are (n, 1).
+    A score is the log ratio itself, in nats, since the plan has worked it out: values (n, 1) become scores (n,).
 
     Attributes:
         weight: How many models a prior is worth, above 0.
@@ -53,6 +53,17 @@ class DesignedRatio:
 
     Raises:
         InvalidInput: `weight` is not above 0, or `reach` none of the classes.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel.calibrations.base import References
+        >>> from hardlabel.calibrations.designed import DesignedRatio
+        >>> values = torch.tensor([[[3.0, 1.0, 0.0, 0.1]], [[1.0, -1.0, 0.0, 0.1]]])  # Two margins, two distances.
+        >>> inside = torch.tensor([[True], [False]])
+        >>> references = References(values=values, inside=inside, labels=torch.tensor([0]))
+        >>> fitted = DesignedRatio().fit(references, seed=0)
+        >>> fitted.beliefs.mean_in.shape, fitted.score(torch.tensor([[0.7]]), references.labels).shape
+        (torch.Size([1, 2]), torch.Size([1]))
     """
 
     weight: float = 20.0

@@ -18,7 +18,7 @@ from hardlabel.checks import InvalidInput
 
 @dataclass(frozen=True, kw_only=True)
 class LearnedRatio:
-    """Learns the log odds of membership from the references, each of which plays target for the others.
+    """Learns the log odds of membership, (n,), from the references, each of which plays target for the others.
 
     A row is a model k and a sample i. Its features are k's values in i; of the other references that were trained on i,
     and of those that were not, mean and deviation of the values and of their logit confidences, where shown; and the
@@ -40,11 +40,29 @@ class LearnedRatio:
     Attributes:
         inner: What is believed before trees have learned; a plan that asks the target less asks by these beliefs.
         folds: Classifiers for reference scores, at least 2; fewer where there are fewer pairs.
-        rounds: Trees per classifier.
-        leaves: Leaves per tree, at most.
+        rounds: Trees per classifier, 1 or more.
+        leaves: Most leaves per tree, 2 or more.
 
     References:
-        Ours (studies/RESULTS.md). Carlini et al. (2022), for the ratio it learns; Friedman (2001), for boosting.
+        Ours (studies/RESULTS.md, studies/FEW_REFERENCES.md). Carlini et al. (2022), for the ratio it learns; Friedman
+        (2001), for boosting.
+
+    Raises:
+        InvalidInput: A number is too small, or `inner` is offline.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel.calibrations.base import References
+        >>> from hardlabel.calibrations.learned import LearnedRatio
+        >>> draws = torch.Generator().manual_seed(0)
+        >>> half = torch.rand(2, 200, generator=draws) < 0.5
+        >>> inside = torch.stack([half[0], ~half[0], half[1], ~half[1]])  # Two pairs of models.
+        >>> values = inside[:, :, None] + torch.rand(4, 200, 1, generator=draws)
+        >>> labels, partner = torch.zeros(200, dtype=torch.int64), torch.tensor([1, 0, 3, 2])
+        >>> references = References(values=values, inside=inside, labels=labels, partner=partner)
+        >>> scores = LearnedRatio(rounds=5).fit(references, seed=0).score(values[0], labels)
+        >>> bool(scores[inside[0]].mean() > scores[~inside[0]].mean())
+        True
     """
 
     per_sample: ClassVar[bool] = True

@@ -24,20 +24,36 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class AttackNetwork:
-    """Learns membership from the whole signal vector on the references.
+    """Learns membership from the whole signal vector on the references: values (n, d) become log odds (n,).
 
     One network is fitted per fold of the references. A new sample's score is the networks' mean log odds; a
     reference's is that of the one network that never saw it, so that a threshold is not chosen on
     memorised samples.
 
     Attributes:
-        hidden: Units per hidden layer (ReLU; the authors' code has leaky ReLU, which scikit-learn lacks).
+        hidden: Units per hidden layer, each 1 or more (ReLU; the authors' code has leaky ReLU, which scikit-learn
+            lacks).
         per_class: One set of networks per class, as the authors do with much shadow data; a class with fewer than
             FEWEST_PER_KIND members or non-members falls back to the networks of all classes.
         folds: Networks per set, at least 2.
 
     References:
         Choquette-Choo et al. (2021), section 3.3; Shokri et al. (2017), section V, for confidence vectors.
+
+    Raises:
+        InvalidInput: `folds` is below 2, or a layer has no unit.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel.calibrations.base import References
+        >>> from hardlabel.calibrations.network import AttackNetwork
+        >>> inside = torch.arange(40) % 2 == 0
+        >>> values = inside.float()[None, :, None] + torch.linspace(0, 0.5, 40)[None, :, None]
+        >>> references = References(values=values, inside=inside[None], labels=torch.zeros(40, dtype=torch.int64))
+        >>> fitted = AttackNetwork(hidden=(4,), folds=2).fit(references, seed=0)
+        >>> scores = fitted.score(torch.tensor([[1.2], [0.2]]), torch.tensor([0, 0]))
+        >>> bool(scores[0] > scores[1])
+        True
     """
 
     per_sample: ClassVar[bool] = False
@@ -54,6 +70,11 @@ class AttackNetwork:
         return f"attack network, {'one per class' if self.per_class else 'one for all classes'}"
 
     def fit(self, references: References | None, *, seed: int) -> "FittedNetwork":
+        """See `Calibration`; references may be other samples than those scored.
+
+        Raises:
+            InvalidInput: References are missing, or hold fewer than FEWEST_PER_KIND members or non-members.
+        """
         if references is None:
             raise InvalidInput("references must be given for an attack network, got None")
         models, samples, width = references.values.shape

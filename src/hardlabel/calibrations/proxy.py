@@ -30,9 +30,9 @@ class ProxyRatio:
     - mean and deviation, over models without the record, of the values and, where shown, of the logit confidences,
     - the record's class.
 
-    A record is thus judged by proxies that resemble it: same class, values alike on models that never saw either. A
-    proxy's row is made without the model itself and without its partner, so that the number of models behind a mean
-    tells nothing. Counts are no features.
+    Scores are (n,). A record is judged by proxies that resemble it: same class, values alike on models that never saw
+    either. A proxy's row is made without the model itself and without its partner, so that the number of models behind
+    a mean tells nothing. Counts are no features.
 
     Classifiers that see no fold of the references and no value of theirs, partners in one fold, score that fold: these
     are the reference scores. With fewer than two pairs, a reference without partner, or fewer than FEWEST_ROWS values
@@ -41,13 +41,17 @@ class ProxyRatio:
     Attributes:
         inner: Scores where trees cannot learn. "raw" shifts all records alike: few proxies tell no more.
         folds: Classifiers for reference scores, at least 2; fewer where there are fewer pairs.
-        rounds: Trees per classifier.
-        leaves: Leaves per tree, at most.
+        rounds: Trees per classifier, 1 or more.
+        leaves: Most leaves per tree, 2 or more.
 
     References:
         arXiv:2507.21412 for proxies (PMIA). Ours: resemblance is learned by trees instead of a distance, from labels.
 
+    Raises:
+        InvalidInput: A number is too small, or `inner` is online.
+
     Example:
+        >>> from hardlabel.calibrations.proxy import ProxyRatio
         >>> calibration = ProxyRatio()
         >>> calibration.wants_pool  # It needs records beside those that are scored.
         True

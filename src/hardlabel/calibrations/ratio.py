@@ -29,6 +29,8 @@ NEIGHBOURS = 100  # From whose difference a missing side is estimated.
 class LikelihoodRatio:
     """Scores a sample by normal distributions fitted to its own values on reference models.
 
+    Values (n, d) become scores (n,), in nats.
+
     Online: log N(f; in) - log N(f; out), added over the scalars of the signal. Offline: -log P(N(out) > f), from the
     models not trained on the sample alone; for one scalar that orders samples like the paper's 1 - P, and it keeps
     its digits where that rounds to 1. Several scalars are added (Fisher's method).
@@ -52,10 +54,25 @@ class LikelihoodRatio:
 
     Attributes:
         online: Whether members' values on references are used.
-        variance: See above.
+        variance: "sample", "side", "shared" or "authors", see above.
 
     References:
         Carlini et al. (2022), section IV and algorithm 1.
+
+    Raises:
+        InvalidInput: `variance` is none of the four.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel.calibrations.base import References
+        >>> from hardlabel.calibrations.ratio import LikelihoodRatio
+        >>> values = torch.tensor([[[3.0], [0.0]], [[1.0], [2.0]]])  # Two models, two samples, one number each.
+        >>> inside = torch.tensor([[True, False], [False, True]])
+        >>> references = References(values=values, inside=inside, labels=torch.zeros(2, dtype=torch.int64))
+        >>> fitted = LikelihoodRatio().fit(references, seed=0)
+        >>> scores = fitted.score(torch.tensor([[3.0], [0.0]]), references.labels)
+        >>> bool(scores[0] > scores[1])  # The target is like the model that was trained on the first sample.
+        True
     """
 
     per_sample: ClassVar[bool] = True

@@ -30,11 +30,29 @@ class Rescaled:
     the inner beliefs' probability between its mapped edges, so the inner calibration must be a likelihood ratio where
     values are censored.
 
+    Scores (n,) are those of the inner calibration.
+
     Attributes:
         inner: The calibration of the mapped values.
 
     References:
         Ours (studies/RESULTS.md). Carlini et al. (2022), section IV-B, for the logit's normality.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel.calibrations.base import References
+        >>> from hardlabel.calibrations.ratio import LikelihoodRatio
+        >>> from hardlabel.calibrations.rescaled import Rescaled
+        >>> values = torch.tensor([[[3.0], [0.0]], [[1.0], [2.0]]])  # Two models, two samples, one number each.
+        >>> inside = torch.tensor([[True, False], [False, True]])
+        >>> logits = 2 * values[:, :, 0]  # What the attacker's own models show.
+        >>> references = References(
+        ...     values=values, inside=inside, labels=torch.zeros(2, dtype=torch.int64), logits=logits
+        ... )
+        >>> fitted = Rescaled(inner=LikelihoodRatio()).fit(references, seed=0)
+        >>> scores = fitted.score(torch.tensor([[3.0], [0.0]]), references.labels)
+        >>> bool(scores[0] > scores[1])  # The target is like the model that was trained on the first sample.
+        True
     """
 
     per_sample: ClassVar[bool] = True

@@ -20,7 +20,7 @@ TIE = 1e-9  # Height of the term that orders ratios which beat equally many poin
 
 @dataclass(frozen=True, kw_only=True)
 class RMIA:
-    """Scores a sample by the share of population points whose ratio its own beats, in [0, 1] but for 1e-9.
+    """Scores a sample by the share of population points whose ratio its own beats, (n,) in [0, 1] but for 1e-9.
 
     A sample's ratio is p(x) / Pr(x): the probability the target gives it over what to expect. Online, Pr(x) is the
     mean of p over reference models trained on x and over the others, both sides with the same weight. Offline it is
@@ -44,6 +44,21 @@ class RMIA:
 
     References:
         Zarifzadeh et al. (2024), section 3; the offline form as in the authors' privacy meter.
+
+    Raises:
+        InvalidInput: `a` is not in [0, 1].
+
+    Example:
+        >>> import torch
+        >>> from hardlabel.calibrations.base import References
+        >>> from hardlabel.calibrations.rmia import RMIA
+        >>> values = torch.tensor([[[3.0], [0.0]], [[1.0], [2.0]]])  # Two models, two samples, one number each.
+        >>> inside = torch.tensor([[True, False], [False, True]])
+        >>> references = References(values=values, inside=inside, labels=torch.zeros(2, dtype=torch.int64))
+        >>> fitted = RMIA(logits=True).fit(references, seed=0)
+        >>> scores = fitted.score(torch.tensor([[3.0], [0.0]]), references.labels)
+        >>> bool(scores[0] > scores[1])  # The target is like the model that was trained on the first sample.
+        True
     """
 
     per_sample: ClassVar[bool] = True

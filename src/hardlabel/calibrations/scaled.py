@@ -45,17 +45,22 @@ class Scaled:
     references. The target has no say. Where nobody can play target (a single pair), "logit" is taken, or "smoothed" if
     more than 1 % of the references' answers are exactly 0 or 1.
 
-    RMIA compares probabilities. It reads "logit" and "smoothed" as logits, the others by their place among all values.
+    Scores (n,) are those of the inner calibration. RMIA compares probabilities. It reads "logit" and "smoothed" as
+    logits, the others by their place among all values.
 
     Attributes:
         inner: The calibration, per sample.
-        by: Which scale; None chooses.
+        by: "logit", "smoothed", "probability" or "rank"; None chooses.
 
     References:
         Carlini et al. (2022), section IV-B, for the logit. The choice is ours (studies/CONFIDENCES.md).
 
+    Raises:
+        InvalidInput: `by` is none of the scales, or `inner` is not per sample.
+
     Example:
         >>> from hardlabel.calibrations.ratio import LikelihoodRatio
+        >>> from hardlabel.calibrations.scaled import Scaled
         >>> str(Scaled(inner=LikelihoodRatio(), by="probability"))
         'likelihood ratio per sample, one variance per side, of the probability'
     """

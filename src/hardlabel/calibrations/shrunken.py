@@ -31,7 +31,7 @@ PRIOR = 8.0  # What the neighbours' variance counts for, in models.
 
 @dataclass(frozen=True, kw_only=True)
 class ShrunkenRatio:
-    """A likelihood ratio whose means and variances lean on the samples nearest in difficulty.
+    """A likelihood ratio whose means and variances lean on the samples nearest in difficulty: scores (n,), in nats.
 
     Online, with n models per side, c = (mean_in + mean_out) / 2 and d = mean_in - mean_out of a sample, and d_, v_in_,
     v_out_ running means of d and of both variances over the `neighbours` samples nearest in c:
@@ -56,13 +56,28 @@ class ShrunkenRatio:
     The pool's samples have fewer values of non-members than candidates do, which is not corrected for.
 
     Attributes:
-        variant: Which ratio; None chooses.
+        variant: "equal", "unequal" or "raw"; None chooses.
         online: Whether members' values of the samples scored are used.
-        neighbours: Samples in a running mean; all where there are fewer.
+        neighbours: Samples in a running mean, 1 or more; all where there are fewer.
 
     References:
-        Ours. Carlini et al. (2022), section IV, for the ratio; shrinkage of means and variances is empirical Bayes
-        (Efron & Morris 1973).
+        Ours (studies/RESULTS.md). Carlini et al. (2022), section IV, for the ratio; shrinkage of means and variances is
+        empirical Bayes (Efron & Morris 1973).
+
+    Raises:
+        InvalidInput: `variant` is none of the three, or `neighbours` is below 1.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel.calibrations.base import References
+        >>> from hardlabel.calibrations.shrunken import ShrunkenRatio
+        >>> values = torch.tensor([[[3.0], [0.0]], [[1.0], [2.0]]])  # Two models, two samples, one number each.
+        >>> inside = torch.tensor([[True, False], [False, True]])
+        >>> references = References(values=values, inside=inside, labels=torch.zeros(2, dtype=torch.int64))
+        >>> fitted = ShrunkenRatio().fit(references, seed=0)
+        >>> scores = fitted.score(torch.tensor([[3.0], [0.0]]), references.labels)
+        >>> bool(scores[0] > scores[1])  # The target is like the model that was trained on the first sample.
+        True
     """
 
     per_sample: ClassVar[bool] = True

@@ -25,8 +25,26 @@ class Standardized:
     share among them about the same on all models. Beliefs in the target's own units are not known before it is
     asked, so sequential plans ask for exact values.
 
+    Scores (n,) are those of the inner calibration.
+
     Attributes:
         inner: The calibration.
+
+    References:
+        Ours (studies/SURROGATES.md).
+
+    Example:
+        >>> import torch
+        >>> from hardlabel.calibrations.base import References
+        >>> from hardlabel.calibrations.ratio import LikelihoodRatio
+        >>> from hardlabel.calibrations.standardized import Standardized
+        >>> values = torch.tensor([[[3.0], [0.0]], [[1.0], [2.0]]])  # Two models, two samples, one number each.
+        >>> inside = torch.tensor([[True, False], [False, True]])
+        >>> references = References(values=values, inside=inside, labels=torch.zeros(2, dtype=torch.int64))
+        >>> fitted = Standardized(inner=LikelihoodRatio()).fit(references, seed=0)
+        >>> narrow = fitted.score(torch.tensor([[0.3], [0.0]]), references.labels)
+        >>> torch.allclose(narrow, fitted.score(torch.tensor([[3.0], [0.0]]), references.labels))  # In any units.
+        True
     """
 
     per_sample: ClassVar[bool] = True

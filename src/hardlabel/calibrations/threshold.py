@@ -13,7 +13,7 @@ from hardlabel.checks import InvalidInput
 
 @dataclass(frozen=True, kw_only=True)
 class Threshold:
-    """Scores a sample by its signal, which must be one number per sample.
+    """Scores a sample by its signal, which must be one number per sample: values (n, 1) become scores (n,).
 
     The threshold is fixed in advance (the gap attack says "member" for every right label) or chosen later
     on the shadow model's scores. The score needs no references, only the threshold does.
@@ -23,6 +23,13 @@ class Threshold:
 
     References:
         Choquette-Choo et al. (2021), section 3: one threshold for all samples, from a local shadow model.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel.calibrations.threshold import Threshold
+        >>> fitted = Threshold(fixed=0.5).fit(None, seed=0)
+        >>> fitted.score(torch.tensor([[0.25], [0.75]]), torch.tensor([0, 0])).tolist(), fitted.threshold
+        ([0.25, 0.75], 0.5)
     """
 
     per_sample: ClassVar[bool] = False
@@ -33,6 +40,11 @@ class Threshold:
         return "none" if self.fixed is not None else "threshold from the shadow model"
 
     def fit(self, references: References | None, *, seed: int) -> "FittedThreshold":
+        """See `Calibration`; references, if there are any, only show their scores.
+
+        Raises:
+            InvalidInput: The references' values have more than one column.
+        """
         del seed  # Nothing is drawn.
         own = None if references is None else torch.stack([_only_column(values) for values in references.values])
         return FittedThreshold(self.fixed, own)
@@ -43,16 +55,25 @@ class RandomThreshold:
     """Scores a sample by its signal, with a threshold taken from random inputs: no shadow model at all.
 
     The signal is measured on `inputs` legal points that know nothing of the data, under the labels the target gives
-    them; nobody trained on those, so the threshold is the value that `share` of them fall below. All of it is
-    overhead: 1 query per input for its label, and what the signal costs.
+    them; nobody trained on those, so the threshold is the value that `share` of them fall below. Values (n, 1) become
+    scores (n,). All of it is overhead: 1 query per input for its label, and the queries of the signal.
 
     Attributes:
-        inputs: How many random inputs.
+        inputs: Number of random inputs, 1 or more.
         share: Strictly between 0 and 1.
 
     References:
         Li & Zhang (2021), "Membership Leakage in Label-Only Exposures", section 5 (threshold without shadow data);
         they take a top percentile of the random inputs' distances, which one is a setting.
+
+    Raises:
+        InvalidInput: `inputs` is below 1, or `share` not between 0 and 1.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel.calibrations.threshold import RandomThreshold
+        >>> RandomThreshold(share=0.5).threshold_of(torch.tensor([[1.0], [2.0], [4.0]]))
+        2.0
     """
 
     per_sample: ClassVar[bool] = False
@@ -68,11 +89,16 @@ class RandomThreshold:
         return f"threshold from {self.inputs} random inputs"
 
     def fit(self, references: References | None, *, seed: int) -> "FittedThreshold":
+        """See `Calibration`; neither references nor seed are used."""
         del references, seed  # A shadow model would make a threshold of its own.
         return FittedThreshold(None, None)
 
     def threshold_of(self, values: Tensor) -> float:
-        """The threshold, given the random inputs' values (m, 1)."""
+        """The threshold, given the random inputs' values (m, 1).
+
+        Raises:
+            InvalidInput: The values have more than one column.
+        """
         return float(_only_column(values).quantile(self.share))
 
 

@@ -61,6 +61,18 @@ class Numeric:
         real: Whether whole numbers come back as floats, because the frame held floats. It changes no encoded value and
             is no part of the `repr`.
         levels: The legal raw values, ascending, where only those that occur are legal; noise goes to the nearest.
+
+    Raises:
+        InvalidInput: A number is not finite, `scale` is not above 0, or `lower` is above `upper`; bounds of an integer
+            column are not whole or lie farther than 2**21 from the mean; levels do not ascend from `lower` to `upper`.
+
+    Example:
+        >>> import pandas
+        >>> from hardlabel import Numeric
+        >>> age = Numeric(name="age", mean=40.0, scale=10.0, lower=18.0, upper=90.0, integer=True)
+        >>> age.encode(pandas.Series([40, 60]), None)
+        array([[0.],
+               [2.]], dtype=float32)
     """
 
     name: str
@@ -117,7 +129,11 @@ class Numeric:
         return max(abs(self.lower - self.mean), abs(self.upper - self.mean))
 
     def encode(self, cells: Cells, marker: str | None) -> NDArray[np.float32]:
-        """Encoded cells (n, width); see `MixedTable.encode`."""
+        """Encoded cells (n, width), float32; `marker` is the text that stands for a missing cell, or None.
+
+        Raises:
+            InvalidInput: A cell is not legal; see `MixedTable.encode`.
+        """
         _refuse_nested(self.name, cells)
         absent = _absent(cells, marker)
         if not self.missing and absent.any():
@@ -176,6 +192,17 @@ class Categorical:
         categories: What the categories are called.
         values: The cell of each category where it is no text or is missing; None where cells are the categories.
         dtype: The pandas type of a column of `values`; found from the cells where None.
+
+    Raises:
+        InvalidInput: There is no category, one is there twice, or `values` has another length.
+
+    Example:
+        >>> import pandas
+        >>> from hardlabel import Categorical
+        >>> job = Categorical("job", ("cook", "nurse"))
+        >>> job.encode(pandas.Series(["nurse", "cook"]), None)
+        array([[0., 1.],
+               [1., 0.]], dtype=float32)
     """
 
     name: str
@@ -205,7 +232,11 @@ class Categorical:
         return len(self.categories)
 
     def encode(self, cells: Cells, marker: str | None) -> NDArray[np.float32]:
-        """Encoded cells (n, width); see `MixedTable.encode`."""
+        """Encoded cells (n, width), float32; `marker` is the text that stands for a missing cell, or None.
+
+        Raises:
+            InvalidInput: A cell is not legal; see `MixedTable.encode`.
+        """
         _refuse_nested(self.name, cells)
         place = {category: i for i, category in enumerate(self.categories)}
         codes, values = pd.factorize(cells)

@@ -52,6 +52,14 @@ class NoiseLevel:
         scaling: Of series: standard deviation of the logarithm of the factor by which a series swings wider, 0 or more.
         shift: Of series: largest shift in time, as a share of the length, in [0, 1].
         warp: Of series: standard deviation of the logarithm of the speed at which time passes, 0 or more.
+
+    Raises:
+        InvalidInput: A value is out of its range.
+
+    Example:
+        >>> from hardlabel.data.domain import NoiseLevel
+        >>> str(NoiseLevel(sigma=0.1, flip=0.02)), NoiseLevel(sigma=0.05) < NoiseLevel(sigma=0.1)
+        ('sigma 0.1, flip 0.02', True)
     """
 
     sigma: float = 0.0
@@ -79,7 +87,21 @@ class NoiseLevel:
 
 
 class Domain(Protocol):
-    """The role every domain plays. `shape` is one sample's; inputs are float32 tensors (n, *shape)."""
+    """The role every domain plays. `shape` is one sample's; inputs are float32 tensors (n, *shape).
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box
+        >>> from hardlabel.data.domain import Domain
+        >>> domain: Domain = Box((2,))
+        >>> domain.kind, domain.shape, domain.continuous
+        ('continuous', (2,), True)
+        >>> domain.clip(torch.tensor([[-1.0, 0.5]]))
+        tensor([[0.0000, 0.5000]])
+        >>> source = domain.noise_source(5, torch.Generator().manual_seed(0))
+        >>> domain.noisy(torch.zeros(3, 2), source, domain.noise_levels[0]).shape  # 5 copies of each of 3 points.
+        torch.Size([3, 5, 2])
+    """
 
     @property
     def kind(self) -> str:
@@ -136,7 +158,7 @@ class Domain(Protocol):
 
 @dataclass(frozen=True)
 class Box:
-    """Points between `lower` and `upper` in every coordinate; an image where shape is (C, H, W).
+    """Points (n, *shape) between `lower` and `upper` in every coordinate; images where shape is (C, H, W).
 
     Noise is Gaussian, clipped to the box; the distance is L2. In a box of whole numbers (pixels of 0 to 255, counts)
     noisy copies, random points and clipped points are rounded to whole numbers, so that no question holds a fraction.
@@ -260,10 +282,25 @@ class Box:
 
 @dataclass(frozen=True)
 class BinaryFeatures:
-    """Vectors of 0s and 1s. Noise flips each bit with probability `flip`; the distance is Hamming's.
+    """Vectors (n, features) of 0s and 1s.
+
+    Noise flips each bit with probability `flip`; the distance is Hamming's, the number of bits that differ.
 
     Attributes:
-        features: Number of bits.
+        features: Number of bits, 1 or more.
+
+    Raises:
+        InvalidInput: `features` is below 1.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import BinaryFeatures
+        >>> domain = BinaryFeatures(4)
+        >>> domain.distance(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([[0.0, 1.0, 1.0, 0.0]]))
+        tensor([2.])
+        >>> domain.check(torch.tensor([[0.5, 0.0, 0.0, 0.0]]))
+        Traceback (most recent call last):
+        hardlabel.checks.InvalidInput: inputs must be 0 or 1 in a binary domain, got 0.5
     """
 
     features: int
@@ -371,12 +408,29 @@ def infer_domain(inputs: Tensor) -> Domain:
 
 
 def relaxed(domain: Domain) -> Domain:
-    """The same domain with fractions legal: where gradients move a point before it is rounded once, at the end."""
+    """The same domain with fractions legal: where gradients move a point before it is rounded once, at the end.
+
+    Any `domain` that is not of whole numbers is returned as it is.
+
+    Example:
+        >>> from hardlabel import Box
+        >>> from hardlabel.data.domain import relaxed
+        >>> relaxed(Box((2,), 0, 255, whole=True))
+        Box(shape=(2,), lower=0, upper=255)
+    """
     return cast(Domain, replace(cast(Any, domain), whole=False)) if _whole(domain) else domain
 
 
 def rounded(domain: Domain, points: Tensor) -> Tensor:
-    """Points (n, *shape) of `relaxed(domain)`, made whole where the domain asks for it, else as they are."""
+    """The `points` (n, *shape) of `relaxed(domain)`, made whole where `domain` asks for it, else as they are.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box
+        >>> from hardlabel.data.domain import rounded
+        >>> rounded(Box((2,), 0, 255, whole=True), torch.tensor([[0.4, 254.6]]))
+        tensor([[  0., 255.]])
+    """
     return domain.clip(points) if _whole(domain) else points
 
 
@@ -417,18 +471,50 @@ def l2(differences: Tensor) -> Tensor:
     """Euclidean lengths (n,) of `differences` (n, *shape), float32.
 
     Summed in float64: the rounding of a float32 sum depends on how many rows are summed together.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel.data.domain import l2
+        >>> l2(torch.tensor([[3.0, 4.0]]))
+        tensor([5.])
     """
     return differences.flatten(1).double().square().sum(1).sqrt().to(torch.float32)
 
 
 def corners(domain: Domain, like: Tensor) -> tuple[Tensor, Tensor]:
-    """The smallest and the largest legal values of a continuous domain, (1, *shape), of the type of `like`."""
+    """The smallest and the largest legal values of a continuous domain, (1, *shape) each.
+
+    Args:
+        domain: The domain.
+        like: Points (n, *shape), at least one; the values have their type and lie on their device.
+
+    Raises:
+        InvalidInput: The domain is not continuous.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box
+        >>> from hardlabel.data.domain import corners
+        >>> corners(Box((2,), 0, (1, 10)), torch.zeros(5, 2))
+        (tensor([[0., 0.]]), tensor([[ 1., 10.]]))
+    """
     endless = torch.full_like(like[:1], math.inf)
     return domain.clip(-endless), domain.clip(endless)
 
 
 def check_form(inputs: Tensor, shape: tuple[int, ...], name: str) -> None:
-    """Refuses inputs whose shape is not (n, *shape) or that hold NaN or infinity."""
+    """Refuses inputs whose shape is not (n, *shape) or that hold NaN or infinity; errors call them `name`.
+
+    Raises:
+        InvalidInput: They are of another shape, or a value is not finite.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel.data.domain import check_form
+        >>> check_form(torch.zeros(3, 2), (4,), "inputs")
+        Traceback (most recent call last):
+        hardlabel.checks.InvalidInput: inputs must have shape (n, 4), got (3, 2)
+    """
     if tuple(inputs.shape[1:]) != shape or inputs.ndim == 0:
         raise InvalidInput(f"{name} must have shape (n, {', '.join(map(str, shape))}), got {tuple(inputs.shape)}")
     if not bool(torch.isfinite(inputs).all()):
@@ -437,7 +523,18 @@ def check_form(inputs: Tensor, shape: tuple[int, ...], name: str) -> None:
 
 
 def check_whole(inputs: Tensor, name: str) -> None:
-    """Refuses inputs that hold a fraction."""
+    """Refuses inputs (n, *shape) that hold a fraction; errors call them `name`.
+
+    Raises:
+        InvalidInput: A value is not whole.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel.data.domain import check_whole
+        >>> check_whole(torch.tensor([[1.0, 0.5]]), "inputs")
+        Traceback (most recent call last):
+        hardlabel.checks.InvalidInput: inputs must be whole numbers in a domain with whole=True, got 0.5 in row 0; ...
+    """
     if not inputs.is_floating_point():
         return
     fractions = inputs != inputs.round()
@@ -450,7 +547,17 @@ def check_whole(inputs: Tensor, name: str) -> None:
 
 
 def check_shape(shape: tuple[int, ...]) -> None:
-    """Refuses a shape without axes or with an axis of no length."""
+    """Refuses a shape without axes or with an axis of no length.
+
+    Raises:
+        InvalidInput: The shape is empty, or a size is below 1.
+
+    Example:
+        >>> from hardlabel.data.domain import check_shape
+        >>> check_shape((3, 0))
+        Traceback (most recent call last):
+        hardlabel.checks.InvalidInput: shape must list positive sizes, got (3, 0)
+    """
     if not shape or any(side < 1 for side in shape):
         raise InvalidInput(f"shape must list positive sizes, got {shape}")
 

@@ -21,10 +21,12 @@ def pseudonyms(samples: Samples) -> list[str]:
         InvalidInput: The secret cannot be read.
 
     Example:
+        >>> import numpy as np
         >>> import torch
         >>> from hardlabel.data.dataset import labelled
         >>> from hardlabel.data.pseudonyms import pseudonyms
-        >>> data = labelled("two", torch.tensor([[0.0, 1.0], [1.0, 1.0]]), [0, 1], domain=None, origin="made up")
+        >>> points, labels = torch.tensor([[0.0, 1.0], [1.0, 1.0]]), np.array([0, 1])
+        >>> data = labelled("two", points, labels, domain=None, origin="made up")
         >>> first, second = pseudonyms(data.samples)
         >>> first == pseudonyms(data.samples.take(slice(0, 1)))[0] != second
         True

@@ -20,7 +20,16 @@ class Samples:
         domain: Which inputs are legal and how they may be perturbed.
 
     Raises:
-        InvalidInput: Lengths differ, an id repeats, a label is negative, a value is NaN or not legal.
+        InvalidInput: Lengths or types differ from these, an id repeats, a label is negative, a value is NaN or not
+            legal.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> points = torch.tensor([[0.1, 0.2], [0.3, 0.4]])
+        >>> samples = Samples(ids=torch.tensor([7, 8]), inputs=points, labels=torch.tensor([0, 1]), domain=Box((2,)))
+        >>> len(samples), samples.take(slice(1, 2)).ids
+        (2, tensor([8]))
     """
 
     ids: Tensor

@@ -27,7 +27,7 @@ LADDER: tuple[tuple[str, tuple[float, ...]], ...] = (
 
 @dataclass(frozen=True)
 class Series:
-    """Series of t values, or of t rows of c channels, between the bounds of each channel.
+    """Series (n, t) of t values, or (n, t, c) of t rows of c channels, between the bounds of each channel.
 
     Noise is of four sorts, which a `NoiseLevel` may mix. A warp makes time pass faster here and slower there, by a
     smooth speed; first and last value stay. A shift moves the series by whole steps; its end value fills the gap.

@@ -38,15 +38,27 @@ LADDER = (
 
 @dataclass(frozen=True)
 class MixedTable:
-    """Rows of a table. Noise is Gaussian on numbers and redraws categories; see `noisy`.
+    """Rows of a table, encoded as float32 (n, width). Noise is Gaussian on numbers and redraws categories; see `noisy`.
 
     The distance of two rows is sqrt(a + b + c): a, the sum of squared differences of encoded numbers (a
     missing one counts as 0, the mean); b, the number of columns missing in one row only; c, the number of
     columns whose categories differ. It is a metric, and plain L2 where all columns are numbers.
 
     Attributes:
-        columns: The columns, in the order of their encoding.
+        columns: The columns, in the order of their encoding, at least one; names are distinct.
         missing: The text that stands for a missing value, in addition to NaN; None where nothing may be missing.
+
+    Raises:
+        InvalidInput: There is no column, or two have the same name.
+
+    Example:
+        >>> import pandas
+        >>> from hardlabel import MixedTable
+        >>> frame = pandas.DataFrame({"age": [20.5, 40.5], "job": ["cook", "nurse"]})
+        >>> table = MixedTable.fit(frame)
+        >>> table.encode(frame)  # Age in standard deviations, then one column for each job.
+        tensor([[-1.,  1.,  0.],
+                [ 1.,  0.,  1.]])
     """
 
     columns: tuple[Numeric | Categorical, ...]

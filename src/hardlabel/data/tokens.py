@@ -35,7 +35,7 @@ class Alternation:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Tokens:
-    """Sequences of `length` ids from 0 to `vocabulary` - 1, held as float32 whole numbers.
+    """Sequences (n, length) of ids from 0 to `vocabulary` - 1, held as float32 whole numbers.
 
     Noise replaces each id, but for padding and kept ids, with probability `flip` by another id of `substitutes`. The
     number of ids never changes. The distance is Hamming's: the number of positions that differ.
@@ -43,8 +43,8 @@ class Tokens:
     Two domains are equal if all fields are; their text holds a digest of the fields in place of long lists.
 
     Attributes:
-        length: Positions of a sequence, padding included.
-        vocabulary: Number of ids, at most 2**24.
+        length: Positions of a sequence, padding included; 1 or more.
+        vocabulary: Number of ids, from 1 to 2**24.
         padding: The id that fills up shorter sequences; None if there is none.
         padding_first: Whether padding stands before the other ids; else after them.
         kept: Ids that are never replaced and never put in: special tokens, separators.

@@ -24,6 +24,23 @@ class AdversarialRegularization:
 
     Attributes:
         weight: Above 0.
+
+    Raises:
+        InvalidInput: `weight` is not above 0; in `training`, the reserve holds fewer than 20 samples.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Recipe, Samples
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.adversarial_regularization import AdversarialRegularization
+        >>> inputs, labels = torch.rand(20, 4), torch.arange(20) % 2
+        >>> reserve = Samples(ids=torch.arange(20), inputs=inputs, labels=labels, domain=Box((4,)))
+        >>> defender = Defender(
+        ...     domain=Box((4,)), classes=2, train_size=100, reserve=reserve, device=torch.device("cpu")
+        ... )
+        >>> training = AdversarialRegularization(weight=0.3).training(Recipe(architecture="fc"), defender)
+        >>> training.method.description
+        'adversarial regularization of weight 0.3'
     """
 
     weight: float

@@ -17,6 +17,20 @@ class Augmentation:
 
     Attributes:
         distance: Most pixels, all directions together, 1 or more.
+
+    Raises:
+        InvalidInput: `distance` is below 1; in `training`, the samples are no images, or a side of theirs is not above
+            `distance`.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Recipe
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.augmentation import Augmentation
+        >>> defender = Defender(domain=Box((3, 32, 32)), classes=2, train_size=100, device=torch.device("cpu"))
+        >>> training = Augmentation(distance=1).training(Recipe(architecture="cnn"), defender)
+        >>> len(training.recipe.augment)  # The image as it is, its mirror image, four shifts.
+        6
     """
 
     distance: int

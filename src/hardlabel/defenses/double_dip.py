@@ -19,8 +19,25 @@ class DoubleDip:
     Inference Attacks with Transfer Learning and Randomization".
 
     Attributes:
-        noise: See `LDL`.
-        frozen: See `TransferLearning`.
+        noise: See `LDL`, in (0, 1].
+        frozen: See `TransferLearning`, in [0, 1].
+
+    Raises:
+        InvalidInput: A setting is out of range; in `training`, see `TransferLearning`.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Recipe, Samples
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.double_dip import DoubleDip
+        >>> inputs, labels = torch.rand(20, 4), torch.arange(20) % 2
+        >>> reserve = Samples(ids=torch.arange(20), inputs=inputs, labels=labels, domain=Box((4,)))
+        >>> defender = Defender(
+        ...     domain=Box((4,)), classes=2, train_size=100, reserve=reserve, device=torch.device("cpu")
+        ... )
+        >>> training = DoubleDip(noise=0.05).training(Recipe(architecture="fc"), defender)
+        >>> training.changes[1]
+        '1 of the 1 layers before the last stay as pretrained'
     """
 
     noise: float
@@ -29,7 +46,8 @@ class DoubleDip:
     def __post_init__(self) -> None:
         LDL(noise=self.noise)
 
-    def check(self, defender: Defender) -> None: ...
+    def check(self, defender: Defender) -> None:
+        """See `InferenceDefense`: nothing is needed."""
 
     def training(self, recipe: Recipe, defender: Defender) -> Training:
         """See `TrainingDefense`."""

@@ -28,14 +28,26 @@ class DPSGD:
     """Trains with differential privacy: with a guarantee (epsilon, delta) for adding or removing one sample.
 
     Batches are drawn by Poisson sampling, each sample's gradient is clipped to a norm, and Gaussian noise is added: the
-    least for which the accountant by Rényi divergence allows `epsilon`. What a tighter one then gives is told. Needs
+    least for which the accountant by Rényi divergence allows `epsilon`. The epsilon of a tighter one is reported. Needs
     `hardlabel[dp]`. Costs accuracy, much where epsilon is small, and two to ten times the time. Abadi et al. (2016).
 
     Attributes:
         epsilon: Target, from 0.01 to a million.
         delta: Target, strictly between 0 and 1; None for the largest power of ten below 1 / training samples.
-        clipping: Largest norm of one sample's gradient.
-        epochs: As many, whatever the loss does: it is not private.
+        clipping: Largest norm of one sample's gradient, above 0.
+        epochs: Number of epochs, 1 or more, whatever the loss does: it is not private.
+
+    Raises:
+        InvalidInput: A setting is out of range; in `training`, Opacus is missing or cannot take the network, or no
+            noise suffices.
+
+    Example:
+        >>> from hardlabel.defenses.dp_sgd import DPSGD
+        >>> DPSGD(epsilon=10.0).clipping
+        1.0
+        >>> DPSGD(epsilon=0.0)
+        Traceback (most recent call last):
+        hardlabel.checks.InvalidInput: epsilon must lie in [0.01, 1e+06], got 0.0
     """
 
     epsilon: float

@@ -19,6 +19,19 @@ class Dropout:
 
     Attributes:
         rate: The chance, strictly between 0 and 1.
+
+    Raises:
+        InvalidInput: `rate` is not between 0 and 1; in `training`, the network has no hidden layer.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Recipe
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.dropout import Dropout
+        >>> defender = Defender(domain=Box((4,)), classes=2, train_size=100, device=torch.device("cpu"))
+        >>> training = Dropout(rate=0.5).training(Recipe(architecture="fc"), defender)
+        >>> training.method.network("fc", shape=(4,), classes=2, seed=0)[-2]
+        Dropout(p=0.5, inplace=False)
     """
 
     rate: float

@@ -9,13 +9,26 @@ from hardlabel.models.train import Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class EarlyStopping:
-    """Ends training after the first epoch at which so many training samples are told rightly.
+    """Ends training after the first epoch in which the share of right answers on the training samples is high enough.
 
-    Saves time, costs accuracy where strong. Song and Mittal (2021), who compare epochs; the training
-    accuracy is a strength that means the same on all data.
+    Saves time, costs accuracy where strong. The training accuracy is a strength that means the same on all data. Song
+    and Mittal (2021), who compare epochs.
 
     Attributes:
-        accuracy: Share of right answers, running, in (0, 1).
+        accuracy: Share of right answers over an epoch's batches, strictly between 0 and 1.
+
+    Raises:
+        InvalidInput: `accuracy` is not between 0 and 1.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Recipe
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.early_stopping import EarlyStopping
+        >>> defender = Defender(domain=Box((4,)), classes=2, train_size=100, device=torch.device("cpu"))
+        >>> training = EarlyStopping(accuracy=0.9).training(Recipe(architecture="fc"), defender)
+        >>> training.recipe.stop_at_accuracy
+        0.9
     """
 
     accuracy: float

@@ -33,6 +33,19 @@ class HAMP:
 
     Attributes:
         entropy: Share of the highest entropy, strictly between 0 and 1.
+
+    Raises:
+        InvalidInput: `entropy` is not between 0 and 1; in `guard`, the model shows no confidences.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Recipe
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.hamp import HAMP
+        >>> defender = Defender(domain=Box((4,)), classes=2, train_size=100, device=torch.device("cpu"))
+        >>> training = HAMP(entropy=0.6).training(Recipe(architecture="fc"), defender)
+        >>> training.method.description
+        'soft labels of entropy 0.6'
     """
 
     entropy: float
@@ -41,7 +54,8 @@ class HAMP:
         if not 0 < self.entropy < 1:
             raise InvalidInput(f"entropy must lie strictly between 0 and 1, got {self.entropy}")
 
-    def check(self, defender: Defender) -> None: ...
+    def check(self, defender: Defender) -> None:
+        """See `InferenceDefense`: nothing is needed."""
 
     def training(self, recipe: Recipe, defender: Defender) -> Training:
         """See `TrainingDefense`."""
@@ -60,9 +74,30 @@ class HAMPOutput:
 
     The label stays. Costs a pass over 256 random inputs per model, and calibrated confidences. Chen and Pattabiraman
     (2024), "Overconfidence is a Dangerous Thing", who change training and answers together.
+
+    Raises:
+        InvalidInput: In `guard`, the model shows no confidences.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.hamp import HAMPOutput
+        >>> class Model:
+        ...     def ask_scores(self, inputs, ids):
+        ...         return torch.cat([0.75 - inputs, inputs, torch.full_like(inputs, 0.25)], 1).log()
+        >>> defender = Defender(domain=Box((1,)), classes=3, train_size=2, device=torch.device("cpu"))
+        >>> ids, points = torch.arange(2), torch.tensor([[0.0625], [0.625]])
+        >>> members = Samples(ids=ids, inputs=points, labels=torch.tensor([0, 1]), domain=defender.domain)
+        >>> guarded = HAMPOutput().guard(Model(), members, defender, seed=0)
+        >>> guarded.ask(points, ids)  # The model's own labels.
+        tensor([0, 1])
+        >>> bool(guarded.ask_scores(points, ids).argmax(1).equal(guarded.ask(points, ids)))
+        True
     """
 
-    def check(self, defender: Defender) -> None: ...
+    def check(self, defender: Defender) -> None:
+        """See `InferenceDefense`: nothing is needed."""
 
     def guard(self, model: LabelOracle, members: Samples, defender: Defender, *, seed: int) -> GuardedScores:
         """See `InferenceDefense`."""

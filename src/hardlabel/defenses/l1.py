@@ -19,6 +19,19 @@ class L1:
 
     Attributes:
         penalty: Above 0.
+
+    Raises:
+        InvalidInput: `penalty` is not above 0.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Recipe
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.l1 import L1
+        >>> defender = Defender(domain=Box((4,)), classes=2, train_size=100, device=torch.device("cpu"))
+        >>> training = L1(penalty=0.001).training(Recipe(architecture="fc"), defender)
+        >>> training.method.description
+        'L1 penalty 0.001'
     """
 
     penalty: float

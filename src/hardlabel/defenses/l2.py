@@ -15,6 +15,19 @@ class L2:
 
     Attributes:
         decay: Above 0; takes the place of the recipe's own.
+
+    Raises:
+        InvalidInput: `decay` is not above 0.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Recipe
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.l2 import L2
+        >>> defender = Defender(domain=Box((4,)), classes=2, train_size=100, device=torch.device("cpu"))
+        >>> training = L2(decay=0.01).training(Recipe(architecture="fc"), defender)
+        >>> training.recipe.weight_decay
+        0.01
     """
 
     decay: float

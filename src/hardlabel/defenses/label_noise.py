@@ -19,10 +19,27 @@ class LabelNoise:
     Costs accuracy. Xie et al. (2016), "DisturbLabel: Regularizing CNN on the Loss Layer", who draw labels anew in each
     batch; a training of any kind takes a fixed set, so that here they are drawn once. This is randomised response: the
     training labels, and they alone, have label differential privacy (Ghazi et al. 2021, "Deep Learning with Label
-    Differential Privacy"). It does not bound what tells that a sample was a member.
+    Differential Privacy"). It does not bound what reveals that a sample was a member.
 
     Attributes:
         share: Chance that a label is drawn anew, strictly between 0 and 1.
+
+    Raises:
+        InvalidInput: `share` is not between 0 and 1.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Recipe, Samples
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.label_noise import LabelNoise
+        >>> from hardlabel.models.trainers import RecipeTrainer
+        >>> defender = Defender(domain=Box((4,)), classes=2, train_size=100, device=torch.device("cpu"))
+        >>> inputs, labels = torch.rand(50, 4), torch.zeros(50, dtype=torch.int64)
+        >>> samples = Samples(ids=torch.arange(50), inputs=inputs, labels=labels, domain=Box((4,)))
+        >>> trainer = RecipeTrainer(recipe=Recipe(architecture="fc"), classes=2)
+        >>> prepared = LabelNoise(share=0.2).prepared(samples, trainer, defender, seed=0)
+        >>> bool(0 < prepared.labels.sum() < 20), prepared.inputs.equal(samples.inputs)
+        (True, True)
     """
 
     share: float

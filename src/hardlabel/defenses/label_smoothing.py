@@ -19,6 +19,19 @@ class LabelSmoothing:
 
     Attributes:
         share: Strictly between 0 and 1.
+
+    Raises:
+        InvalidInput: `share` is not between 0 and 1.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Recipe
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.label_smoothing import LabelSmoothing
+        >>> defender = Defender(domain=Box((4,)), classes=2, train_size=100, device=torch.device("cpu"))
+        >>> training = LabelSmoothing(share=0.1).training(Recipe(architecture="fc"), defender)
+        >>> training.method.description
+        'labels smoothed by 0.1'
     """
 
     share: float

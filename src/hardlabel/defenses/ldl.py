@@ -25,7 +25,25 @@ class LDL:
 
     Attributes:
         noise: Standard deviation in a box whose sides have length 1, probability of a flip elsewhere; in (0, 1].
-        copies: Noisy copies per query.
+        copies: Noisy copies per query, 1 or more.
+
+    Raises:
+        InvalidInput: `noise` is not in (0, 1], or `copies` is below 1.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.ldl import LDL
+        >>> class Model:  # Class 1 above a half.
+        ...     def ask(self, inputs, ids):
+        ...         return (inputs[:, 0] > 0.5).long()
+        >>> defender = Defender(domain=Box((1,)), classes=2, train_size=2, device=torch.device("cpu"))
+        >>> ids, points = torch.arange(2), torch.tensor([[0.0625], [0.625]])
+        >>> members = Samples(ids=ids, inputs=points, labels=torch.tensor([0, 1]), domain=defender.domain)
+        >>> guarded = LDL(noise=0.05).guard(Model(), members, defender, seed=0)
+        >>> guarded.ask(points, ids)
+        tensor([0, 1])
     """
 
     noise: float
@@ -36,7 +54,8 @@ class LDL:
         checks.probability(noise=self.noise)
         checks.at_least(1, copies=self.copies)
 
-    def check(self, defender: Defender) -> None: ...
+    def check(self, defender: Defender) -> None:
+        """See `InferenceDefense`: nothing is needed."""
 
     def guard(self, model: LabelOracle, members: Samples, defender: Defender, *, seed: int) -> GuardedLabels:
         """See `InferenceDefense`."""

@@ -43,6 +43,20 @@ class MemGuard:
 
     Attributes:
         distortion: Largest expected L1 distance between true and shown confidences, in (0, 2].
+
+    Raises:
+        InvalidInput: `distortion` is not in (0, 2]; in `check` and `guard`, the reserve holds fewer than 20 samples; in
+            `guard`, the model shows no confidences.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.memguard import MemGuard
+        >>> defender = Defender(domain=Box((4,)), classes=2, train_size=100, device=torch.device("cpu"))
+        >>> MemGuard(distortion=0.5).check(defender)
+        Traceback (most recent call last):
+        hardlabel.checks.InvalidInput: defense 'memguard' needs at least 20 samples beyond those of targets ...
     """
 
     distortion: float

@@ -15,11 +15,31 @@ from hardlabel.oracles.base import LabelOracle
 class IdealMemGuard:
     """Shows one and the same vector for every input of a label: no attack on confidences can beat the label.
 
-    The best that any defense which keeps the labels can do, whatever its noise. Costs all that confidences are good
-    for. Choquette-Choo et al. (2021), on defenses that may change confidences at will.
+    No defense that keeps the labels can do better, whatever its noise. Costs everything that confidences are good for.
+    Choquette-Choo et al. (2021), on defenses that may change confidences at will.
+
+    Raises:
+        InvalidInput: In `guard`, the model shows no confidences.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.memguard_ideal import IdealMemGuard
+        >>> class Model:
+        ...     def ask_scores(self, inputs, ids):
+        ...         return torch.cat([0.75 - inputs, inputs, torch.full_like(inputs, 0.25)], 1).log()
+        >>> defender = Defender(domain=Box((1,)), classes=3, train_size=2, device=torch.device("cpu"))
+        >>> ids, points = torch.arange(2), torch.tensor([[0.0625], [0.625]])
+        >>> members = Samples(ids=ids, inputs=points, labels=torch.tensor([0, 1]), domain=defender.domain)
+        >>> guarded = IdealMemGuard().guard(Model(), members, defender, seed=0)
+        >>> guarded.ask_scores(points, ids).exp()
+        tensor([[0.6667, 0.1667, 0.1667],
+                [0.1667, 0.6667, 0.1667]])
     """
 
-    def check(self, defender: Defender) -> None: ...
+    def check(self, defender: Defender) -> None:
+        """See `InferenceDefense`: nothing is needed."""
 
     def guard(self, model: LabelOracle, members: Samples, defender: Defender, *, seed: int) -> GuardedScores:
         """See `InferenceDefense`."""

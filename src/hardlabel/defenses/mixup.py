@@ -22,6 +22,19 @@ class Mixup:
 
     Attributes:
         alpha: Above 0; large values mix half and half.
+
+    Raises:
+        InvalidInput: `alpha` is not above 0.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Recipe
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.mixup import Mixup
+        >>> defender = Defender(domain=Box((4,)), classes=2, train_size=100, device=torch.device("cpu"))
+        >>> training = Mixup(alpha=1.0).training(Recipe(architecture="fc"), defender)
+        >>> training.method.description
+        'mixup with alpha 1'
     """
 
     alpha: float

@@ -23,6 +23,25 @@ class MovedCopies:
 
     Attributes:
         distance: Most pixels, all directions together, 1 or more.
+
+    Raises:
+        InvalidInput: `distance` is below 1; in `changes` and `prepared`, the samples are no images; in `changes`, a
+            side of an image is not above `distance`.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Recipe, Samples
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.moved_copies import MovedCopies
+        >>> from hardlabel.models.trainers import RecipeTrainer
+        >>> defender = Defender(domain=Box((1, 8, 8)), classes=2, train_size=100, device=torch.device("cpu"))
+        >>> samples = Samples(
+        ...     ids=torch.arange(1), inputs=torch.rand(1, 1, 8, 8), labels=torch.zeros(1).long(), domain=defender.domain
+        ... )
+        >>> trainer = RecipeTrainer(recipe=Recipe(architecture="fc"), classes=2)
+        >>> prepared = MovedCopies(distance=1).prepared(samples, trainer, defender, seed=0)
+        >>> len(prepared)  # The image as it is, its mirror image, four shifts.
+        6
     """
 
     distance: int

@@ -25,6 +25,23 @@ class NoisyCopies:
     Attributes:
         strength: Place among the domain's noise levels, from 0 (the weakest) to 1 (the strongest).
         copies: Noisy copies of each sample, 1 or more.
+
+    Raises:
+        InvalidInput: `strength` is not in [0, 1], or `copies` is below 1.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Recipe, Samples
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.noisy_copies import NoisyCopies
+        >>> from hardlabel.models.trainers import RecipeTrainer
+        >>> defender = Defender(domain=Box((4,)), classes=2, train_size=100, device=torch.device("cpu"))
+        >>> inputs, labels = torch.rand(50, 4), torch.zeros(50, dtype=torch.int64)
+        >>> samples = Samples(ids=torch.arange(50), inputs=inputs, labels=labels, domain=Box((4,)))
+        >>> trainer = RecipeTrainer(recipe=Recipe(architecture="fc"), classes=2)
+        >>> prepared = NoisyCopies(strength=0.5, copies=3).prepared(samples, trainer, defender, seed=0)
+        >>> len(prepared), bool((prepared.inputs[0] == samples.inputs[0]).all())
+        (150, False)
     """
 
     strength: float

@@ -22,6 +22,18 @@ class PrivateTransfer:
     Attributes:
         epsilon: Target of the guarantee, from 0.01 to a million.
         frozen: Share of the layers before the last that stay as pretrained, in [0, 1]; 1 trains the last only.
+
+    Raises:
+        InvalidInput: A setting is out of range; in `training`, the network has batch normalisation, or see
+            `TransferLearning` and `DPSGD`.
+
+    Example:
+        >>> from hardlabel.defenses.private_transfer import PrivateTransfer
+        >>> PrivateTransfer(epsilon=10.0).frozen
+        1.0
+        >>> PrivateTransfer(epsilon=10.0, frozen=2.0)
+        Traceback (most recent call last):
+        hardlabel.checks.InvalidInput: frozen must lie in [0, 1], got 2.0
     """
 
     epsilon: float

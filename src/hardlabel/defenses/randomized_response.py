@@ -24,6 +24,26 @@ class RandomizedResponse:
 
     Attributes:
         epsilon: Above 0; less is stronger.
+
+    Raises:
+        InvalidInput: `epsilon` is not above 0.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.randomized_response import RandomizedResponse
+        >>> class Model:  # Class 1 above a half.
+        ...     def ask(self, inputs, ids):
+        ...         return (inputs[:, 0] > 0.5).long()
+        >>> defender = Defender(domain=Box((1,)), classes=2, train_size=2, device=torch.device("cpu"))
+        >>> ids, points = torch.arange(2), torch.tensor([[0.0625], [0.625]])
+        >>> members = Samples(ids=ids, inputs=points, labels=torch.tensor([0, 1]), domain=defender.domain)
+        >>> guarded = RandomizedResponse(epsilon=4.0).guard(Model(), members, defender, seed=0)
+        >>> guarded.ask(points, ids).equal(guarded.ask(points, ids))  # Asked again, the answers are the same.
+        True
+        >>> round(RandomizedResponse(epsilon=4.0).kept(classes=2), 3)
+        0.982
     """
 
     epsilon: float
@@ -31,7 +51,8 @@ class RandomizedResponse:
     def __post_init__(self) -> None:
         checks.positive(epsilon=self.epsilon)
 
-    def check(self, defender: Defender) -> None: ...
+    def check(self, defender: Defender) -> None:
+        """See `InferenceDefense`: nothing is needed."""
 
     def kept(self, classes: int) -> float:
         """Chance that the label is the model's own."""

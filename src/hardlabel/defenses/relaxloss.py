@@ -22,7 +22,20 @@ class RelaxLoss:
     other classes. Runs 100 epochs at most. Costs calibrated confidences. Chen et al. (2022).
 
     Attributes:
-        level: Cross-entropy in nats, above 0; the loss of guessing, log(classes), is the end of all learning.
+        level: Cross-entropy in nats, in (0, 10]; at the loss of guessing, log(classes), nothing is learned.
+
+    Raises:
+        InvalidInput: `level` is not in (0, 10].
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Recipe
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.relaxloss import RelaxLoss
+        >>> defender = Defender(domain=Box((4,)), classes=2, train_size=100, device=torch.device("cpu"))
+        >>> training = RelaxLoss(level=0.5).training(Recipe(architecture="fc"), defender)
+        >>> training.method.description, training.recipe.max_epochs
+        ('loss relaxed to 0.5', 100)
     """
 
     level: float

@@ -21,6 +21,25 @@ class Rounding:
 
     Attributes:
         digits: Decimals, 1 to 6.
+
+    Raises:
+        InvalidInput: `digits` is not from 1 to 6; in `guard`, the model shows no confidences.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.rounding import Rounding
+        >>> class Model:
+        ...     def ask_scores(self, inputs, ids):
+        ...         return torch.cat([0.75 - inputs, inputs, torch.full_like(inputs, 0.25)], 1).log()
+        >>> defender = Defender(domain=Box((1,)), classes=3, train_size=2, device=torch.device("cpu"))
+        >>> ids, points = torch.arange(2), torch.tensor([[0.0625], [0.625]])
+        >>> members = Samples(ids=ids, inputs=points, labels=torch.tensor([0, 1]), domain=defender.domain)
+        >>> guarded = Rounding(digits=1).guard(Model(), members, defender, seed=0)
+        >>> guarded.ask_scores(points, ids).exp()
+        tensor([[0.7000, 0.1000, 0.2000],
+                [0.1000, 0.6000, 0.3000]])
     """
 
     digits: int
@@ -29,7 +48,8 @@ class Rounding:
         if not 1 <= self.digits <= MOST_DIGITS:
             raise InvalidInput(f"digits must lie in [1, {MOST_DIGITS}], got {self.digits}")
 
-    def check(self, defender: Defender) -> None: ...
+    def check(self, defender: Defender) -> None:
+        """See `InferenceDefense`: nothing is needed."""
 
     def guard(self, model: LabelOracle, members: Samples, defender: Defender, *, seed: int) -> GuardedScores:
         """See `InferenceDefense`."""

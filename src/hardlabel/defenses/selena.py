@@ -27,7 +27,20 @@ class SELENA:
 
     Attributes:
         held_out: Share of the sub-models that never see a given sample, in (0, 1).
-        submodels: How many, 2 or more.
+        submodels: Number of sub-models, 2 or more.
+
+    Raises:
+        InvalidInput: `held_out` is not between 0 and 1, or `submodels` is below 2.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Recipe
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.selena import SELENA
+        >>> defender = Defender(domain=Box((4,)), classes=2, train_size=100, device=torch.device("cpu"))
+        >>> training = SELENA(held_out=0.4).training(Recipe(architecture="fc"), defender)
+        >>> training.method.description
+        'distilled from 10 sub-models, 4 without each sample'
     """
 
     held_out: float

@@ -27,6 +27,26 @@ class SELENALabels:
     Attributes:
         held_out: Share of the sub-models that never see a given sample, in (0, 1).
         submodels: Number of sub-models, 2 or more.
+
+    Raises:
+        InvalidInput: `held_out` is not between 0 and 1, or `submodels` is below 2.
+
+    Example:
+        >>> import torch
+        >>> from sklearn.tree import DecisionTreeClassifier
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.selena_labels import SELENALabels
+        >>> from hardlabel.models.trainers import EstimatorTrainer
+        >>> defender = Defender(domain=Box((4,)), classes=2, train_size=50, device=torch.device("cpu"))
+        >>> inputs = torch.rand(50, 4, generator=torch.Generator().manual_seed(0))
+        >>> labels = (inputs[:, 0] > 0.5).long()
+        >>> labels[0] = 1 - labels[0]  # A record that a model can only know by heart.
+        >>> samples = Samples(ids=torch.arange(50), inputs=inputs, labels=labels, domain=Box((4,)))
+        >>> trainer = EstimatorTrainer(estimator=DecisionTreeClassifier(max_depth=1))
+        >>> prepared = SELENALabels(held_out=0.5, submodels=4).prepared(samples, trainer, defender, seed=0)
+        >>> bool(prepared.labels[0] != samples.labels[0])
+        True
     """
 
     held_out: float

@@ -46,14 +46,22 @@ class Row:
         source: Paper.
         knob: What a level means, in words; empty where there is nothing to turn.
         levels: Usual strengths, weakest first; empty where there is nothing to turn.
-        cost: Besides accuracy, in words.
+        cost: The cost other than accuracy, in words.
         build: The defense at a level; raises InvalidInput where it is out of range. The level is None without a knob.
         whole: Whether levels are whole numbers.
         keeps_labels: Whether every answer's label stays the undefended model's.
         trains: Whether it changes the training, which must be that of our networks.
         prepares: Whether it changes the training data; any training will do.
         guards: Whether it wraps the model.
-        shows_scores: Whether its models show confidences, masked or not, besides labels.
+        shows_scores: Whether its models show confidences, masked or not, as well as labels.
+
+    Example:
+        >>> from hardlabel.defenses.table import TABLE
+        >>> row = TABLE["l2"]
+        >>> row.build(0.01)
+        L2(decay=0.01)
+        >>> row.knob, row.suits
+        ('weight decay', 'our networks')
     """
 
     name: str

@@ -25,6 +25,24 @@ class TransferLearning:
 
     Attributes:
         frozen: Share of the layers before the last that stay as pretrained, in [0, 1]: 0 trains all, 1 the last only.
+
+    Raises:
+        InvalidInput: `frozen` is not in [0, 1]; in `training`, the network has a single layer, the data to pretrain on
+            have another shape, or there are none.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Recipe, Samples
+        >>> from hardlabel.defenses.base import Defender
+        >>> from hardlabel.defenses.transfer_learning import TransferLearning
+        >>> inputs, labels = torch.rand(20, 4), torch.arange(20) % 2
+        >>> reserve = Samples(ids=torch.arange(20), inputs=inputs, labels=labels, domain=Box((4,)))
+        >>> defender = Defender(
+        ...     domain=Box((4,)), classes=2, train_size=100, reserve=reserve, device=torch.device("cpu")
+        ... )
+        >>> training = TransferLearning(frozen=1.0).training(Recipe(architecture="fc"), defender)
+        >>> training.method.description
+        'pretrained, 100 % of the layers before the last frozen'
     """
 
     frozen: float

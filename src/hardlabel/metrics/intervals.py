@@ -52,9 +52,18 @@ class OperatingPoint:
     """What an attacker achieves who tolerates false alarms up to a rate.
 
     Attributes:
-        fpr: The tolerated false-positive rate.
-        tpr: Share of members found, as `tpr_at_fpr` gives it.
-        precision: Share of members among those called, if members were as rare as the prior says.
+        fpr: The tolerated false-positive rate, in (0, 1).
+        tpr: Share of members found, in [0, 1], as `tpr_at_fpr` gives it.
+        precision: Share of members among those called, in [0, 1], if members were as rare as the prior says.
+
+    Example:
+        >>> import numpy as np
+        >>> from hardlabel.metrics.intervals import operating_point
+        >>> member = np.arange(400) % 2 == 0
+        >>> scores = np.where(member, np.arange(400) % 20 < 16, np.arange(400) % 20 < 3)  # Calls 80 % and 10 %.
+        >>> point = operating_point(scores, member, 0.2, prior=0.01, seed=0, resamples=100)
+        >>> point.tpr.value, round(point.precision.value, 3)
+        (0.8, 0.075)
     """
 
     fpr: float
@@ -79,6 +88,13 @@ def auc_interval(scores: Scores, member: Mask, *, confidence: float = CONFIDENCE
 
     Raises:
         InvalidInput: `confidence` is out of range, or see `roc.tally`.
+
+    Example:
+        >>> import numpy as np
+        >>> from hardlabel.metrics.intervals import auc_interval
+        >>> estimate = auc_interval(np.array([3, 2, 1, 2, 1, 0]), np.array([True] * 3 + [False] * 3))
+        >>> round(estimate.value, 2), round(estimate.low, 2), round(estimate.high, 2)
+        (0.78, 0.25, 0.97)
     """
     checks.open_fraction(confidence=confidence)
     value, variance = auc_with_variance(scores, member)
@@ -89,8 +105,22 @@ def auc_interval(scores: Scores, member: Mask, *, confidence: float = CONFIDENCE
 def auc_with_variance(scores: Scores, member: Mask) -> tuple[float, float]:
     """Area under the ROC curve and DeLong's variance of it, NaN where a group holds a single sample.
 
+    Args:
+        scores: Membership scores (n,).
+        member: Whether each sample is a member, (n,) bool.
+
     Raises:
         InvalidInput: See `roc.tally`.
+
+    References:
+        DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44; see `auc_interval`.
+
+    Example:
+        >>> import numpy as np
+        >>> from hardlabel.metrics.intervals import auc_with_variance
+        >>> value, variance = auc_with_variance(np.array([3, 2, 1, 2, 1, 0]), np.array([True] * 3 + [False] * 3))
+        >>> round(value, 3), round(variance, 3)
+        (0.778, 0.043)
     """
     value = auc(scores, member)
     return value, _variance(*_placements(scores, member))
@@ -141,6 +171,17 @@ def auc_difference(first: Scores, second: Scores, member: Mask, *, confidence: f
 
     Raises:
         InvalidInput: `confidence` is out of range, or see `roc.tally`.
+
+    References:
+        DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44.
+
+    Example:
+        >>> import numpy as np
+        >>> from hardlabel.metrics.intervals import auc_difference
+        >>> member = np.array([True] * 3 + [False] * 3)
+        >>> better = auc_difference(np.array([3, 2, 1, 2, 1, 0]), np.ones(6), member)  # Than scores that are all alike.
+        >>> round(better.value, 2), round(better.low, 2), round(better.high, 2)
+        (0.28, -0.13, 0.69)
     """
     a, b = auc_interval(first, member, confidence=confidence), auc_interval(second, member, confidence=confidence)
     if np.array_equal(rankdata(first), rankdata(second)):
@@ -166,7 +207,7 @@ def tpr_at_fpr(
 ) -> Estimate:
     """The largest TPR at an FPR of at most `fpr`, never interpolated; its interval includes the threshold's noise.
 
-    The interval is a stratified bootstrap's, whose every draw re-chooses the threshold: see `_draws`. Where scores
+    The interval is a stratified bootstrap's that weights samples; every draw chooses the threshold anew. Where scores
     tie it is never narrower than `tied.tpr_bounds`. The sample resolves `fpr` if it is expected to hold 10 false
     alarms; otherwise there is no figure.
 
@@ -175,11 +216,24 @@ def tpr_at_fpr(
         member: Whether each sample is a member, (n,) bool.
         fpr: Tolerated false-positive rate, strictly between 0 and 1.
         seed: Fixes the bootstrap.
-        resamples: Draws of the bootstrap.
+        resamples: Draws of the bootstrap, 1 or more.
         confidence: Of the interval, strictly between 0 and 1.
 
     Raises:
         InvalidInput: `fpr`, `resamples` or `confidence` is out of range, or see `roc.tally`.
+
+    References:
+        Rubin (1981), "The Bayesian bootstrap", Annals of Statistics 9.
+
+    Example:
+        >>> import numpy as np
+        >>> from hardlabel.metrics.intervals import tpr_at_fpr
+        >>> member = np.arange(400) % 2 == 0
+        >>> scores = np.where(member, np.arange(400) % 20 < 16, np.arange(400) % 20 < 3)  # Calls 80 % and 10 %.
+        >>> tpr_at_fpr(scores, member, 0.2, seed=0, resamples=100).value
+        0.8
+        >>> tpr_at_fpr(scores, member, 0.01, seed=0).note
+        'needs 1000 non-members, got 200'
     """
     point = operating_point(scores, member, fpr, prior=0.5, seed=seed, resamples=resamples, confidence=confidence)
     return point.tpr
@@ -199,7 +253,8 @@ def operating_point(
 
     Precision is computed with the false-positive rate that this sample shows at the threshold, not with
     `fpr`: where scores are tied or the groups far apart the attacker stays well below what is tolerated, and
-    `fpr` would make a strong attack look harmless. What is not known about that rate widens the interval.
+    `fpr` would make a strong attack look harmless. What is not known about that rate widens the interval. The intervals
+    come from the bootstrap of `tpr_at_fpr`.
 
     Args:
         scores: Membership scores (n,).
@@ -207,11 +262,20 @@ def operating_point(
         fpr: Tolerated false-positive rate, strictly between 0 and 1.
         prior: Share of members among those asked about, strictly between 0 and 1.
         seed: Fixes the bootstrap.
-        resamples: Draws of the bootstrap.
+        resamples: Draws of the bootstrap, 1 or more.
         confidence: Of the intervals, strictly between 0 and 1.
 
     Raises:
         InvalidInput: `fpr`, `prior`, `resamples` or `confidence` is out of range, or see `roc.tally`.
+
+    Example:
+        >>> import numpy as np
+        >>> from hardlabel.metrics.intervals import operating_point
+        >>> member = np.arange(400) % 2 == 0
+        >>> scores = np.where(member, np.arange(400) % 20 < 16, np.arange(400) % 20 < 3)  # Calls 80 % and 10 %.
+        >>> point = operating_point(scores, member, 0.2, prior=0.01, seed=0, resamples=100)
+        >>> point.tpr.value, round(point.precision.value, 3)
+        (0.8, 0.075)
     """
     checks.open_fraction(fpr=fpr, prior=prior, confidence=confidence)
     checks.at_least(1, resamples=resamples)

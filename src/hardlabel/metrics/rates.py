@@ -24,16 +24,25 @@ Interval = tuple[float, float, float]  # A figure between its interval's ends.
 
 @dataclass(frozen=True, kw_only=True)
 class ThresholdFigures:
-    """An attack that calls "member" whoever scores at least a given threshold.
+    """An attack that calls every sample a member whose score is at least a given threshold.
 
     Attributes:
-        tpr: Share of members called.
-        fpr: Share of non-members called.
-        balanced_accuracy: (tpr + 1 - fpr) / 2.
+        tpr: Share of members called, in [0, 1].
+        fpr: Share of non-members called, in [0, 1].
+        balanced_accuracy: (tpr + 1 - fpr) / 2, in [0, 1].
         advantage: tpr - fpr, in [-1, 1].
         precision: Share of members among those called, in this sample; its note says where the groups'
             sizes differ, since it depends on them.
         precision_at_prior: The same if the share of members among those asked about were the prior.
+
+    Example:
+        >>> import numpy as np
+        >>> from hardlabel.metrics.intervals import at_threshold
+        >>> member = np.arange(400) % 2 == 0
+        >>> scores = np.where(member, np.arange(400) % 20 < 16, np.arange(400) % 20 < 3)  # Calls 80 % and 10 %.
+        >>> figures = at_threshold(scores, member, 0.5, prior=0.01)
+        >>> round(figures.balanced_accuracy.value, 2), round(figures.precision_at_prior.value, 3)
+        (0.85, 0.075)
     """
 
     tpr: Estimate
@@ -61,6 +70,15 @@ def at_threshold(
 
     Raises:
         InvalidInput: `threshold` is NaN, `prior` or `confidence` out of range, or see `roc.tally`.
+
+    Example:
+        >>> import numpy as np
+        >>> from hardlabel.metrics.intervals import at_threshold
+        >>> member = np.arange(400) % 2 == 0
+        >>> scores = np.where(member, np.arange(400) % 20 < 16, np.arange(400) % 20 < 3)  # Calls 80 % and 10 %.
+        >>> advantage = at_threshold(scores, member, 0.5, prior=0.01).advantage
+        >>> round(advantage.value, 2), round(advantage.low, 2), round(advantage.high, 2)
+        (0.7, 0.62, 0.76)
     """
     checks.open_fraction(prior=prior, confidence=confidence)
     if isnan(threshold):
@@ -100,11 +118,20 @@ def best_balanced_accuracy(
         scores: Membership scores (n,).
         member: Whether each sample is a member, (n,) bool.
         seed: Fixes the bootstrap.
-        resamples: Draws of the bootstrap.
+        resamples: Draws of the bootstrap, 1 or more.
         confidence: Of the interval, strictly between 0 and 1.
 
     Raises:
         InvalidInput: `resamples` or `confidence` is out of range, or see `roc.tally`.
+
+    Example:
+        >>> import numpy as np
+        >>> from hardlabel.metrics.intervals import best_balanced_accuracy
+        >>> member = np.arange(400) % 2 == 0
+        >>> scores = np.where(member, np.arange(400) % 20 < 16, np.arange(400) % 20 < 3)  # Calls 80 % and 10 %.
+        >>> best = best_balanced_accuracy(scores, member, seed=0, resamples=100)
+        >>> round(best.value, 2), best.note
+        (0.85, 'chosen on these very samples: an upper bound')
     """
     checks.at_least(1, resamples=resamples)
     chosen = at_threshold(scores, member, best_threshold(scores, member), prior=0.5, confidence=confidence)
@@ -124,7 +151,7 @@ def best_balanced_accuracy(
 
 
 def rate_interval(hits: int, of: int, *, confidence: float = CONFIDENCE) -> Estimate:
-    """The rate `hits / of` with Wilson's score interval.
+    """The rate `hits / of`, in [0, 1], with Wilson's score interval.
 
     Wilson's and not Clopper-Pearson's: it covers what it promises on average over rates, where the other
     covers more and is wider, and it combines into intervals of differences and ratios. It is never empty,
@@ -132,6 +159,12 @@ def rate_interval(hits: int, of: int, *, confidence: float = CONFIDENCE) -> Esti
 
     Raises:
         InvalidInput: `of` is below 1, `hits` not between 0 and `of`, or `confidence` out of range.
+
+    Example:
+        >>> from hardlabel.metrics.intervals import rate_interval
+        >>> rate = rate_interval(9, 10)
+        >>> rate.value, round(rate.low, 2), round(rate.high, 2)
+        (0.9, 0.6, 0.98)
     """
     checks.open_fraction(confidence=confidence)
     checks.at_least(1, of=of)

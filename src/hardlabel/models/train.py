@@ -50,6 +50,14 @@ class Recipe:
 
     Raises:
         InvalidInput: A setting is outside its range.
+
+    Example:
+        >>> from hardlabel import Recipe
+        >>> Recipe(architecture="logistic", max_epochs=5).optimizer
+        'adam'
+        >>> Recipe(momentum=1.0)
+        Traceback (most recent call last):
+        hardlabel.checks.InvalidInput: momentum must lie in [0, 1), got 1.0
     """
 
     architecture: str = "cnn"

@@ -38,10 +38,22 @@ VALUES_IN_MEMORY = values_in_memory(os.environ.get(MEMORY))
 
 @runtime_checkable
 class LabelOracle(Protocol):
-    """A classifier that answers with a hard label."""
+    """A classifier that answers with a hard label.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import LabelOracle
+        >>> class Model:
+        ...     def ask(self, inputs, ids):
+        ...         return (inputs[:, 0] > 0.5).long()
+        >>> isinstance(Model(), LabelOracle)
+        True
+        >>> Model().ask(torch.tensor([[0.2], [0.9]]), torch.tensor([0, 1]))
+        tensor([0, 1])
+    """
 
     def ask(self, inputs: Tensor, ids: Tensor) -> Tensor:
-        """Labels `inputs` (q, *shape), float32; query i is charged to sample `ids[i]`.
+        """Labels `inputs` (q, *shape), float32; query i is charged to sample `ids[i]`, int64 (q,).
 
         Returns:
             Classes, 0 or more, int64 (q,), on the inputs' device.
@@ -59,7 +71,19 @@ class PaidLabels(LabelOracle, Protocol):
 
 @runtime_checkable
 class ScoreOracle(Protocol):
-    """A classifier that shows its confidence vector; for baselines only."""
+    """A classifier that shows its confidence vector; for baselines only.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import ScoreOracle
+        >>> class Model:
+        ...     def ask_scores(self, inputs, ids):
+        ...         return torch.cat([-inputs, inputs], 1).log_softmax(1)
+        >>> isinstance(Model(), ScoreOracle)
+        True
+        >>> Model().ask_scores(torch.zeros(1, 1), torch.tensor([0]))
+        tensor([[-0.6931, -0.6931]])
+    """
 
     def ask_scores(self, inputs: Tensor, ids: Tensor) -> Tensor:
         """Logarithms of the confidence vectors of `inputs` (q, *shape), charged like `ask`.

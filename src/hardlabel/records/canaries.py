@@ -117,7 +117,16 @@ class CanaryResults(Judged):
 
 
 class CanaryRecord(Record[CanaryResults]):
-    """The findings of an audit by canaries; it keeps no scores."""
+    """The findings of an audit by canaries; it keeps no scores.
+
+    Example:
+        >>> import hardlabel
+        >>> record = hardlabel.load("runs/canaries")
+        >>> record.bound("label").epsilon
+        1.5
+        >>> print(record)
+        Clear leakage was measured: epsilon at least label 1.5, scores 2.25
+    """
 
     file = CANARIES
     content = CanaryResults

@@ -32,8 +32,8 @@ def changes_gate(comparison: Comparison, conditions: Sequence[str]) -> GateResul
 
     Example:
         >>> import hardlabel
-        >>> comparison = hardlabel.compare(*map(hardlabel.load, ["runs/v1", "runs/v2"]))  # doctest: +SKIP
-        >>> hardlabel.changes_gate(comparison, ["change(label.auc) > 0.02"]).outcome  # doctest: +SKIP
+        >>> comparison = hardlabel.compare(*map(hardlabel.load, ["runs/v1", "runs/v2"]))
+        >>> hardlabel.changes_gate(comparison, ["change(label.auc) > 0.02"]).outcome
         <Outcome.UNDECIDED: 'undecided'>
     """
     if isinstance(conditions, str) or not conditions:
@@ -55,7 +55,7 @@ def parse_change(text: str) -> Condition:
         InvalidInput: It is none.
 
     Example:
-        >>> from hardlabel.records.compared import parse_change
+        >>> from hardlabel.records.change_gate import parse_change
         >>> condition = parse_change("change(path.tpr@0.01) >= 5%")
         >>> condition.subject, condition.metric, condition.rate, condition.limit
         ('path', 'tpr', '0.01', 0.05)

@@ -128,7 +128,18 @@ class Comparison(RecordPart):
     later: list[Later]
 
     def table(self) -> pd.DataFrame:
-        """One row for each figure of each later run: run, subject, metric, first, second, change, low, high, paired."""
+        """One row for each figure of each later run.
+
+        Its columns: run, subject, metric, first, second, change, low, high, paired, note.
+
+        Example:
+            >>> import hardlabel
+            >>> comparison = hardlabel.compare(hardlabel.load("runs/v1"), hardlabel.load("runs/v2"))
+            >>> comparison.later[0].change("label", "auc").finding
+            'no measurable change'
+            >>> comparison.table().columns[:6].tolist()
+            ['run', 'subject', 'metric', 'first', 'second', 'change']
+        """
         rows = [
             {
                 "run": later.run.name,

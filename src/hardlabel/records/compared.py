@@ -68,9 +68,9 @@ def compare(
 
     Example:
         >>> import hardlabel
-        >>> first, second = hardlabel.load("runs/v1"), hardlabel.load("runs/v2")  # doctest: +SKIP
-        >>> hardlabel.compare(first, second).later[0].change("label", "auc").change  # doctest: +SKIP
-        Estimate(value=0.031, low=0.004, high=0.058, note='')
+        >>> first, second = hardlabel.load("runs/v1"), hardlabel.load("runs/v2")
+        >>> hardlabel.compare(first, second).later[0].change("label", "auc").change
+        Estimate(value=-0.0..., low=-0.0..., high=0.0..., note='')
     """
     records = [first, second, *others]
     kinds = [_kind(record) for record in records]

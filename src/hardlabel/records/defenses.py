@@ -185,6 +185,14 @@ class DefendRecord(Record[DefendResults]):
 
     `scores` has one row per target and sample: target, id, member, then the scores of each attack on each defense; see
     `scores_of`.
+
+    Example:
+        >>> import hardlabel
+        >>> record = hardlabel.load("runs/defenses")
+        >>> record.brief
+        'l2 0.02 helps'
+        >>> record.defense("l2 0.02").test_accuracy.value, record.scores_of("l2 0.02", "path").shape
+        (0.605, (4, 120))
     """
 
     file = DEFEND

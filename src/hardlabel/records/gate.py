@@ -69,6 +69,12 @@ class GateResult:
     Attributes:
         outcome: TRIPPED if a condition is, else UNDECIDED if a condition is, else PASSED.
         conditions: What became of each condition, in their order.
+
+    Example:
+        >>> import hardlabel
+        >>> print(hardlabel.gate(hardlabel.load("runs/digits"), ["label.auc > 0.99"]))
+        gate passed
+        passed: label.auc > 0.99 (0.9... [0.8..., 0.9...]): the interval lies below the limit
     """
 
     outcome: Outcome
@@ -90,8 +96,8 @@ def gate(record: Record[Any], conditions: Sequence[str]) -> GateResult:
 
     Example:
         >>> import hardlabel
-        >>> hardlabel.gate(hardlabel.load("runs/digits"), ["label.auc > 0.60"]).outcome  # doctest: +SKIP
-        <Outcome.UNDECIDED: 'undecided'>
+        >>> hardlabel.gate(hardlabel.load("runs/digits"), ["label.auc > 0.60"]).outcome
+        <Outcome.TRIPPED: 'tripped'>
     """
     results: Any = getattr(record, "results", None)
     if type(results) not in _KINDS:

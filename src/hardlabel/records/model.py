@@ -382,6 +382,18 @@ class AuditRecord(Record[Results]):
     `scores` has one row per attack and sample: id, member, label, attack, score, queries, pseudonym. `id` is the
     sample's number in this record: its place in the order of pseudonyms. With `show_records` there is also `row`, the
     position of the sample in the argument `members` or `nonmembers`, or in the source of the data.
+
+    Example:
+        >>> import hardlabel
+        >>> record = hardlabel.load("runs/digits")
+        >>> record.title
+        'Severe leakage was measured'
+        >>> record.attack("noise").queries_per_sample.max
+        101
+        >>> record.table()[["name", "access"]].head(2)
+                   name access
+        0           gap  label
+        1  augmentation  label
     """
 
     file = RESULTS

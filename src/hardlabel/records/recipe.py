@@ -132,6 +132,12 @@ class RecipeRecord(Record[RecipeResults]):
 
     `scores` has one row per attack, target and sample: target, id, member, label, attack, score, queries, pseudonym.
     `id` is the sample's number in this record: its place in the order of pseudonyms.
+
+    Example:
+        >>> import hardlabel
+        >>> record = hardlabel.load("runs/recipe")
+        >>> len(record.attack("path-estimate").aucs)  # The AUC on each target.
+        4
     """
 
     file = RECIPE

@@ -82,7 +82,7 @@ def next_steps(record: Record[Any], *, places: Mapping[str, str] | None = None) 
     Example:
         >>> import hardlabel
         >>> from hardlabel.reports.next_steps import next_steps
-        >>> next_steps(hardlabel.load("runs/digits"))[0].text  # doctest: +SKIP
+        >>> next_steps(hardlabel.load("runs/digits"))[0].text
         'Do not release the model as it is.'
     """
     again = Again.of(record, places or {})

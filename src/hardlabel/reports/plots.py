@@ -32,7 +32,7 @@ def draw(record: Record[Any], what: str, *, ax: Any = None) -> Any:
     Example:
         >>> import hardlabel
         >>> from hardlabel.reports.plots import draw
-        >>> draw(hardlabel.load("runs/digits"), "queries").get_xscale()  # doctest: +SKIP
+        >>> draw(hardlabel.load("runs/digits"), "queries").get_xscale()
         'log'
     """
     one_of(PLOTS, what=what)

@@ -25,8 +25,8 @@ def verdict_lines(record: Record[Any]) -> tuple[str, str]:
     Example:
         >>> import hardlabel
         >>> from hardlabel.reports.summary import verdict_lines
-        >>> verdict_lines(hardlabel.load("runs/digits"))[0]  # doctest: +SKIP
-        'Clear leakage was measured. An outsider who sees only the predicted class can often tell who was in ...'
+        >>> verdict_lines(hardlabel.load("runs/digits"))[0]
+        'Severe leakage was measured. An outsider who sees only the predicted class can tell who was in ...'
     """
     found = answers(record)
     reasons = record.reasons if found.grade not in (Grade.NO_VERDICT, Grade.NOT_TESTED) else []

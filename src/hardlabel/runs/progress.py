@@ -47,6 +47,7 @@ class Automatic(Silent):
 
 
 SILENT = Silent()
+"""The watch that shows nothing: pass `execution=Execution(watch=SILENT)` for a call without progress."""
 AUTOMATIC = Automatic()
 
 

@@ -17,15 +17,34 @@ from hardlabel.signals.base import Access, Knowledge, Measurement, survival
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """One bit per augmented copy: 1 where it gets the true label. Costs one query per copy. Images only.
+    """One bit per augmented copy, (n, copies): 1 where it gets the true label. Costs one query per copy. Images only.
 
     Attributes:
-        moves: The copies, made by `hardlabel.data.augment`; usually the first is the image itself.
+        moves: The copies, made by `hardlabel.data.augment`, at least one; usually the first is the image itself.
         name: What the set is called in tables.
 
     References:
         Choquette-Choo et al. (2021), section 3.3 and appendix A: shifts by d (4d + 1 queries), rotations
         by -r, 0 and r degrees (3 queries).
+
+    Raises:
+        InvalidInput: No copy.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.signals.base import Knowledge
+        >>> from hardlabel.data import augment
+        >>> from hardlabel.signals.augmentation import Augmentation
+        >>> class Model:  # Whether the left half is the brighter one.
+        ...     def ask(self, inputs, ids):
+        ...         return (inputs[..., :2].sum((1, 2, 3)) > inputs[..., 2:].sum((1, 2, 3))).long()
+        >>> image = torch.zeros(1, 1, 4, 4)
+        >>> image[..., 0] = 1.0
+        >>> samples = Samples(ids=torch.arange(1), inputs=image, labels=torch.tensor([1]), domain=Box((1, 4, 4)))
+        >>> signal = Augmentation(name="mirror", moves=augment.flips())
+        >>> signal.prepare(samples, Knowledge(), seed=0).measure(Model()).values
+        tensor([[1., 0.]])
     """
 
     access: ClassVar[Access] = Access.LABEL
@@ -40,6 +59,11 @@ class Augmentation:
         return f"{self.name}, {len(self.moves)} copies"
 
     def prepare(self, samples: Samples, knowledge: Knowledge, seed: int) -> "AugmentationPlan":
+        """Keeps the samples; asks nothing.
+
+        Raises:
+            InvalidInput: The samples are no images.
+        """
         del knowledge, seed  # The copies are fixed.
         domain = samples.domain
         if not (isinstance(domain, Box) and domain.kind == "image"):

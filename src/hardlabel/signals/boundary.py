@@ -1,6 +1,6 @@
 """Boundary distance: members lie farther from the points that a classifier labels otherwise.
 
-Choquette-Choo et al. (2021), arXiv:2007.14321, section 3.2; with more than one copy, the paper's combined
+Choquette-Choo et al. (2021), arXiv:2007.14321, section 3.4; with more than one copy, the paper's combined
 attack (the distances of a sample and of its augmented copies). The paper searches by HopSkipJump; GeoDA comes nearer
 for the same queries.
 """
@@ -33,18 +33,40 @@ _TITLES = {"hopskipjump": "HopSkipJump", "geoda": "GeoDA"}
 class Boundary:
     """The L2 distance from each copy of a sample to the nearest point found that has not its true label.
 
-    Values are in input units (in widths of each channel where the domain has bounds per channel), one column per
-    copy: 0 for a misclassified copy, else an upper bound of the distance to the boundary that the oracle's own answers
-    prove. Where no start has another label the value is the distance to the box's farthest corner and the sample is not
-    complete.
+    Values (n, copies) are in input units (in widths of each channel where the domain has bounds per channel), one
+    column per copy: 0 for a misclassified copy, else an upper bound of the distance to the boundary that the oracle's
+    own answers prove. Where no start has another label the value is the distance to the box's farthest corner and the
+    sample is not complete.
+
+    Costs at most `queries` queries per sample; a misclassified copy costs 1 of them.
 
     Attributes:
         queries: Most queries per sample, all copies together; each copy gets an equal share, rounded down.
         copies: Which moved copies of a sample are searched, each on its own; moves need images.
         search: How: "hopskipjump", as the paper does, or "geoda".
 
+    References:
+        Choquette-Choo et al. (2021), section 3.4, and section 3.5 for several copies; Chen et al. (2020) for
+        HopSkipJump; Rahmati et al. (2020) for GeoDA, whose use as a distance for membership is ours.
+
     Raises:
         InvalidInput: No copy, a copy twice, a share below MINIMUM_QUERIES, or an unknown search.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.signals.base import Knowledge
+        >>> from hardlabel.signals.boundary import Boundary
+        >>> class Model:
+        ...     def ask(self, inputs, ids):
+        ...         return (inputs[:, 0] > 0.5).long()
+        >>> points, labels = torch.tensor([[0.2], [0.9]]), torch.tensor([0, 0])
+        >>> samples = Samples(ids=torch.arange(2), inputs=points, labels=labels, domain=Box((1,)))
+        >>> found = Boundary(queries=100).prepare(samples, Knowledge(), seed=0).measure(Model())
+        >>> [round(value, 2) for value in found.values[:, 0].tolist()]  # From 0.2 to a half; 0.9 is misclassified.
+        [0.3, 0.0]
+        >>> bool(found.queries[0] <= 100), int(found.queries[1])
+        (True, 1)
     """
 
     queries: int = 2500
@@ -85,7 +107,26 @@ class Boundary:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BoundaryPlan:
-    """Searches for given samples; what they ask depends on the answers, within `queries`."""
+    """Searches for given samples (n, *shape); what they ask depends on the answers, within `queries`.
+
+    Costs between `queries[0]` and `queries[1]` queries per sample.
+
+    Attributes:
+        signal: The settings.
+        samples: The samples whose distances are measured; they must be of a continuous domain.
+        population: Samples that searches may start from; None to start from random points.
+        seed: Fixes every random draw.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.signals.base import Knowledge
+        >>> from hardlabel.signals.boundary import Boundary
+        >>> points, labels = torch.tensor([[0.2], [0.9]]), torch.tensor([0, 0])
+        >>> samples = Samples(ids=torch.arange(2), inputs=points, labels=labels, domain=Box((1,)))
+        >>> Boundary(queries=100).prepare(samples, Knowledge(), seed=0).queries
+        (1, 100)
+    """
 
     signal: Boundary
     samples: Samples

@@ -36,10 +36,31 @@ class Statistic(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Confidence:
-    """A statistic of the confidence vector, signed so that higher means likelier a member; costs 1 query.
+    """A statistic of the confidence vector, signed so that higher means likelier a member. Costs 1 query per sample.
+
+    Values are (n, 1), of VECTOR (n, classes). CONFIDENCE lies in [0, 1]. LOSS, VECTOR and LOGIT are in nats, none below
+    LOWEST; LOGIT is at most -LOWEST. ENTROPY and MODIFIED_ENTROPY are in nats too, 0 or less.
+
+    Attributes:
+        statistic: What is read from the vector.
 
     References:
         Yeom et al. (2018) for the loss; Salem et al. (2019) for confidence and entropy; Song & Mittal (2021).
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.signals.base import Knowledge
+        >>> from hardlabel.signals.confidence import Confidence, Statistic
+        >>> class Model:
+        ...     def ask_scores(self, inputs, ids):
+        ...         return torch.cat([1 - inputs, inputs], 1).log()
+        >>> points, labels = torch.tensor([[0.2], [0.9]]), torch.tensor([0, 0])
+        >>> samples = Samples(ids=torch.arange(2), inputs=points, labels=labels, domain=Box((1,)))
+        >>> signal = Confidence(statistic=Statistic.CONFIDENCE)
+        >>> signal.prepare(samples, Knowledge(), seed=0).measure(Model()).values
+        tensor([[0.8000],
+                [0.1000]])
     """
 
     access: ClassVar[Access] = Access.SCORES
@@ -49,6 +70,7 @@ class Confidence:
         return str(self.statistic)
 
     def prepare(self, samples: Samples, knowledge: Knowledge, seed: int) -> "ConfidencePlan":
+        """Keeps the samples; asks nothing. The plan refuses a label that is none of the classes shown."""
         del knowledge, seed  # One look at each sample.
         return ConfidencePlan(self, samples)
 

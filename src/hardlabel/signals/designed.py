@@ -51,15 +51,15 @@ class Designs(Beliefs, Protocol):
 class Designed:
     """How much likelier the labels of chosen neighbours are on models trained on the sample, (n, 1) log ratio.
 
-    The target is asked at most `queries` labels per sample, one after another. Each question is the candidate whose
-    label has the most mutual information with membership, given the answers so far. The sample itself is one of the
-    candidates. A sample of which nothing tells anything is asked about itself once.
+    Costs at most `queries` queries per sample, asked one after another. Each question is the candidate whose label has
+    the most mutual information with membership, given the answers so far. The sample itself is one of the candidates. A
+    sample of which nothing tells anything is asked about itself once.
 
     Without beliefs the first `queries` candidates are asked, the sample itself before all others. Values (n, queries)
     then say which keep the label.
 
     Attributes:
-        queries: Most queries per sample.
+        queries: Most queries per sample, 1 or more.
         candidates: Neighbours per sample, `queries` or more; see `hardlabel.signals.neighbours`.
 
     References:
@@ -68,6 +68,20 @@ class Designed:
 
     Raises:
         InvalidInput: `queries` is below 1, or `candidates` below `queries`.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.signals.base import Knowledge
+        >>> from hardlabel.signals.designed import Designed
+        >>> class Model:
+        ...     def ask(self, inputs, ids):
+        ...         return (inputs[:, 0] > 0.5).long()
+        >>> points, labels = torch.tensor([[0.2], [0.9]]), torch.tensor([0, 0])
+        >>> samples = Samples(ids=torch.arange(2), inputs=points, labels=labels, domain=Box((1,)))
+        >>> plan = Designed(queries=2, candidates=8).prepare(samples, Knowledge(), seed=0)
+        >>> plan.measure(Model()).values[:, 0]  # Without beliefs: the first question is the sample itself.
+        tensor([1., 0.])
     """
 
     queries: int = 10
@@ -99,11 +113,29 @@ class Margins:
     """The margins of a sample's candidates, (n, 2 candidates): the margins, then the distances from the sample.
 
     A margin is the log probability of the true class minus the highest other one, cut where the two alone would have
-    CONFIDENT and 1 - CONFIDENT. It is above 0 exactly where the label is the true class. A model asked about `n`
-    samples gets n * `candidates` rows.
+    CONFIDENT and 1 - CONFIDENT. It is above 0 exactly where the label is the true class.
+
+    Costs the target no query: the attacker asks models of its own, each about n * `candidates` rows.
 
     Attributes:
         candidates: Neighbours per sample, itself included.
+
+    References:
+        Ours; see `Designed`.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.signals.base import Knowledge
+        >>> from hardlabel.signals.designed import Margins
+        >>> class Model:
+        ...     def ask_scores(self, inputs, ids):
+        ...         return torch.cat([1 - inputs, inputs], 1).log()
+        >>> points, labels = torch.tensor([[0.2], [0.9]]), torch.tensor([0, 0])
+        >>> samples = Samples(ids=torch.arange(2), inputs=points, labels=labels, domain=Box((1,)))
+        >>> plan = Margins(candidates=8).prepare(samples, Knowledge(), seed=0)
+        >>> plan.measure(Model()).values[:, 0]  # log(.8 / .2), log(.1 / .9).
+        tensor([ 1.3863, -2.1972])
     """
 
     candidates: int = CANDIDATES

@@ -39,17 +39,41 @@ LEVELS_ELSEWHERE = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """What several label signals see, one after another, their columns side by side.
+    """What several label signals see, one after another, their columns side by side, (n, columns of all parts).
 
-    The sample itself is asked once: the first part that asks pays, each later one is told the answer it got. All
-    else costs what the parts cost alone. Every part gets the same seed, so that two noise levels see the same draws.
-    Where every part is censored, so are all columns. Else none is: an interval without end is cut 1 beyond its finite
-    edge, both edges stay as columns. Where a part asks less under beliefs, so does the whole.
-    Points are clipped into a continuous domain first (Samples allow a rounding error), so that parts which clip and
-    parts which do not ask about the same point.
+    Costs the queries of all parts, but the sample itself is asked once: the first part that asks pays, each later one
+    gets the same answer. Every part gets the same seed, so that two noise levels see the same draws. Where every part
+    is censored, so are all columns. Else none is: an infinite edge of an interval is cut 1 beyond the finite one, both
+    edges stay as columns. Where a part asks less under beliefs, so does the whole. Points are clipped into a continuous
+    domain first (Samples allow a rounding error), so that parts which clip and parts which do not ask about the same
+    point.
 
     Attributes:
-        parts: The signals, in the order they are asked.
+        parts: The signals, in the order they are asked; at least one.
+
+    References:
+        Ours (studies/RESULTS.md); each part names its own source.
+
+    Raises:
+        InvalidInput: No part.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.signals.base import Knowledge
+        >>> from hardlabel.data.domain import NoiseLevel
+        >>> from hardlabel.signals.features import Features
+        >>> from hardlabel.signals.gap import Gap
+        >>> from hardlabel.signals.noise import Noise
+        >>> class Model:
+        ...     def ask(self, inputs, ids):
+        ...         return (inputs[:, 0] > 0.5).long()
+        >>> points, labels = torch.tensor([[0.2], [0.9]]), torch.tensor([0, 0])
+        >>> samples = Samples(ids=torch.arange(2), inputs=points, labels=labels, domain=Box((1,)))
+        >>> signal = Features(parts=(Gap(), Noise(level=NoiseLevel(sigma=0.01), draws=4)))
+        >>> found = signal.prepare(samples, Knowledge(), seed=0).measure(Model())
+        >>> found.values.tolist(), found.queries.tolist()
+        ([[1.0, 1.0], [0.0, 0.0]], [5, 1])
     """
 
     access: ClassVar[Access] = Access.LABEL
@@ -73,6 +97,13 @@ class Features:
         return Features(parts=tuple(getattr(part, "exact", part) for part in self.parts))
 
     def prepare(self, samples: Samples, knowledge: Knowledge, seed: int) -> "FeaturesPlan":
+        """Prepares every part; asks nothing.
+
+        The plan is sequential where all parts are censored and one asks by beliefs.
+
+        Raises:
+            InvalidInput: A part does not suit the domain.
+        """
         if samples.domain.continuous:
             samples = Samples(
                 ids=samples.ids,

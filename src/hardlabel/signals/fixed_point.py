@@ -50,9 +50,9 @@ class Search(StrEnum):
 class FixedPoint:
     """The share of the way from a sample to a fixed point at which it loses its true label, in [0, 1].
 
-    One column per fixed point. A sample whose label never changes has 1, the bound known to hold, and is not
-    complete. In a continuous domain the way is the straight line; among bits the ones that differ are set one
-    after another, in one random order for all samples, so that every point asked is legal.
+    Values are (n, points), one column per fixed point. A sample whose label never changes has 1, the bound known to
+    hold, and is not complete. In a continuous domain the way is the straight line; among bits the ones that differ are
+    set one after another, in one random order for all samples, so that every point asked is legal.
 
     SCAN asks at the shares j / m for j = 0, 1, ... m - 1, where m is the queries per point (the number of
     differing bits where that is less), and gives the first share with a wrong label. A misclassified sample whose
@@ -61,11 +61,13 @@ class FixedPoint:
     bits, with enough queries, the exact number of bits. A misclassified sample has 0 for the one query that showed
     it.
 
-    The sample itself is asked once for all points. Costs at most `queries`, and less where the answer is known
+    The sample itself is asked once for all points. Costs at most `queries` queries per sample, and less where the
+    answer is known
     sooner: SCAN ends at the change, BISECTION after HALVINGS halvings or at a single bit.
 
     Attributes:
-        queries: Most queries per sample, all points together; each point gets an equal share, rounded down.
+        queries: Most queries per sample, all points together, at least 1 + `points`; each point gets an equal share,
+            rounded down.
         points: Number of fixed points, each the end of a line of its own; CORNER has one only.
         toward: Which points.
         search: How the change is found.
@@ -80,6 +82,22 @@ class FixedPoint:
 
     Raises:
         InvalidInput: Fewer than 2 queries for a line, or several corners.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.signals.base import Knowledge
+        >>> from hardlabel.signals.fixed_point import FixedPoint
+        >>> class Model:
+        ...     def ask(self, inputs, ids):
+        ...         return (inputs[:, 0] > 0.5).long()
+        >>> points, labels = torch.tensor([[0.2], [0.9]]), torch.tensor([0, 0])
+        >>> samples = Samples(ids=torch.arange(2), inputs=points, labels=labels, domain=Box((1,)))
+        >>> found = FixedPoint(queries=8).prepare(samples, Knowledge(), seed=0).measure(Model())
+        >>> float(found.values[0, 0])  # From 0.2 toward 1 in eighths: 0.6 is the first that is above a half.
+        0.5
+        >>> found.queries.tolist()
+        [5, 8]
     """
 
     access: ClassVar[Access] = Access.LABEL

@@ -16,10 +16,10 @@ from hardlabel.signals.shares import Shares, SharesPlan
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """The number of copies that get the true label, one scalar per group of moves.
+    """The number of copies that get the true label, one scalar per group of moves: values (n, 2 groups).
 
     The same copies as those of `Shares`, told as censored values: the half-integers around the number, infinite where
-    no copy or all of them keep the label, for then more copies might have told more. One query per copy.
+    no copy or all of them keep the label, for then more copies might have told more. Costs one query per copy.
 
     Attributes:
         moves: Groups of moved copies, each of at least one; images only.
@@ -29,6 +29,22 @@ class Kept:
 
     Raises:
         InvalidInput: No group, or an empty one.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.signals.base import Knowledge
+        >>> from hardlabel.data import augment
+        >>> from hardlabel.signals.label_survival import Kept
+        >>> class Model:  # Whether the left half is the brighter one.
+        ...     def ask(self, inputs, ids):
+        ...         return (inputs[..., :2].sum((1, 2, 3)) > inputs[..., 2:].sum((1, 2, 3))).long()
+        >>> image = torch.zeros(1, 1, 4, 4)
+        >>> image[..., 0] = 1.0
+        >>> samples = Samples(ids=torch.arange(1), inputs=image, labels=torch.tensor([1]), domain=Box((1, 4, 4)))
+        >>> plan = Kept(moves=(augment.flips(),)).prepare(samples, Knowledge(), seed=0)
+        >>> plan.measure(Model()).values  # One of two copies: the image itself.
+        tensor([[0.5000, 1.5000]])
     """
 
     access: ClassVar[Access] = Access.LABEL

@@ -15,7 +15,7 @@ from hardlabel.signals.base import Access, Knowledge, Measurement, keeps_label, 
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """The share of noisy copies that keep the true label, in [0, 1].
+    """The share of noisy copies that keep the true label, (n, 1) in [0, 1].
 
     Costs 1 + `draws` queries per sample, and 1 for a misclassified sample, whose value is 0. Every sample
     sees the same draws (see `hardlabel.data.domain`), and so does the shadow model. The domain says what
@@ -23,10 +23,29 @@ class Noise:
 
     Attributes:
         level: Strength of the noise.
-        draws: Noisy copies per sample.
+        draws: Noisy copies per sample, 1 or more.
 
     References:
         Choquette-Choo et al. (2021), section 3.4; flips for discrete features, section 4.
+
+    Raises:
+        InvalidInput: `draws` is below 1.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.signals.base import Knowledge
+        >>> from hardlabel.data.domain import NoiseLevel
+        >>> from hardlabel.signals.noise import Noise
+        >>> class Model:
+        ...     def ask(self, inputs, ids):
+        ...         return (inputs[:, 0] > 0.5).long()
+        >>> points, labels = torch.tensor([[0.2], [0.9]]), torch.tensor([0, 0])
+        >>> samples = Samples(ids=torch.arange(2), inputs=points, labels=labels, domain=Box((1,)))
+        >>> signal = Noise(level=NoiseLevel(sigma=0.01), draws=20)
+        >>> found = signal.prepare(samples, Knowledge(), seed=0).measure(Model())
+        >>> found.values.tolist(), found.queries.tolist()
+        ([[1.0], [0.0]], [21, 1])
     """
 
     access: ClassVar[Access] = Access.LABEL
@@ -40,6 +59,7 @@ class Noise:
         return f"{self.draws} noisy copies, {self.level}"
 
     def prepare(self, samples: Samples, knowledge: Knowledge, seed: int) -> "NoisePlan":
+        """Keeps the samples and the seed of the noise; asks nothing."""
         del knowledge  # Noise needs no model.
         return NoisePlan(self, samples, seed)
 

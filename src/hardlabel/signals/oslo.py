@@ -21,10 +21,10 @@ TAUS = (0.9, 0.7, 0.5, 0.2, 0.1, 0.05, 0.01, 0.001)  # Candidates; a lower one a
 
 @dataclass(frozen=True, kw_only=True)
 class Oslo:
-    """Asks one adversarial example of the sample, made for models that never saw it; costs 1 query.
+    """Asks one adversarial example of the sample, made for models that never saw it. Costs 1 query per sample.
 
-    The value is 1.0 where the target keeps the label there, else 0.0: a member resists a change that is just enough
-    for the others. The attacker's crafters are split: sources, the first half (rounded up), make the change;
+    The value, (n, 1), is 1.0 where the target keeps the label there, else 0.0: a member resists a change that is just
+    enough for the others. The attacker's crafters are split: sources, the first half (rounded up), make the change;
     judges, the rest, say when to stop. A single crafter is both. Models speak together by the mean of their logits.
 
     In round r the change of each coordinate is bounded by r / rounds * reach, and `steps` steps of momentum
@@ -34,10 +34,10 @@ class Oslo:
 
     Attributes:
         tau: The judges' confidence to fall below, in (0, 1). Candidates for a ROC: TAUS.
-        reach: Largest change of a coordinate, in box widths.
-        rounds: Rounds until the bound is `reach`; in a binary domain the most bits flipped.
-        steps: Steps per round; in a binary domain a round is one flip.
-        momentum: What of the momentum is left after a step.
+        reach: Largest change of a coordinate, in box widths, above 0.
+        rounds: Rounds until the bound is `reach`, 1 or more; in a binary domain the most bits flipped.
+        steps: Steps per round, 1 or more; in a binary domain a round is one flip.
+        momentum: The share of the momentum that is left after a step, 0 or more.
 
     References:
         Peng et al. (2024), "OSLO: One-Shot Label-Only Membership Inference Attacks", NeurIPS, arXiv 2405.16978.
@@ -49,6 +49,27 @@ class Oslo:
     numbers the point is rounded once, at the end. In a binary domain each round flips the bit that gains most to first
     order, none of them twice. A sample below tau from the start is asked as it is. The paper has several architectures
     among its surrogates; ours are what crafters are.
+
+    Raises:
+        InvalidInput: A setting is out of range.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.signals.base import Knowledge
+        >>> from hardlabel.signals.oslo import Oslo
+        >>> network = torch.nn.Linear(1, 2)
+        >>> with torch.no_grad():  # Class 1 above a half.
+        ...     _ = network.weight.copy_(torch.tensor([[-20.0], [20.0]]))
+        ...     _ = network.bias.copy_(torch.tensor([10.0, -10.0]))
+        >>> class Member:  # It keeps the label farther than the crafter does.
+        ...     def ask(self, inputs, ids):
+        ...         return (inputs[:, 0] > 0.8).long()
+        >>> points, labels = torch.tensor([[0.4]]), torch.tensor([0])
+        >>> samples = Samples(ids=torch.arange(1), inputs=points, labels=labels, domain=Box((1,)))
+        >>> plan = Oslo(tau=0.1).prepare(samples, Knowledge(crafters=(network,)), seed=0)
+        >>> bool(plan.points[0, 0] > 0.5), plan.measure(Member()).values.tolist()
+        (True, [[1.0]])
     """
 
     access: ClassVar[Access] = Access.LABEL

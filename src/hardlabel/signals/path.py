@@ -37,24 +37,46 @@ class Path:
     right label means looking ahead for the first level that loses it, a wrong one looking behind for the nearest
     that gains it. The label is assumed to change once along a route. Values are censored: per route the lower
     and the upper edge of the interval that holds the position, half-integers in level units, infinite at the
-    ends; an interval of width 1 is exact.
+    ends; an interval of width 1 is exact. Values are (n, 2 routes).
 
     Bisection costs 1 query for the sample itself, whatever the number of routes, and at most 4 more per route. A
-    plan with beliefs costs at most `queries`.
+    plan with beliefs costs at most `queries` queries per sample.
 
     Attributes:
-        queries: Most queries per sample under beliefs; without any, bisection runs to its end.
-        routes: Where the routes lead, each once.
+        queries: Most queries per sample under beliefs, 1 or more; without any, bisection runs to its end.
+        routes: Where the routes lead, each once: "others", "runner-up" or "second".
         informed: Whether the target is asked what tells most about membership, where there are beliefs. Without,
             `queries` must allow the whole bisection.
-        reach: Length of a straight route, see `routes.lengths_of`; of no meaning where inputs are discrete.
+        reach: Length of a straight route, above 0, see `routes.lengths_of`; of no meaning where inputs are discrete.
 
     References:
-        Ours. The single most telling question is the idea of Wu et al. (2024), "You Only Query Once", who
-        optimise the queried point itself; here it lies on a given route.
+        Ours (studies/RESULTS.md). The single most telling question is the idea of Wu et al. (2024), "You Only Query
+        Once", who optimise the queried point itself; here it lies on a given route.
 
     Raises:
         InvalidInput: No route, a route twice or unknown, too few queries.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.signals.base import Knowledge
+        >>> from hardlabel.signals.path import Path
+        >>> network = torch.nn.Linear(1, 2)
+        >>> with torch.no_grad():  # Class 1 above a half.
+        ...     _ = network.weight.copy_(torch.tensor([[-20.0], [20.0]]))
+        ...     _ = network.bias.copy_(torch.tensor([10.0, -10.0]))
+        >>> class Model:
+        ...     def ask(self, inputs, ids):
+        ...         return (inputs[:, 0] > 0.5).long()
+        >>> points, labels = torch.tensor([[0.2], [0.9]]), torch.tensor([0, 0])
+        >>> samples = Samples(ids=torch.arange(2), inputs=points, labels=labels, domain=Box((1,)))
+        >>> plan = Path(queries=5, informed=False).prepare(samples, Knowledge(crafters=(network,)), seed=0)
+        >>> found = plan.measure(Model())
+        >>> lower, upper = found.values[0].tolist()
+        >>> upper - lower, bool(found.queries.max() <= 5)
+        (1.0, True)
+        >>> bool(lower > found.values[1, 0])  # The right label holds farther along the route.
+        True
     """
 
     queries: int = 5

@@ -28,12 +28,13 @@ class Regressed:
     A forest learns from their inputs and classes what values the target shows on non-members. The attacker trains no
     model like the target. The questions about the population belong to no sample: they are charged aside.
 
-    A sample costs what the inner signal costs. Values lie in [-1, 1] where the inner signal's lie in [0, 1].
+    A sample costs the queries of the inner signal, 1 for `Gap`. The overhead is as many for each of at most `rows`
+    population records. Values (n, 1) lie in [-1, 1] where the inner signal's lie in [0, 1].
 
     Attributes:
         inner: The signal, one number per sample, not known up to intervals.
-        rows: Most population records asked about, drawn at random.
-        trees: Of the forest.
+        rows: Most population records asked about, drawn at random; 1 or more.
+        trees: Trees of the forest, 1 or more.
 
     Raises:
         InvalidInput: The inner signal is censored, or a number is below 1.
@@ -43,8 +44,24 @@ class Regressed:
         place here: whether a label is right has no other quantiles than 0 and 1.
 
     Example:
-        >>> str(Regressed())
-        'label right?, above what a regression on 1000 population records expects'
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.signals.base import Knowledge
+        >>> from hardlabel.signals.regressed import Regressed
+        >>> class Model:
+        ...     def ask(self, inputs, ids):
+        ...         return (inputs[:, 0] > 0.5).long()
+        ...     def aside(self, purpose):  # Overhead is charged elsewhere.
+        ...         return self
+        >>> points, labels = torch.tensor([[0.2], [0.9]]), torch.tensor([0, 0])
+        >>> samples = Samples(ids=torch.arange(2), inputs=points, labels=labels, domain=Box((1,)))
+        >>> others = torch.linspace(0, 1, 20)[:, None]  # The target is right on all of them.
+        >>> population = Samples(
+        ...     ids=torch.arange(20), inputs=others, labels=(others[:, 0] > 0.5).long(), domain=Box((1,))
+        ... )
+        >>> plan = Regressed(trees=2).prepare(samples, Knowledge(population=population), seed=0)
+        >>> plan.measure(Model()).values.tolist(), plan.overhead
+        ([[0.0], [-1.0]], 20)
     """
 
     access: ClassVar[Access] = Access.LABEL

@@ -25,14 +25,33 @@ class Sampling:
 
     Attributes:
         level: Strength of the noise; see `hardlabel.data.domain`.
-        draws: Noisy copies per sample.
-        top: Other classes counted, since labels do not tell how many there are; absent ones count 0.
+        draws: Noisy copies per sample, 1 or more.
+        top: Other classes counted, 1 or more, since labels do not tell how many there are; absent ones count 0.
 
     References:
         Rahimian, Orekondy & Fritz (2020), "Sampling Attacks: Amplification of Membership Inference Attacks by
         Repeated Queries", arXiv:2009.00395, known here by its abstract only; first a PriML workshop paper
         at NeurIPS 2019. Choices of ours: classes sorted and cut to `top`, the same noise for all samples, flips
         for bits and categories.
+
+    Raises:
+        InvalidInput: `draws` or `top` is below 1.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.signals.base import Knowledge
+        >>> from hardlabel.data.domain import NoiseLevel
+        >>> from hardlabel.signals.sampling import Sampling
+        >>> class Model:
+        ...     def ask(self, inputs, ids):
+        ...         return (inputs[:, 0] > 0.5).long()
+        >>> points, labels = torch.tensor([[0.2], [0.9]]), torch.tensor([0, 0])
+        >>> samples = Samples(ids=torch.arange(2), inputs=points, labels=labels, domain=Box((1,)))
+        >>> signal = Sampling(level=NoiseLevel(sigma=0.01), draws=20, top=2)
+        >>> signal.prepare(samples, Knowledge(), seed=0).measure(Model()).values
+        tensor([[1., 0., 0.],
+                [0., 1., 0.]])
     """
 
     access: ClassVar[Access] = Access.LABEL
@@ -47,6 +66,7 @@ class Sampling:
         return f"classes of {self.draws} noisy copies, {self.level}"
 
     def prepare(self, samples: Samples, knowledge: Knowledge, seed: int) -> "SamplingPlan":
+        """Keeps the samples and the seed of the noise; asks nothing."""
         del knowledge  # Noise needs no model.
         return SamplingPlan(self, samples, seed)
 

@@ -20,6 +20,8 @@ from hardlabel.signals.base import Access, Knowledge, Measurement, survival
 class Shares:
     """The share of copies that get the true label, in [0, 1], one column per group of moves and per noise level.
 
+    Values are (n, groups + levels).
+
     Costs one query per copy for every sample: a copy of a misclassified sample that gets the true label tells
     that the sample lies near it. Every level sees the same draws, and so do all samples and models. A group is a
     share and not its single bits, so that a regression has few columns to learn from few models.
@@ -27,11 +29,30 @@ class Shares:
     Attributes:
         moves: Groups of augmented copies; images only.
         levels: Strengths of the noise.
-        draws: Noisy copies per level.
+        draws: Noisy copies per level, 1 or more.
 
     References:
         The copies are those of Choquette-Choo et al. (2021), sections 3.3 (moves) and 3.4 (noise); grouping them is
         ours.
+
+    Raises:
+        InvalidInput: No group and no level, an empty group, or `draws` below 1.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.signals.base import Knowledge
+        >>> from hardlabel.data import augment
+        >>> from hardlabel.signals.shares import Shares
+        >>> class Model:  # Whether the left half is the brighter one.
+        ...     def ask(self, inputs, ids):
+        ...         return (inputs[..., :2].sum((1, 2, 3)) > inputs[..., 2:].sum((1, 2, 3))).long()
+        >>> image = torch.zeros(1, 1, 4, 4)
+        >>> image[..., 0] = 1.0
+        >>> samples = Samples(ids=torch.arange(1), inputs=image, labels=torch.tensor([1]), domain=Box((1, 4, 4)))
+        >>> plan = Shares(moves=(augment.flips(),)).prepare(samples, Knowledge(), seed=0)
+        >>> plan.measure(Model()).values  # One of two copies: the image itself.
+        tensor([[0.5000]])
     """
 
     access: ClassVar[Access] = Access.LABEL
@@ -53,6 +74,11 @@ class Shares:
         return f"shares of {' and of '.join(moved + noisy)}"
 
     def prepare(self, samples: Samples, knowledge: Knowledge, seed: int) -> "SharesPlan":
+        """Keeps the samples and the seed of the noise; asks nothing.
+
+        Raises:
+            InvalidInput: There are moves, and the samples are no images.
+        """
         del knowledge  # Copies need no model.
         if self.moves and samples.domain.kind != "image":
             raise InvalidInput(f"moves need images, got a {samples.domain.kind} domain")

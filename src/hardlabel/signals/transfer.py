@@ -19,24 +19,48 @@ OVERHEAD = "labelling the surrogate's data"
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer:
-    """Minus the cross-entropy of a surrogate on the sample and its true class, in [LOWEST, 0].
+    """Minus the cross-entropy of a surrogate on the sample and its true class, (n, 1) in nats, in [LOWEST, 0].
 
     The surrogate is trained on points of the attacker's population with the labels the target gives them. Those
     queries belong to no sample: `overhead` of them, for all samples together, are charged aside. A sample itself
-    costs no query, or 1 with `ask_samples`, which gives a misclassified one LOWEST.
+    costs no query, or 1 query with `ask_samples`, which gives a misclassified one LOWEST.
 
     A target that answers one class only teaches a surrogate nothing: none is trained, every value is 0 (but for
     misclassified samples, if asked) and no sample is complete.
 
     Attributes:
-        rows: Population points labelled, drawn at random; None for all of them.
+        rows: Population points labelled, 1 or more, drawn at random; None for all of them.
         ask_samples: Whether the target is asked about the samples as well.
 
     References:
-        Li & Zhang (2021), "Membership Leakage in Label-Only Exposures", CCS, arXiv:2007.15528: the transfer attack
-        with the loss; `ask_samples` as in the authors' code (github.com/TrustAIRLab/Label-Only-MIA, attack.py).
+        Li & Zhang (2021), "Membership Leakage in Label-Only Exposures", CCS, arXiv:2007.15528, section 4: the transfer
+        attack with the loss; `ask_samples` as in the authors' code (github.com/TrustAIRLab/Label-Only-MIA, attack.py).
         Deviation: the surrogate is what `Knowledge.fit` trains, in one run and without the authors' choice
         of its best epoch.
+
+    Raises:
+        InvalidInput: `rows` is below 1.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.signals.base import Knowledge
+        >>> from hardlabel.signals.transfer import Transfer
+        >>> class Model:
+        ...     def ask(self, inputs, ids):
+        ...         return (inputs[:, 0] > 0.5).long()
+        ...     def aside(self, purpose):  # Overhead is charged elsewhere.
+        ...         return self
+        >>> network = torch.nn.Linear(1, 2)
+        >>> with torch.no_grad():  # Class 1 above a half.
+        ...     _ = network.weight.copy_(torch.tensor([[-20.0], [20.0]]))
+        ...     _ = network.bias.copy_(torch.tensor([10.0, -10.0]))
+        >>> points, labels = torch.tensor([[0.2], [0.9]]), torch.tensor([0, 0])
+        >>> samples = Samples(ids=torch.arange(2), inputs=points, labels=labels, domain=Box((1,)))
+        >>> knowledge = Knowledge(population=samples, fit=lambda labelled, seed: network)
+        >>> found = Transfer().prepare(samples, knowledge, seed=0).measure(Model())
+        >>> bool(found.values[0] > found.values[1]), found.queries.tolist()
+        (True, [0, 0])
     """
 
     access: ClassVar[Access] = Access.LABEL

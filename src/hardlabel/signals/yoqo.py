@@ -21,10 +21,10 @@ SPREAD = 0.26  # Standard deviation of the authors' images in box widths (.27, .
 
 @dataclass(frozen=True, kw_only=True)
 class Yoqo:
-    """Asks one point near the sample, where IN models say its label and OUT models do not; costs 1 query.
+    """Asks one point near the sample, where IN models say its label and OUT models do not. Costs 1 query per sample.
 
-    The value is 1.0 where the target keeps the label there, else 0.0. CE is the cross-entropy, t_k the class that an
-    OUT model k holds likeliest of all but y at the sample itself, a mean runs over the models of a side. Plain
+    The value, (n, 1), is 1.0 where the target keeps the label there, else 0.0. CE is the cross-entropy, t_k the class
+    that an OUT model k holds likeliest of all but y at the sample itself, a mean runs over the models of a side. Plain
     gradient steps lead the point x' from x down to a loss of `stop` or less:
 
         online:   mean over IN of CE(x', y) + alpha * mean over OUT of CE(x', t_k)
@@ -39,11 +39,11 @@ class Yoqo:
 
     Attributes:
         online: Whether IN models take part.
-        alpha: Weight of the OUT models online.
-        distance: Weight of the distance offline.
-        stop: Loss that is low enough; the authors' is 0.25 online and 0.5 offline (see OFFLINE).
-        rate: Step per unit of gradient; the authors add up 16 pairs of models at a rate of 0.01.
-        steps: Most steps.
+        alpha: Weight of the OUT models online, above 0.
+        distance: Weight of the distance offline, 0 or more.
+        stop: Loss that is low enough, 0 or more; the authors' is 0.25 online and 0.5 offline (see OFFLINE).
+        rate: Step per unit of gradient, above 0; the authors add up 16 pairs of models at a rate of 0.01.
+        steps: Most steps, 1 or more.
 
     References:
         Wu et al. (2024), "You Only Query Once: An Efficient Label-Only Membership Inference Attack", ICLR: the
@@ -54,6 +54,28 @@ class Yoqo:
     rounded once, at the end. In a binary domain each step flips the bit that gains most to first order, none of them
     twice (theirs moves bits to fractions). The point of lowest loss is taken (theirs: the last, one step past the
     stop). Losses are means over the models of a side, so that sides may differ in size (theirs: sums over pairs).
+
+    Raises:
+        InvalidInput: A setting is out of range.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel import Box, Samples
+        >>> from hardlabel.signals.base import Knowledge
+        >>> from hardlabel.signals.yoqo import Yoqo
+        >>> network = torch.nn.Linear(1, 2)
+        >>> with torch.no_grad():  # Class 1 above a half.
+        ...     _ = network.weight.copy_(torch.tensor([[-5.0], [5.0]]))
+        ...     _ = network.bias.copy_(torch.tensor([2.5, -2.5]))
+        >>> class Member:  # It keeps the label farther than the crafter does.
+        ...     def ask(self, inputs, ids):
+        ...         return (inputs[:, 0] > 0.8).long()
+        >>> points, labels = torch.tensor([[0.4]]), torch.tensor([0])
+        >>> samples = Samples(ids=torch.arange(1), inputs=points, labels=labels, domain=Box((1,)))
+        >>> signal = Yoqo(online=False, stop=0.5, distance=1.0)
+        >>> plan = signal.prepare(samples, Knowledge(crafters=(network,)), seed=0)
+        >>> bool(plan.points[0, 0] > 0.4), plan.measure(Member()).values.tolist()
+        (True, [[1.0]])
     """
 
     access: ClassVar[Access] = Access.LABEL

@@ -68,6 +68,18 @@ class Adapter:
 
 
 def _module(model: object, request: Request) -> AskableModel:
+    """The network in evaluation mode, asked with inputs (q, *shape).
+
+    It shows labels (q,) and log confidences (q, classes).
+
+    Example:
+        >>> import torch
+        >>> from hardlabel.targets.registry import ADAPTERS, Request
+        >>> request = Request(device=torch.device("cpu"))
+        >>> model = ADAPTERS["module"].adapt(torch.nn.Linear(4, 2), request)
+        >>> model.labels.ask(torch.zeros(3, 4), torch.arange(3)).shape
+        torch.Size([3])
+    """
     assert isinstance(model, nn.Module)
     oracle = TorchScores(model, device=request.device, role=request.role)
     # A module without registered tensors keeps its state where a hash cannot see it.
@@ -78,7 +90,20 @@ def _module(model: object, request: Request) -> AskableModel:
 
 
 def _oracle(model: object, request: Request) -> AskableModel:
-    """The `fingerprint` of an oracle that answers with labels counts as its weights."""
+    """The oracle as it is: labels (q,), and log confidences (q, classes) where it shows them.
+
+    The `fingerprint` of an oracle that answers with labels counts as its weights.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel.targets.registry import ADAPTERS, Request
+        >>> class Server:
+        ...     def ask(self, inputs, ids):
+        ...         return torch.ones(len(inputs), dtype=torch.int64)
+        >>> model = ADAPTERS["oracle"].adapt(Server(), Request(device=torch.device("cpu")))
+        >>> model.labels.ask(torch.zeros(3, 4), torch.arange(3)), model.scores is None
+        (tensor([1, 1, 1]), True)
+    """
     scores = model if isinstance(model, ScoreOracle) else None
     if isinstance(model, LabelOracle):
         weights = getattr(model, "fingerprint", None)
@@ -88,6 +113,20 @@ def _oracle(model: object, request: Request) -> AskableModel:
 
 
 def _estimator(model: object, request: Request) -> AskableModel:
+    """The classifier, asked with inputs (q, columns): labels (q,), and log confidences where it has `predict_proba`.
+
+    Raises:
+        InvalidInput: It is not fitted, knows classes other than whole numbers from 0 on, or more than `request` allows.
+
+    Example:
+        >>> import torch
+        >>> from sklearn.tree import DecisionTreeClassifier
+        >>> from hardlabel.targets.registry import ADAPTERS, Request
+        >>> tree = DecisionTreeClassifier().fit([[0.0], [1.0]], [0, 1])
+        >>> model = ADAPTERS["estimator"].adapt(tree, Request(device=torch.device("cpu")))
+        >>> model.labels.ask(torch.tensor([[0.2], [0.9]]), torch.arange(2))
+        tensor([0, 1])
+    """
     oracle = of_estimator(model, role=request.role)
     check_width(oracle.classes, request.most, role=request.role)
     if request.classes is not None:

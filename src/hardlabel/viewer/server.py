@@ -163,9 +163,9 @@ def viewing(runs: Runs) -> Iterator[Viewer]:
         >>> from hardlabel.store import default_store
         >>> from hardlabel.viewer.runs import Runs
         >>> from hardlabel.viewer.server import viewing
-        >>> with viewing(Runs(Path("runs"), default_store())) as viewer:  # doctest: +SKIP
+        >>> with viewing(Runs(Path("runs"), default_store())) as viewer:
         ...     print(viewer.url)
-        http://127.0.0.1:41234/.../
+        http://127.0.0.1:.../
     """
     viewer = Viewer(runs)
     thread = threading.Thread(target=viewer.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)

@@ -49,12 +49,23 @@ class Planted:
     """A training set with canaries in it.
 
     Attributes:
-        base: The training samples that are no canaries.
-        canaries: All canaries (m), planted or not.
-        kinds: Kind of each canary, (m,).
+        base: The training samples that are no canaries, n of them; inputs (n, *shape).
+        canaries: All canaries, planted or not, m of them; inputs (m, *shape).
+        kinds: Kind of each canary, (m,): "mislabelled", "rare" or "crafted".
         inside: Whether each canary is planted, (m,) bool, by an independent fair coin.
         seed: Fixes the coins.
         notes: What was dropped of the data.
+
+    Example:
+        >>> import hardlabel
+        >>> from sklearn.datasets import load_digits
+        >>> digits = load_digits()
+        >>> data = digits.images[:, None] / 16, digits.target
+        >>> planted = hardlabel.plant(data, canaries=30, kinds=["mislabelled"], train_size=100)
+        >>> len(planted.base), len(planted.canaries)
+        (100, 30)
+        >>> len(planted.training) - 100 == int(planted.inside.sum())
+        True
     """
 
     base: Samples
@@ -91,10 +102,11 @@ def plant(
     """A training set with canaries. Train your own model on it, then call `audit_planted`.
 
     Args:
-        data: (inputs, labels) to train on and to make canaries from, arrays or tensors. Repeated inputs are dropped;
-            the notes say which.
+        data: (inputs, labels) to train on and to make canaries from, arrays or tensors (n, *shape) and (n,). Repeated
+            inputs are dropped; the notes say which.
         canaries: Number of canaries, of all kinds in turn; about half are planted.
-        kinds: Names in KINDS.
+        kinds: "mislabelled" (a sample with a wrong label), "rare" (a random input with a random label) and "crafted" (a
+            noisy sample with the label that a network finds least likely), at least one of them.
         train_size: Number of training samples without canaries; None for half of the data.
         domain: Legal inputs; None to infer the domain.
         strict: Whether to refuse repeated inputs instead of dropping them with a note.
@@ -102,6 +114,15 @@ def plant(
 
     Raises:
         InvalidInput: An argument breaks a rule.
+
+    Example:
+        >>> import hardlabel
+        >>> from sklearn.datasets import load_digits
+        >>> digits = load_digits()
+        >>> data = digits.images[:, None] / 16, digits.target
+        >>> planted = hardlabel.plant(data, canaries=30, kinds=["mislabelled", "rare"], train_size=100)
+        >>> planted.kinds[:4]
+        ('mislabelled', 'rare', 'mislabelled', 'rare')
     """
     notes: tuple[str, ...] = ()
     if isinstance(data, Samples):

@@ -27,6 +27,11 @@ class Framework:
         name: The framework, as its users call it.
         accepts: Whether an object is a model of this framework. It imports nothing.
         plain: Turns the object into one of the three plain kinds; the second argument is what errors call the model.
+
+    Example:
+        >>> from hardlabel.targets.frameworks.table import FRAMEWORKS
+        >>> [framework.name for framework in FRAMEWORKS][1:4]
+        ['ONNX', 'torch.export', 'TorchScript']
     """
 
     name: str

@@ -152,8 +152,19 @@ def is_booster(model: object) -> bool:
 def plain_booster(model: Any, role: str) -> object:
     """The booster as an object with `predict`, `predict_proba` and `classes_`.
 
+    Rows (q, columns) become labels (q,) and probabilities (q, classes).
+
     Raises:
         InvalidInput: It is no classifier.
+
+    Example:
+        >>> import numpy, xgboost
+        >>> from hardlabel.targets.frameworks.boosters import plain_booster
+        >>> rows, labels = numpy.array([[0.0], [0.1], [0.9], [1.0]]), [0, 0, 1, 1]
+        >>> settings = {"objective": "binary:logistic", "min_child_weight": 0, "nthread": 1}
+        >>> booster = xgboost.train(settings, xgboost.DMatrix(rows, labels), num_boost_round=2)
+        >>> plain_booster(booster, "target").predict(rows)
+        array([0, 0, 1, 1])
     """
     return XGBoostRows(model, role=role) if comes_from(model, "xgboost") else LightGBMRows(model, role=role)
 

@@ -18,10 +18,20 @@ def is_predictor(model: object) -> bool:
 
 
 def plain_predictor(model: Any, role: str) -> object:
-    """The object itself, if it is a classifier with one label for each row.
+    """The object itself, if it is a classifier with one label for each row: rows (q, columns) become labels (q,).
 
     Raises:
         InvalidInput: It is a regressor, has several outputs or labels for each row, does not predict, or is not fitted.
+
+    Example:
+        >>> from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+        >>> from hardlabel.targets.frameworks.estimators import plain_predictor
+        >>> tree = DecisionTreeClassifier().fit([[0.0], [1.0]], ["no", "yes"])
+        >>> plain_predictor(tree, "target").predict([[1.0]]).tolist()
+        ['yes']
+        >>> plain_predictor(DecisionTreeRegressor().fit([[0.0], [1.0]], [0.5, 0.7]), "target")
+        Traceback (most recent call last):
+        hardlabel.checks.InvalidInput: target must be a classifier that answers each row with one class, ...
     """
     name = type(model).__name__
     last = _last(model)

@@ -205,8 +205,20 @@ def is_pipeline(model: object) -> bool:
 def plain_transformer(model: Any, role: str) -> nn.Module:
     """The classifier as a torch module, asked about what the network itself takes: token ids, or processed pixels.
 
+    Token ids (q, t) or pixels (q, c, height, width) become logits (q, classes).
+
     Raises:
         InvalidInput: It has another head, is a regressor, or has several labels for each row.
+
+    Example:
+        >>> import torch, transformers
+        >>> from hardlabel.targets.frameworks.huggingface import plain_transformer
+        >>> config = transformers.BertConfig(
+        ...     vocab_size=16, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, num_labels=3
+        ... )
+        >>> network = plain_transformer(transformers.BertForSequenceClassification(config).eval(), "target")
+        >>> network(torch.ones(2, 5)).shape
+        torch.Size([2, 3])
     """
     check_classifier(model, role)
     return TokenNetwork(model, role=role) if model.main_input_name == "input_ids" else PixelNetwork(model, role=role)
@@ -215,8 +227,25 @@ def plain_transformer(model: Any, role: str) -> nn.Module:
 def plain_pipeline(model: Any, role: str) -> TextRows:
     """A pipeline for texts as an object with `predict`, `predict_proba` and `classes_`.
 
+    Texts, q of them, become labels (q,) and probabilities (q, classes).
+
     Raises:
         InvalidInput: It is no pipeline for texts, or no classifier.
+
+    Example:
+        >>> import transformers
+        >>> from tokenizers import Tokenizer, models, pre_tokenizers
+        >>> from hardlabel.targets.frameworks.huggingface import plain_pipeline
+        >>> words = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "good": 2, "bad": 3}, unk_token="[UNK]"))
+        >>> words.pre_tokenizer = pre_tokenizers.Whitespace()
+        >>> tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]")
+        >>> config = transformers.BertConfig(
+        ...     vocab_size=4, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8
+        ... )
+        >>> model = transformers.BertForSequenceClassification(config).eval()
+        >>> texts = transformers.pipeline("text-classification", model=model, tokenizer=tokenizer)
+        >>> plain_pipeline(texts, "target").predict_proba(["good", "not bad"]).shape
+        (2, 2)
     """
     if getattr(model, "task", None) != "text-classification" or model.tokenizer is None:
         raise not_classifier(role, f"a pipeline for {shown(getattr(model, 'task', None))}", "give pipeline.model")

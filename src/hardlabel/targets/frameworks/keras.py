@@ -47,11 +47,25 @@ def is_keras(model: object) -> bool:
 
 
 def plain_keras(model: Any, role: str, *, loss: str | None = None) -> nn.Module:
-    """The Keras model as a torch module; `loss` is the name of the loss it was trained with, if the model lost it.
+    """The Keras model as a torch module that maps inputs (q, *shape) to logits or probabilities (q, classes).
+
+    Args:
+        model: Of Keras 3 on the torch backend.
+        role: What errors call it.
+        loss: Name of the loss it was trained with, if the model does not know it any more; else None.
 
     Raises:
         InvalidInput: It does not run on torch, has several inputs or outputs, several labels for each row, or was
             trained as a regressor.
+
+    Example:
+        >>> import os
+        >>> backend = os.environ.setdefault("KERAS_BACKEND", "torch")  # Before Keras is imported.
+        >>> import keras, torch
+        >>> from hardlabel.targets.frameworks.keras import plain_keras
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")])
+        >>> plain_keras(model, "target")(torch.zeros(2, 4)).shape
+        torch.Size([2, 3])
     """
     if not isinstance(model, nn.Module):
         keras = package("keras", "keras", role)

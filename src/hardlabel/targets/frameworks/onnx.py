@@ -252,8 +252,20 @@ def is_onnx(model: object) -> bool:
 def plain_onnx(model: Any, role: str) -> object:
     """The ONNX model as an object with `predict` and `classes_`, or as a torch module.
 
+    Rows (q, columns) become labels (q,); inputs (q, *shape) of a network become logits or probabilities (q, classes).
+
     Raises:
         InvalidInput: It cannot be read, or does not answer with classes.
+
+    Example:
+        >>> import skl2onnx, torch
+        >>> from sklearn.tree import DecisionTreeClassifier
+        >>> from hardlabel.targets.frameworks.onnx import plain_onnx
+        >>> rows = torch.tensor([[0.0], [1.0]]).numpy()
+        >>> tree = DecisionTreeClassifier().fit(rows, ["no", "yes"])
+        >>> model = plain_onnx(skl2onnx.to_onnx(tree, rows), "target")
+        >>> model.predict(rows).tolist()
+        ['no', 'yes']
     """
     content = _content(model, role)
     return of_bytes(content, role=role)

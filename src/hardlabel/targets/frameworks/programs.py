@@ -121,12 +121,31 @@ def is_program(model: object) -> bool:
 
 
 def plain_script(model: Any, role: str) -> nn.Module:
-    """The script as a module that can be pickled."""
+    """The script as a module that can be pickled; it maps inputs (q, *shape) to logits (q, classes).
+
+    Example:
+        >>> import torch
+        >>> from hardlabel.targets.frameworks.programs import plain_script
+        >>> script = torch.jit.trace(torch.nn.Linear(4, 2), torch.zeros(1, 4))
+        >>> plain_script(script, "target")(torch.zeros(3, 4)).shape
+        torch.Size([3, 2])
+    """
     return Scripted(model, role=role)
 
 
 def plain_program(model: Any, role: str) -> nn.Module:
-    """The program as a module; see `Exported`."""
+    """The program as a module that maps inputs (q, *shape) to logits (q, classes); see `Exported`.
+
+    Raises:
+        InvalidInput: The program has several inputs, or was exported in training mode.
+
+    Example:
+        >>> import torch
+        >>> from hardlabel.targets.frameworks.programs import plain_program
+        >>> program = torch.export.export(torch.nn.Linear(4, 2).eval(), (torch.zeros(2, 4),))
+        >>> plain_program(program, "target")(torch.zeros(3, 4)).shape  # In batches of 2, as it was exported.
+        torch.Size([3, 2])
+    """
     return Exported(model, role=role)
 
 

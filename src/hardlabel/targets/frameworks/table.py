@@ -59,6 +59,15 @@ def _refused_mapping(model: Mapping[Any, Any], role: str) -> InvalidInput:
 
 
 def _unchanged(model: Any, role: str) -> object:
+    """An oracle or a torch module as it is: inputs (q, *shape) become labels (q,) or logits (q, classes).
+
+    Example:
+        >>> import torch
+        >>> from hardlabel.targets.frameworks.table import plain
+        >>> network = torch.nn.Linear(4, 2)
+        >>> plain(network) is network
+        True
+    """
     del role
     return model
 
