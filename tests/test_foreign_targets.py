@@ -10,12 +10,15 @@ import pandas as pd
 import pytest
 import torch
 from sklearn import datasets, linear_model, multioutput, neighbors, neural_network
+from sklearn.tree import DecisionTreeClassifier
+from sklearn.utils import all_estimators
 from torch import nn
 
 import foreign_models
 from foreign_models import ANY_WIDTH, BATCH, CASES, ROWS
 from hardlabel.checks import InvalidInput
 from hardlabel.targets.frameworks.table import FRAMEWORKS, plain
+from hardlabel.targets.registry import askable
 from hardlabel.targets.torch import TorchScores
 
 built = functools.cache(lambda name: CASES[name]())
@@ -282,3 +285,39 @@ def test_no_framework_is_imported_to_tell_what_a_model_is():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     assert len({framework.name for framework in FRAMEWORKS}) == len(FRAMEWORKS)
+
+
+def classifiers_of_scikit_learn():
+    """Every classifier that can be made without arguments, and the others with what they ask for."""
+    tree = DecisionTreeClassifier()
+    asking = {
+        "ClassifierChain": (tree,),
+        "FixedThresholdClassifier": (tree,),
+        "MultiOutputClassifier": (tree,),
+        "OneVsOneClassifier": (tree,),
+        "OneVsRestClassifier": (tree,),
+        "OutputCodeClassifier": (tree,),
+        "SelfTrainingClassifier": (tree,),
+        "StackingClassifier": ([("tree", tree)],),
+        "TunedThresholdClassifierCV": (tree,),
+        "VotingClassifier": ([("tree", tree)],),
+    }
+    two = {"FixedThresholdClassifier", "TunedThresholdClassifierCV"}  # Classes.
+    several = {"ClassifierChain", "MultiOutputClassifier"}  # Labels for each row: refused below.
+    for name, kind in all_estimators(type_filter="classifier"):
+        if name not in several:
+            yield pytest.param(kind, asking.get(name, ()), 2 if name in two else 3, id=name)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("kind", "arguments", "classes"), classifiers_of_scikit_learn())
+def test_every_classifier_of_scikit_learn_is_one(kind, arguments, classes):
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % classes
+    inputs = rng.integers(0, 4, (60, 3)) + labels[:, None] % 2  # Counts, which all of them take.
+    model = kind(*arguments).fit(inputs, labels)
+    assert set(plain(model, role="target").predict(inputs)) <= set(range(classes))
+    found = askable(model, torch.device("cpu"), role="target").labels.ask(
+        torch.tensor(inputs, dtype=torch.float32), torch.arange(60)
+    )
+    assert found.tolist() == model.predict(inputs.astype(np.float32)).tolist()

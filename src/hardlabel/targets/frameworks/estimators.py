@@ -84,7 +84,8 @@ def _labels(last: Any, classes: Any) -> int:
     several = (
         str(getattr(binarizer, "y_type_", "")).startswith("multilabel")
         or getattr(last, "multilabel_", False) is True
-        or int(getattr(last, "n_outputs_", 1) or 1) > 1
+        # With a binarizer, a perceptron's, these are its output units: one for each class.
+        or (binarizer is None and int(getattr(last, "n_outputs_", 1) or 1) > 1)
         or getattr(last, "outputs_2d_", False) is True
         or _outputs(last) > 1
     )
