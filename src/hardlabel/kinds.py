@@ -19,7 +19,7 @@ from hardlabel.runs.settings import (
     RunSettings,
     TargetSettings,
 )
-from hardlabel.store import FULL
+from hardlabel.store import write_text
 
 if TYPE_CHECKING:  # Importing these takes seconds; the help of the command line must be fast.
     from hardlabel.audits.game.execution import Execution
@@ -193,12 +193,4 @@ def write_report(record: "Record[Any]", path: str | Path) -> None:
         >>> hardlabel.write_report(hardlabel.load("runs/digits"), "report.html")
     """
     checks.path(path=path)
-    text, path = render(record), Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        if error.errno in FULL:
-            raise
-        reason = error.strerror or error
-        raise InvalidInput(f"path {str(path)!r} must be a file that can be written: {reason}") from error
+    write_text(render(record), path=Path(path))

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import uuid
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -239,6 +239,36 @@ def write_whole(path: Path, content: bytes) -> None:
         draft.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def write_text(text: str, **argument: Path) -> None:
+    """Writes a text in UTF-8 to the file that an argument names: `write_text(page, out=path)`. Makes missing folders.
+
+    Raises:
+        InvalidInput: The file cannot be written.
+        OSError: The disk is full.
+    """
+    ((name, path),) = argument.items()
+    with result_file(name, path):
+        path.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def result_file(argument: str, path: Path) -> Iterator[None]:
+    """Makes missing folders for the file that an argument names; what then fails to write it names the argument.
+
+    Raises:
+        InvalidInput: The file cannot be written.
+        OSError: The disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        reason = error.strerror or error
+        raise InvalidInput(f"{argument} {str(path)!r} must be a file that can be written: {reason}") from error
 
 
 def is_draft(path: Path) -> bool:

@@ -1,7 +1,9 @@
 """What a calibration is: fitted on reference values whose membership the attacker knows, it scores new ones."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from functools import cached_property
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -116,6 +118,22 @@ class Fitted(Protocol):
     def score(self, values: Tensor, labels: Tensor) -> Tensor:
         """Membership scores (n,), float64, of values (n, d); higher means likelier a member."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HeldOut:
+    """What fitted calibrations share that fix no threshold and score references by fits without them.
+
+    Attributes:
+        held_out: Makes `reference_scores`, when somebody asks for them; see `held_out_scores`.
+    """
+
+    held_out: Callable[[], Tensor | None]
+    threshold: ClassVar[None] = None
+
+    @cached_property
+    def reference_scores(self) -> Tensor | None:
+        return self.held_out()
 
 
 @runtime_checkable

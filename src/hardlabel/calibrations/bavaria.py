@@ -9,7 +9,7 @@ from scipy import special
 from torch import Tensor
 
 from hardlabel import checks
-from hardlabel.calibrations.base import References, held_out_scores
+from hardlabel.calibrations.base import References
 from hardlabel.calibrations.normals import (
     FLOOR,
     UNIFORM,
@@ -95,20 +95,12 @@ class BaVarIA:
         """
         values, inside = scored(references, online=True, purpose="a ratio of predictive distributions")
         assert references is not None
-        known = references
         members, others = Moments.of(values, inside), Moments.of(values, ~inside)
         if self.neighbours is None:
             beliefs = self._by_prior(values, members, others)
         else:
-            beliefs = self._by_neighbours(known, members, others, seed)
-        return FittedRatio(
-            beliefs=beliefs,
-            mean=beliefs.mean_out,
-            deviation=beliefs.deviation_out,
-            censored=known.censored,
-            settled=self,
-            held_out=lambda: held_out_scores(self, known, seed=seed),
-        )
+            beliefs = self._by_neighbours(references, members, others, seed)
+        return FittedRatio.believing(beliefs, references, settled=self, seed=seed)
 
     def _by_prior(self, values: Tensor, members: Moments, others: Moments) -> "PredictiveBeliefs":
         typical = deviations(torch.zeros_like(members.mean), values)[0] / FLOOR  # Of all values; 1 where all are equal.

@@ -11,7 +11,7 @@ from torch import Tensor
 from hardlabel import checks
 from hardlabel.calibrations.base import References
 from hardlabel.calibrations.best import strength
-from hardlabel.calibrations.normals import Moments
+from hardlabel.calibrations.normals import Beliefs, Moments
 from hardlabel.checks import InvalidInput
 
 STRATA = 5  # Classes of neighbours by their distance; the sample itself is one more.
@@ -126,33 +126,17 @@ class DesignedRatio:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class DesignedBeliefs:
+class DesignedBeliefs(Beliefs):
     """What is expected of each candidate's margin, (n, J) float64; see `hardlabel.signals.designed.Designs`.
 
     Attributes:
-        mean_in: On models trained on the sample.
-        deviation_in: Above 0.
-        mean_out: On other models.
-        deviation_out: Above 0.
         shared: How the margins of a sample's candidates vary together, (n, J, R) float32.
     """
 
-    mean_in: Tensor
-    deviation_in: Tensor
-    mean_out: Tensor
-    deviation_out: Tensor
     shared: Tensor
 
     def of(self, samples: slice) -> Self:
-        """The beliefs about some of the samples."""
-        return replace(
-            self,
-            mean_in=self.mean_in[samples],
-            deviation_in=self.deviation_in[samples],
-            mean_out=self.mean_out[samples],
-            deviation_out=self.deviation_out[samples],
-            shared=self.shared[samples],
-        )
+        return replace(super().of(samples), shared=self.shared[samples])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

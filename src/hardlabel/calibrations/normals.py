@@ -16,24 +16,20 @@ FLOOR = 0.01  # Smallest deviation, as a share of the typical one: equal referen
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class NormalBeliefs:
-    """Two normal distributions per sample and scalar: for models trained on the sample, and for the others.
+class Beliefs:
+    """What is expected of each sample's scalars, on models trained on the sample and on the others.
 
     Attributes:
-        mean_in: (n, c) float64, as are the next three.
+        mean_in: On models trained on the sample, (n, c) float64, as are the next three.
         deviation_in: Above 0.
-        mean_out: See `mean_in`.
+        mean_out: On other models.
         deviation_out: Above 0.
-        low: Lowest value seen of each scalar on references, (c,) float64.
-        high: The highest one.
     """
 
     mean_in: Tensor
     deviation_in: Tensor
     mean_out: Tensor
     deviation_out: Tensor
-    low: Tensor
-    high: Tensor
 
     def of(self, samples: slice) -> Self:
         """The beliefs about some of the samples."""
@@ -44,6 +40,19 @@ class NormalBeliefs:
             mean_out=self.mean_out[samples],
             deviation_out=self.deviation_out[samples],
         )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NormalBeliefs(Beliefs):
+    """Two normal distributions per sample and scalar: for models trained on the sample, and for the others.
+
+    Attributes:
+        low: Lowest value seen of each scalar on references, (c,) float64.
+        high: The highest one.
+    """
+
+    low: Tensor
+    high: Tensor
 
     def log_ratio(self, values: Tensor, *, censored: bool) -> Tensor:
         """Log of how much likelier the values are on a model trained on the sample, (n,) float64.

@@ -1,15 +1,13 @@
 """LiRA: how much likelier a sample's value is on models trained on it than on models that were not."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, Self, get_args
 
 import torch
 from torch import Tensor
 
 from hardlabel import checks
-from hardlabel.calibrations.base import Calibration, References, held_out_scores, scalars
+from hardlabel.calibrations.base import Calibration, HeldOut, References, held_out_scores, scalars
 from hardlabel.calibrations.normals import (
     Moments,
     NormalBeliefs,
@@ -104,12 +102,10 @@ class LikelihoodRatio:
         members, others = Moments.of(values, inside), Moments.of(values, ~inside)
         if self.online:
             beliefs = self._beliefs(values, inside, members, others)
-            mean, deviation = beliefs.mean_out, beliefs.deviation_out
-        else:
-            beliefs = None
-            mean, deviation = self._tail(values, ~inside, others)
+            return FittedRatio.believing(beliefs, known, settled=self, seed=seed)
+        mean, deviation = self._tail(values, ~inside, others)
         return FittedRatio(
-            beliefs=beliefs,
+            beliefs=None,
             mean=mean,
             deviation=deviation,
             censored=known.censored,
@@ -158,7 +154,7 @@ class LikelihoodRatio:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FittedRatio:
+class FittedRatio(HeldOut):
     """See `Fitted`: a log likelihood ratio, or, where nothing is believed of members, the tail among non-members.
 
     Attributes:
@@ -167,7 +163,6 @@ class FittedRatio:
         deviation: Its deviation.
         censored: Whether values come in pairs of edges.
         settled: The calibration with its choices made, for fits on fewer references.
-        held_out: Makes `reference_scores`, when somebody asks for them.
     """
 
     beliefs: NormalBeliefs | None
@@ -175,12 +170,18 @@ class FittedRatio:
     deviation: Tensor
     censored: bool
     settled: Calibration
-    held_out: Callable[[], Tensor | None]
-    threshold: ClassVar[None] = None
 
-    @cached_property
-    def reference_scores(self) -> Tensor | None:
-        return self.held_out()
+    @classmethod
+    def believing(cls, beliefs: NormalBeliefs, references: References, *, settled: Calibration, seed: int) -> Self:
+        """The ratio by beliefs that `settled` learned from references."""
+        return cls(
+            beliefs=beliefs,
+            mean=beliefs.mean_out,
+            deviation=beliefs.deviation_out,
+            censored=references.censored,
+            settled=settled,
+            held_out=lambda: held_out_scores(settled, references, seed=seed),
+        )
 
     def score(self, values: Tensor, labels: Tensor) -> Tensor:
         del labels

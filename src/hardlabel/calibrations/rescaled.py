@@ -1,8 +1,7 @@
 """Signals in units of confidence: what logit confidence a value stands for, learned on the references."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 from torch import Tensor
 
-from hardlabel.calibrations.base import Calibration, Fitted, References, held_out_scores, scalars
+from hardlabel.calibrations.base import Calibration, Fitted, HeldOut, References, held_out_scores, scalars
 from hardlabel.calibrations.normals import NormalBeliefs
 from hardlabel.calibrations.ratio import FittedRatio
 from hardlabel.checks import InvalidInput
@@ -106,7 +105,7 @@ class RescaledBeliefs(NormalBeliefs):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FittedRescaled:
+class FittedRescaled(HeldOut):
     """See `Fitted`.
 
     Attributes:
@@ -114,25 +113,18 @@ class FittedRescaled:
         maps: One per scalar.
         censored: Whether values come in pairs of edges.
         settled: The calibration with the inner one's choices made, for fits on fewer references.
-        held_out: Makes `reference_scores`, when somebody asks for them.
     """
 
     inner: Fitted
     maps: Sequence["_Map"]
     censored: bool
     settled: Calibration
-    held_out: Callable[[], Tensor | None]
-    threshold: ClassVar[None] = None
 
     @property
     def beliefs(self) -> RescaledBeliefs | None:
         """What is expected of the mapped values, where the inner calibration says so of members too."""
         own = self.inner.beliefs if isinstance(self.inner, FittedRatio) else None
         return None if own is None else RescaledBeliefs(**vars(own), maps=self.maps)
-
-    @cached_property
-    def reference_scores(self) -> Tensor | None:
-        return self.held_out()
 
     def score(self, values: Tensor, labels: Tensor) -> Tensor:
         points = scalars(values, censored=self.censored)

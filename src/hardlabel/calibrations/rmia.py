@@ -1,8 +1,6 @@
 """RMIA: is the target surer of a sample, for what one expects of it, than of other points?"""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -10,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from hardlabel import checks
-from hardlabel.calibrations.base import References, held_out_scores, scalars
+from hardlabel.calibrations.base import HeldOut, References, held_out_scores, scalars
 from hardlabel.calibrations.normals import Moments, first_known, has_sides, scored
 from hardlabel.checks import InvalidInput
 
@@ -101,23 +99,16 @@ class RMIA:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FittedRMIA:
+class FittedRMIA(HeldOut):
     """See `Fitted`.
 
     Attributes:
         expected: What to expect of each sample.
         population: Sorted log ratios of points outside (m,).
-        held_out: Makes `reference_scores`, when somebody asks for them.
     """
 
     expected: "_Expected"
     population: Tensor
-    held_out: Callable[[], Tensor | None]
-    threshold: ClassVar[None] = None
-
-    @cached_property
-    def reference_scores(self) -> Tensor | None:
-        return self.held_out()
 
     def score(self, values: Tensor, labels: Tensor) -> Tensor:
         del labels

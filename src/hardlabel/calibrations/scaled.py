@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from hardlabel import checks
-from hardlabel.calibrations.base import Calibration, Fitted, References, held_out_scores
+from hardlabel.calibrations.base import Calibration, Fitted, HeldOut, References, held_out_scores
 from hardlabel.calibrations.best import strength
 from hardlabel.calibrations.rmia import RMIA
 from hardlabel.calibrations.standardized import Standardized
@@ -127,7 +126,7 @@ class Scaled:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FittedScaled:
+class FittedScaled(HeldOut):
     """See `Fitted`.
 
     Attributes:
@@ -135,19 +134,12 @@ class FittedScaled:
         scaling: Brings logit confidences (n, d) to the scale.
         chosen: The calibration in words: its scale is settled.
         settled: The same with the inner one's choices made, for fits on fewer references.
-        held_out: Makes `reference_scores`, when somebody asks for them.
     """
 
     inner: Fitted
     scaling: Callable[[Tensor], Tensor]
     chosen: Scaled
     settled: Scaled
-    held_out: Callable[[], Tensor | None]
-    threshold: ClassVar[None] = None
-
-    @cached_property
-    def reference_scores(self) -> Tensor | None:
-        return self.held_out()
 
     def score(self, values: Tensor, labels: Tensor) -> Tensor:
         return self.inner.score(self.scaling(values), labels)

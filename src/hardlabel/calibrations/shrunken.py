@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from hardlabel import checks
-from hardlabel.calibrations.base import References, held_out_scores, scalars
+from hardlabel.calibrations.base import References, scalars
 from hardlabel.calibrations.normals import (
     Moments,
     Neighbours,
@@ -113,20 +113,11 @@ class ShrunkenRatio:
         """
         scored(references, online=self.online, purpose="a shrunken likelihood ratio")
         assert references is not None
-        known = references
-        if not self.online and not _has_pool(known):
-            return LikelihoodRatio(online=False, variance="side").fit(known, seed=seed)
-        variant = self.variant or self._chosen(known)
-        beliefs = self._learned(known)[variant].of(slice(0, known.scored))
-        settled = replace(self, variant=variant)
-        return FittedRatio(
-            beliefs=beliefs,
-            mean=beliefs.mean_out,
-            deviation=beliefs.deviation_out,
-            censored=known.censored,
-            settled=settled,
-            held_out=lambda: held_out_scores(settled, known, seed=seed),
-        )
+        if not self.online and not _has_pool(references):
+            return LikelihoodRatio(online=False, variance="side").fit(references, seed=seed)
+        variant = self.variant or self._chosen(references)
+        beliefs = self._learned(references)[variant].of(slice(0, references.scored))
+        return FittedRatio.believing(beliefs, references, settled=replace(self, variant=variant), seed=seed)
 
     def _learned(self, references: References) -> Mapping[Variant, NormalBeliefs]:
         if self.online:

@@ -1,14 +1,12 @@
 """Standardized: brings every model's values to one location and spread before they are calibrated."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from hardlabel.calibrations.base import Calibration, Fitted, References, held_out_scores, scalars
+from hardlabel.calibrations.base import Calibration, Fitted, HeldOut, References, held_out_scores, scalars
 from hardlabel.checks import InvalidInput
 
 
@@ -92,7 +90,7 @@ class Standardized:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FittedStandardized:
+class FittedStandardized(HeldOut):
     """See `Fitted`.
 
     Attributes:
@@ -101,7 +99,6 @@ class FittedStandardized:
         samples: How many are scored.
         censored: Whether values come in pairs of edges.
         settled: The calibration with the inner one's choices made, for fits on fewer references.
-        held_out: Makes `reference_scores`, when somebody asks for them.
     """
 
     inner: Fitted
@@ -109,12 +106,6 @@ class FittedStandardized:
     samples: int
     censored: bool
     settled: Calibration
-    held_out: Callable[[], Tensor | None]
-    threshold: ClassVar[None] = None
-
-    @cached_property
-    def reference_scores(self) -> Tensor | None:
-        return self.held_out()
 
     def score(self, values: Tensor, labels: Tensor) -> Tensor:
         if len(values) != self.samples:

@@ -9,7 +9,7 @@ import typer
 from hardlabel.checks import InvalidInput, shown
 from hardlabel.cli.progress import put, say
 from hardlabel.kinds import load
-from hardlabel.store import FULL
+from hardlabel.store import write_text
 
 
 def compare(
@@ -44,7 +44,7 @@ def compare(
     records = [load(run) for run in runs]
     comparison = compared(records[0], records[1], *records[2:], names=_names(runs))
     if out is not None:
-        write(out, comparison_page(comparison))
+        write_text(comparison_page(comparison), out=out)
         say(f"comparison: {out}")
     put(comparison.model_dump_json(indent=1) if as_json else comparison_markdown(comparison))
     if not fail_if:
@@ -65,19 +65,3 @@ def _names(runs: list[Path]) -> list[str]:
     """The folders' last names; as typed where two are alike."""
     names = [os.path.basename(os.path.abspath(run)) for run in runs]
     return names if len(set(names)) == len(names) else [str(run) for run in runs]
-
-
-def write(path: Path, text: str) -> None:
-    """Writes a page, and makes missing folders.
-
-    Raises:
-        InvalidInput: The file cannot be written.
-        OSError: The disk is full.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        if error.errno in FULL:
-            raise
-        raise InvalidInput(f"out {str(path)!r} must be a file that can be written: {error.strerror}") from error

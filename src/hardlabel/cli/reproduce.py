@@ -155,16 +155,12 @@ def _write(experiments: "list[Experiment]", out: Path, scale: str, page: Path | 
     from hardlabel.reproduction import pages
     from hardlabel.reproduction.declared import parts_of
     from hardlabel.reproduction.summary import summaries_of
+    from hardlabel.store import write_text
 
     summaries = summaries_of(parts_of(experiments), out / scale)
     text = pages.markdown(experiments, summaries, scale=scale)
     drawn = pages.page(experiments, summaries, scale=scale)
     path = page or out / scale / f"{PAGE}.md"
-    try:
-        (out / scale).mkdir(parents=True, exist_ok=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        (out / scale / f"{PAGE}.html").write_text(drawn, encoding="utf-8")
-    except OSError as error:
-        raise InvalidInput(f"page {str(path)!r} must be a file that can be written: {error.strerror}") from error
+    write_text(text, page=path)
+    write_text(drawn, out=out / scale / f"{PAGE}.html")
     return path

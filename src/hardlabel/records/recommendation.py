@@ -1,6 +1,8 @@
 """Which defense to take: the Pareto front, and a recommendation by a fixed rule."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from hardlabel.records.effects import LEAST, Effect, effects, enough, why_unknown
@@ -10,6 +12,68 @@ if TYPE_CHECKING:  # The record shows the recommendation, so it imports this mod
     from hardlabel.records.defenses import DefendResults, DefenseResult
 
 MARGIN = 0.02  # A defense that costs less test accuracy than this counts as free.
+
+
+class Outcome(StrEnum):
+    """What a comparison says of its defenses together."""
+
+    FREE = "a defense helps and costs no measurable accuracy"
+    PRICED = "a defense helps, at a price"
+    UNKNOWN = "the comparison cannot say whether a defense helps"
+    FEW = "too few models to tell whether a defense helps"
+    NONE = "no defense helps enough"
+
+
+TITLES: Mapping[Outcome, str] = {
+    Outcome.FREE: "{name} helps and costs no measurable accuracy",
+    Outcome.PRICED: "{name} helps, at a price",
+    Outcome.UNKNOWN: "This comparison cannot say whether a defense helps",
+    Outcome.FEW: f"Too few models to tell whether a defense helps by {LEAST:g} or more",
+    Outcome.NONE: f"No defense helps by {LEAST:g} or more",
+}
+BRIEF: Mapping[Outcome, str] = {
+    Outcome.FREE: "{name} helps",
+    Outcome.PRICED: "{name}, at a price",
+    Outcome.UNKNOWN: "cannot say",
+    Outcome.FEW: "too few models",
+    Outcome.NONE: "none helps",
+}
+GRADES: Mapping[Outcome, Grade] = {
+    Outcome.FREE: Grade.NONE,
+    Outcome.PRICED: Grade.SLIGHT,
+    Outcome.UNKNOWN: Grade.NO_VERDICT,
+    Outcome.FEW: Grade.NOT_TESTED,
+    Outcome.NONE: Grade.CLEAR,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """The outcome of a comparison, and the defense to take.
+
+    Attributes:
+        outcome: What the comparison says.
+        name: Name and level of the best free defense, else of the strongest one; empty if none qualifies.
+    """
+
+    outcome: Outcome
+    name: str
+
+    def words(self, texts: Mapping[Outcome, str]) -> str:
+        """The text for the outcome, with the defense's name for "{name}"."""
+        return texts[self.outcome].format(name=self.name)
+
+
+def decision(results: "DefendResults") -> Decision:
+    """What a comparison says, decided here alone: titles, grades and steps are tables of its outcomes."""
+    best, strongest = picked(results)
+    if best is not None:
+        return Decision(outcome=Outcome.FREE, name=best.name)
+    if strongest is not None:
+        return Decision(outcome=Outcome.PRICED, name=strongest.name)
+    if why_unknown(results) is not None:
+        return Decision(outcome=Outcome.UNKNOWN, name="")
+    return Decision(outcome=Outcome.FEW if undecided(results) else Outcome.NONE, name="")
 
 
 def with_front(results: "Sequence[DefenseResult]") -> "list[DefenseResult]":
@@ -23,16 +87,7 @@ def with_front(results: "Sequence[DefenseResult]") -> "list[DefenseResult]":
 
 def title(results: "DefendResults") -> str:
     """The recommendation in a few words."""
-    best, strongest = picked(results)
-    if best is not None:
-        return f"{best.name} helps and costs no measurable accuracy"
-    if strongest is not None:
-        return f"{strongest.name} helps, at a price"
-    if why_unknown(results) is not None:
-        return "This comparison cannot say whether a defense helps"
-    if undecided(results):
-        return f"Too few models to tell whether a defense helps by {LEAST:g} or more"
-    return f"No defense helps by {LEAST:g} or more"
+    return decision(results).words(TITLES)
 
 
 def grade(results: "DefendResults") -> Grade:
@@ -41,24 +96,12 @@ def grade(results: "DefendResults") -> Grade:
     NONE: a defense helps and costs no measurable accuracy. SLIGHT: a defense helps, at a price. CLEAR: none helps.
     NOT_TESTED: there are too few models to tell. NO_VERDICT: the comparison cannot say.
     """
-    best, strongest = picked(results)
-    if strongest is not None:
-        return Grade.SLIGHT if best is None else Grade.NONE
-    if why_unknown(results) is not None:
-        return Grade.NO_VERDICT
-    return Grade.NOT_TESTED if undecided(results) else Grade.CLEAR
+    return GRADES[decision(results).outcome]
 
 
 def brief(results: "DefendResults") -> str:
     """The recommendation in a word or two."""
-    best, strongest = picked(results)
-    if best is not None:
-        return f"{best.name} helps"
-    if strongest is not None:
-        return f"{strongest.name}, at a price"
-    if why_unknown(results) is not None:
-        return "cannot say"
-    return "too few models" if undecided(results) else "none helps"
+    return decision(results).words(BRIEF)
 
 
 def recommendation(results: "DefendResults") -> list[str]:

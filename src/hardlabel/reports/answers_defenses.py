@@ -1,8 +1,10 @@
 """The first screen for a comparison of defenses."""
 
+from collections.abc import Mapping
+
 from hardlabel.records.defenses import DefendRecord, DefendResults, DefenseResult
-from hardlabel.records.effects import LEAST, why_unknown
-from hardlabel.records.recommendation import picked, undecided
+from hardlabel.records.effects import LEAST
+from hardlabel.records.recommendation import Outcome, decision, picked, undecided
 from hardlabel.reports import comparison
 from hardlabel.reports.next_steps import next_steps
 from hardlabel.reports.questions import (
@@ -20,6 +22,13 @@ from hardlabel.reports.questions import (
 from hardlabel.reports.wording import counted, listed
 
 FEW_MODELS = 4
+MEANINGS: Mapping[Outcome, str] = {
+    Outcome.FREE: "With {name} models let out measurably less, and they stay as good.",
+    Outcome.PRICED: "With {name} models let out measurably less, and they get worse.",
+    Outcome.UNKNOWN: "The undefended models give nothing to compare with.",
+    Outcome.FEW: "The intervals are too wide: they allow that a defense helps and that it does not.",
+    Outcome.NONE: "None of the defenses that were tried protects the training data.",
+}
 
 
 def defense_answers(record: DefendRecord) -> Answers:
@@ -30,7 +39,7 @@ def defense_answers(record: DefendRecord) -> Answers:
     return Answers(
         grade=grade,
         title=title,
-        meaning=_meaning(results),
+        meaning=decision(results).words(MEANINGS),
         subject=f"{results.undefended.description}, on {results.data}; {ways}",
         leaking=_leaking(results.undefended),
         compared=_compared(results),
@@ -42,19 +51,6 @@ def defense_answers(record: DefendRecord) -> Answers:
         steps=tuple(next_steps(record)),
         grounds=_grounds(results),
     )
-
-
-def _meaning(results: DefendResults) -> str:
-    best, strongest = picked(results)
-    if best is not None:
-        return f"With {best.name} models let out measurably less, and they stay as good."
-    if strongest is not None:
-        return f"With {strongest.name} models let out measurably less, and they get worse."
-    if why_unknown(results) is not None:
-        return "The undefended models give nothing to compare with."
-    if undecided(results):
-        return "The intervals are too wide: they allow that a defense helps and that it does not."
-    return "None of the defenses that were tried protects the training data."
 
 
 def _leaking(plain: DefenseResult) -> tuple[str, ...]:
@@ -105,7 +101,7 @@ def _grounds(results: DefendResults) -> tuple[Ground, ...]:
         good(f"{models}.") if results.targets >= FEW_MODELS else care(f"Only {models} (--repeats)."),
     ]
     few = undecided(results)
-    if few and why_unknown(results) is None:
+    if few:
         grounds.append(care(f"Too few models to tell whether a fall of {LEAST:g} was reached: {listed(few)}."))
     grounds += [
         care("Strengths of defenses were not tuned: other strengths may do better."),

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from hardlabel import printed
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.records.changes import AUC, EPSILON, QUERIES, Change, ComparedRun, Comparison, Later
 from hardlabel.reports import wording
+from hardlabel.reports.templates import filled
 from hardlabel.reports.text import table_of
 from hardlabel.runs.conditions import LABEL, TARGET, TPR
 
@@ -72,13 +71,18 @@ def answer(comparison: Comparison, later: Later) -> Answer:
 
 def comparison_page(comparison: Comparison) -> str:
     """The comparison as one HTML file that needs nothing else."""
-    return template_page(
+    return filled(
         "compared.html.jinja",
         comparison=comparison,
         runs=[comparison.baseline, *(later.run for later in comparison.later)],
         answers=[answer(comparison, later) for later in comparison.later],
         groups=[groups(later.changes) for later in comparison.later],
         grade=_grade,
+        metric_name=metric_name,
+        subject_name=subject_name,
+        shown=_shown,
+        interval=wording.interval,
+        signed=signed,
     )
 
 
@@ -145,28 +149,6 @@ def signed(value: float) -> str:
     return f"+{value:.3f}" if round(value, 3) > 0 else wording.decimal(value)
 
 
-def template_page(template: str, **values: object) -> str:
-    """A template of this room filled with `values`, which are escaped."""
-    environment = Environment(
-        loader=PackageLoader("hardlabel", "reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"date": wording.date, "number": wording.number, "counted": wording.counted}
-    environment.globals |= {
-        "metric_name": metric_name,
-        "subject_name": subject_name,
-        "shown": _shown,
-        "interval": _interval,
-        "exact": _exact,
-        "signed": signed,
-        "decimal": wording.decimal,
-    }
-    return environment.get_template(template).render(**values)
-
-
 def _cells(change: Change) -> list[str]:
     first, second = (wording.figure(estimate) for estimate in (change.first, change.second))
     told = change.change.note if change.change.value is None else wording.figure(change.change, signed)
@@ -175,15 +157,6 @@ def _cells(change: Change) -> list[str]:
 
 def _shown(estimate: Estimate, write: Callable[[float], str]) -> str:
     return "undefined" if estimate.value is None else write(estimate.value)
-
-
-def _interval(estimate: Estimate, write: Callable[[float], str]) -> str:
-    return wording.interval(estimate, write)
-
-
-def _exact(value: float | None) -> str:
-    """A figure as JSON has it; empty for none."""
-    return "" if value is None else repr(value)
 
 
 def _grade(run: ComparedRun) -> str:

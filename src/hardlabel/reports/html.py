@@ -4,22 +4,20 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from hardlabel.metrics.estimate import Estimate
+from hardlabel.attacks.shortfalls import shortfall
 from hardlabel.records.base import Record
 from hardlabel.records.canaries import KINDS, CanaryRecord
 from hardlabel.records.defenses import NONE, DefendRecord
 from hardlabel.records.effects import LEAST, effects
 from hardlabel.records.exposure import CLASS, Standout, WorstCase
-from hardlabel.records.model import AttackResult, AuditRecord
-from hardlabel.records.recipe import RecipeAttack, RecipeRecord
+from hardlabel.records.model import AuditRecord
+from hardlabel.records.recipe import RecipeRecord
 from hardlabel.records.recommendation import picked, recommendation
 from hardlabel.reports import attacker, canaries, comparison, figures, glossary, strips, svg, tables, wording
 from hardlabel.reports.answers_audit import model_answers, recipe_answers
@@ -31,6 +29,7 @@ from hardlabel.reports.downloads import downloads
 from hardlabel.reports.questions import QUESTIONS, Answers
 from hardlabel.reports.recipe import recipe_verdict, right
 from hardlabel.reports.svg import Style
+from hardlabel.reports.templates import filled
 from hardlabel.reports.verdict import RULE, verdict
 
 MODEL = Frame(kind="Membership audit", kicker="membership inference audit of a model", terms=glossary.AUDIT)
@@ -74,6 +73,7 @@ def model_page(record: AuditRecord) -> str:
         drawn,
         verdict=found,
         rule=RULE,
+        family=shortfall(results.target.family),
         groups=tables.by_access(results),
         attacks=attacks,
         footnotes=tables.footnotes(attacks),
@@ -116,6 +116,7 @@ def recipe_page(record: RecipeRecord) -> str:
         strip=lambda attack: strips.strip(attack.aucs, *ends, drawn[attack.name]),
         verdict=found,
         rule=RULE,
+        family=shortfall(results.family),
         groups=tables.by_access(results),
         attacks=attacks,
         ends=ends,
@@ -204,24 +205,7 @@ def _page(
         # A browser runs this very text and no other.
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
-    return _environment().get_template(template).render(shared | values)
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("hardlabel", "reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    writers = ("decimal", "percent", "interval", "figure", "number", "score", "odds", "duration", "listed", "date")
-    environment.filters |= {name: getattr(wording, name) for name in (*writers, "counted", "finely")}
-    environment.filters |= {"exact": _exact, "lowest": tables.lowest_rate, "signal": _signal, "term": glossary.term}
-    environment.filters["own_models"] = attacker.own_models
-    environment.globals |= {"decimal": wording.decimal, "percent": wording.percent}
-    return environment
+    return filled(template, **(shared | values))
 
 
 def _script() -> str:
@@ -255,17 +239,6 @@ def _worst_attack(worst: WorstCase | None, strongest: str | None) -> str | None:
 def _images(exposed: Sequence[Standout]) -> bool:
     """Whether the page shows images of records: only then may it load any, and from itself alone."""
     return any((standout.shown or "").startswith("data:image/") for standout in exposed)
-
-
-def _exact(figure: Estimate | float | None) -> str:
-    """A figure as results.json has it, for machines that read the page; empty for none."""
-    value = figure.value if isinstance(figure, Estimate) else figure
-    return "" if value is None else repr(value)
-
-
-def _signal(attack: AttackResult | RecipeAttack) -> str:
-    """What was measured; each model of a recipe may have been asked with another setting."""
-    return "; ".join(attack.signals) if isinstance(attack, RecipeAttack) else attack.signal
 
 
 def _plain(config: dict[str, object]) -> str:

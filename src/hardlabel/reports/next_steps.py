@@ -16,10 +16,10 @@ from hardlabel.metrics.estimate import Estimate
 from hardlabel.records.base import Record
 from hardlabel.records.canaries import CanaryRecord
 from hardlabel.records.defenses import DefendRecord
-from hardlabel.records.effects import LEAST, why_unknown
+from hardlabel.records.effects import LEAST
 from hardlabel.records.model import AuditRecord, Results
 from hardlabel.records.recipe import RecipeRecord
-from hardlabel.records.recommendation import picked, undecided
+from hardlabel.records.recommendation import Outcome, decision, undecided
 from hardlabel.records.verdict import FEWEST, MEASURED, Grade, Verdict, wide
 from hardlabel.reports import picking
 from hardlabel.reports.wording import counted, figure, number
@@ -43,6 +43,15 @@ SHARE = 0.01  # Of the records, for a report on those most at risk.
 MODELS = 8  # Models that play target, where one was audited.
 MOST_SAMPLES, MOST_SHADOW = 1000, 500  # What is attacked if nobody says how many samples.
 GATE = "grade >= clear"
+# What to do with the answer of a comparison of defenses; with too few models, there is only more to measure.
+TAKEN: Mapping[Outcome, str] = {
+    Outcome.FREE: "Train with {name}, and audit the model that you release.",
+    Outcome.PRICED: "Decide whether what {name} protects is worth its cost in accuracy; audit the model that you "
+    "release.",
+    Outcome.UNKNOWN: "Do not choose a defense by this comparison: it has nothing to compare. Check the data and the "
+    "training, or attack more records.",
+    Outcome.NONE: "Do not rely on these defenses: none helps enough. Train on more data, or on less sensitive data.",
+}
 # Settings classes and commands by the kind of a run in its config, as hardlabel.kinds joins them.
 KINDS: Mapping[str, tuple[str, type[RunSettings]]] = {
     "model": ("audit", ModelSettings),
@@ -350,29 +359,9 @@ def _gate(record: AuditRecord | RecipeRecord | CanaryRecord, again: Again) -> li
 
 def _of_defenses(record: DefendRecord, again: Again) -> list[Step]:
     results, steps = record.results, list[Step]()
-    best, strongest = picked(results)
-    if best is not None:
-        steps.append(Step(text=f"Train with {best.name}, and audit the model that you release."))
-    elif strongest is not None:
-        steps.append(
-            Step(
-                text=f"Decide whether what {strongest.name} protects is worth its cost in accuracy; audit the model "
-                "that you release."
-            )
-        )
-    elif why_unknown(results) is not None:
-        steps.append(
-            Step(
-                text="Do not choose a defense by this comparison: it has nothing to compare. Check the data and the "
-                "training, or attack more records."
-            )
-        )
-    elif not undecided(results):
-        steps.append(
-            Step(
-                text="Do not rely on these defenses: none helps enough. Train on more data, or on less sensitive data."
-            )
-        )
+    answer = decision(results)
+    if answer.outcome in TAKEN:
+        steps.append(Step(text=answer.words(TAKEN)))
     if undecided(results):
         steps += _more_models(record, again)
     if results.left_out:

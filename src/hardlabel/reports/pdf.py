@@ -23,7 +23,7 @@ from hardlabel.records.model import AuditRecord
 from hardlabel.records.recipe import RecipeRecord
 from hardlabel.reports.html import canaries_page, defenses_page, model_page, recipe_page
 from hardlabel.reports.svg import COLOURS, LIGHT
-from hardlabel.store import FULL
+from hardlabel.store import result_file
 
 BROWSERS = (
     *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge"),
@@ -72,23 +72,17 @@ def write_pdf(record: Record[Any], path: str | Path) -> None:
             "pdf needs an installed browser (Chromium, Chrome or Edge) or WeasyPrint: install one of them, for example "
             "with pip install 'hardlabel[pdf]', or print report.html from any browser"
         )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        result_file("path", path),
         # Beside the result: browsers in containers of their own often see no other place.
-        with tempfile.TemporaryDirectory(
-            prefix="hardlabel-pdf-", dir=path.parent, ignore_cleanup_errors=True
-        ) as folder:
-            made = Path(folder) / "report.pdf"
-            if browser is not None:
-                _printed(browser, page, Path(folder), made)
-            else:
-                _set(page, made)
-            os.replace(made, path)
-    except OSError as error:
-        if error.errno in FULL:
-            raise
-        reason = error.strerror or error
-        raise InvalidInput(f"path {str(path)!r} must be a file that can be written: {reason}") from error
+        tempfile.TemporaryDirectory(prefix="hardlabel-pdf-", dir=path.parent, ignore_cleanup_errors=True) as folder,
+    ):
+        made = Path(folder) / "report.pdf"
+        if browser is not None:
+            _printed(browser, page, Path(folder), made)
+        else:
+            _set(page, made)
+        os.replace(made, path)
 
 
 def _browser() -> str | None:

@@ -16,7 +16,8 @@ from hardlabel.checks import InvalidInput
 from hardlabel.kinds import KINDS, load, render
 from hardlabel.records.base import Record
 from hardlabel.records.compared import compare
-from hardlabel.reports.compared import comparison_page, template_page
+from hardlabel.reports.compared import comparison_page
+from hardlabel.reports.templates import filled
 from hardlabel.runs.folder import CONFIG
 from hardlabel.runs.listing import FINISHED, RUNNING, Run, listed
 from hardlabel.store import Store
@@ -86,7 +87,7 @@ class Runs:
         words = words[:LONGEST_FILTER]
         rows, wanted = self.rows(), words.casefold().split()
         shown = [row for row in rows if row.holds(wanted)]
-        return template_page("runs.html.jinja", rows=shown, words=words, all=len(rows))
+        return filled("runs.html.jinja", rows=shown, words=words, all=len(rows))
 
     def report_page(self, row: Row) -> str:
         """A run's report, drawn from its record.
@@ -109,7 +110,7 @@ class Runs:
 
 def problem_page(title: str, problem: str) -> str:
     """A page that says in one line what is wrong."""
-    return template_page("problem.html.jinja", title=title, problem=printed.line(problem))
+    return filled("problem.html.jinja", title=title, problem=printed.line(problem))
 
 
 def _key(run: Run) -> str:
