@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator
 
-from hardlabel.attacks import Attack, Need
+from hardlabel.attacks import Attack, Need, family_of
 from hardlabel.audits.arguments import checked
 from hardlabel.audits.attacker.models import CRAFTERS, Wanted
 from hardlabel.audits.attacker.paired import paired, turns
@@ -225,6 +225,7 @@ class RecipeAudit:
                 samples=len(case.attacked),
                 train_size=case.plan.train_size,
                 description=case.plan.trainer.description,
+                family=family_of(models.made[targets[0]].model),
                 budget=terms.budget,
                 references=len(models.sides) - 2,
                 training_seconds=sum(trained.seconds for trained in models.made),

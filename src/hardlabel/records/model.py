@@ -156,6 +156,7 @@ class Target(RecordPart):
     """The audited model, as far as the audit knows it.
 
     `batch_size` is the fastest that a probe found. `private` says that it was trained with differential privacy.
+    `family` is a kind of model, such as "forest"; None if it is not known.
     """
 
     description: str
@@ -165,6 +166,7 @@ class Target(RecordPart):
     device: str
     batch_size: int | None
     private: bool = False
+    family: str | None = None
 
 
 class Checks(RecordPart):

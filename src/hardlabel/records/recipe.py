@@ -83,6 +83,7 @@ class RecipeResults(Judged):
     samples: int
     train_size: int
     description: str
+    family: str | None = None
     confidence: float = 0.95
     budget: int | None
     references: int

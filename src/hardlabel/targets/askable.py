@@ -87,6 +87,13 @@ class AskableModel:
         return replace(self, labels=labels, scores=labels if isinstance(labels, EstimatorScores) else None)
 
     @property
+    def inner(self) -> object | None:
+        """The network or classifier itself; None where only its answers are known."""
+        if self.network is not None:
+            return self.network
+        return self.labels.model if isinstance(self.labels, Estimator) else None
+
+    @property
     def identity(self) -> dict[str, JSON] | None:
         """The key under which answers are kept: the weights if they can be seen, else the name, else None."""
         if self.weights is not None:
