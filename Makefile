@@ -5,7 +5,8 @@
 # check: ruff, mypy, layers · paper: the README's tables on real data (HARDLABEL_DATA; an hour)
 # bench: speed against the model's own and against ART and Foolbox, into benchmarks/RESULTS.md (HARDLABEL_DATA; hours,
 # resumable; on a machine that does nothing else) · bench-quick: whether that runs, in a minute
-# docs: the site into site/, strictly and offline
+# docs: the site into site/, strictly and offline; makes the sample reports first if they are missing · samples: makes them anew
+# (3 minutes on a core)
 # study: leakage per query, ours against LiRA and the field, into studies/RESULTS.md (HARDLABEL_DATA; hours, resumable)
 PYTHON ?= python3
 VENV := .venv
@@ -27,10 +28,18 @@ $(PEERS)/.installed: benchmarks/requirements.txt pyproject.toml constraints.txt
 	$(PEERS)/bin/pip install --quiet --constraint constraints.txt --requirement benchmarks/requirements.txt --editable .
 	@touch $@
 
-docs: $(VENV)/.extras
-	$(BIN)/mkdocs build --strict --quiet
+docs: $(VENV)/.extras docs/samples/.made
+	$(BIN)/mkdocs build --strict
 
-.PHONY: audit docs paper study bench bench-quick test quick long check clean
+docs/samples/.made: docs/samples.py docs/samples.md | $(VENV)/.extras
+	$(BIN)/python docs/samples.py --out docs/samples
+	@touch $@
+
+samples: $(VENV)/.extras
+	$(BIN)/python docs/samples.py --out docs/samples
+	@touch docs/samples/.made
+
+.PHONY: audit docs samples paper study bench bench-quick test quick long check clean
 audit: $(BIN)/hardlabel
 	$(BIN)/hardlabel audit --train-size 150
 

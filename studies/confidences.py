@@ -122,7 +122,7 @@ scale in all cells: {null}.
 ## How far labels fall short
 `hardlabel.audit_recipe` of the same kinds of models: {targets} targets, 12 references, {half} rows, at most 10
 queries. "labels" is the attack that the ranking names, "confidences" the best of lira, lira-shrunken and rmia in that
-cell. These figures are what `hardlabel.attacks.shortfall` tells.
+cell. [RANKING.md](RANKING.md) has newer figures, with the attack that the ranking names now.
 
 {labels}"""
 

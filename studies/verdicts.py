@@ -6,13 +6,18 @@ suits is run. A grade above "none found" is a false alarm; at most 5 % may be.
 Healthy audits: the target was trained on the members. Half have no gap, a quarter has classes of 95 to 5, some are
 trained by DP-SGD. No verdict, or a change of the target, is a false alarm; at most 2 of 200 may be.
 
-    python studies/verdicts.py [--null 300] [--healthy 200] [--first 0]
+Reruns: the audit of one target and one set of records, again with other seeds. The targets lie at the middle of a grade
+and near the border of two.
+
+    python studies/verdicts.py [--null 300] [--healthy 200] [--reruns 100] [--first 0]
 
 It prints the counts with their intervals (docs/metrics.md holds them). Two processes; half an hour on two cores.
 """
 
 import argparse
 import collections
+import functools
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -146,6 +151,33 @@ def healthy_audit(number: int) -> tuple[str, str, bool]:
     return told(record)
 
 
+RERUN: dict[str, tuple[Callable, float]] = {  # The model and the share of wrong labels of its records.
+    "a tree that knows all its records by heart": (deep_tree, 0.5),
+    "a forest": (forest, 0.3),
+    "a tree of six levels": (tree, 0.1),
+    "logistic regression": (logistic, 0.1),
+}
+
+
+def rerun(title: str, references: int, seed: int) -> tuple[str, str, bool]:
+    """The same of an audit of the same target and records, with a seed of its own."""
+    make, wrong = RERUN[title]
+    rng, source = np.random.default_rng([3, list(RERUN).index(title)]), Source(wrong=wrong)
+    members = source.draw(rng, SIZE)
+    record = hardlabel.audit(
+        fitted(make, members),
+        members,
+        source.draw(rng, SIZE),
+        population=source.draw(rng, 300),
+        trainer=make(),
+        budget=10,
+        attacker=hardlabel.Attacker(references=references),
+        device="cpu",
+        seed=seed,
+    )
+    return told(record)
+
+
 def told(record: hardlabel.AuditRecord) -> tuple[str, str, bool]:
     verdict = record.results.verdict
     why = "; ".join(reason.finding for reason in verdict.reasons)
@@ -176,6 +208,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--null", type=int, default=300)
     parser.add_argument("--healthy", type=int, default=200)
+    parser.add_argument("--reruns", type=int, default=100)
     parser.add_argument("--first", type=int, default=0, help="Number of the first audit: other records, other targets.")
     given = parser.parse_args()
     for title, audit, count, wrong in (
@@ -193,6 +226,10 @@ def main() -> None:
         for place, (grade, why, changed) in enumerate(results, start=given.first):
             if wrong([(grade, why, changed)]):
                 print(f"  audit {place}: {why}")
+    for title, references in itertools.product(RERUN, (4, 12) if given.reruns else ()):
+        results = many(functools.partial(rerun, title, references), given.reruns, first=given.first)
+        counts = collections.Counter(grade for grade, _, _ in results).most_common()
+        print(f"reruns of {title}, {references} references:", ", ".join(f"{grade} {times}" for grade, times in counts))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,12 @@ from collections.abc import Iterator
 import pytest
 
 from hardlabel.kinds import write_report
+from hardlabel.records.compared import compare
+from hardlabel.reports.compared import comparison_page
 from hardlabel.reports.pdf import write_pdf
+from hardlabel.store import Store
+from hardlabel.viewer.runs import Runs
+from hardlabel.viewer.server import viewing
 from records import (
     CALIBRATED,
     SIX,
@@ -401,32 +406,93 @@ def test_the_installed_browser_prints_a_pdf(browser, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["report.pdf"]
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", RECORDS)
-def test_axe_finds_no_serious_fault(browser, tmp_path_factory, tmp_path, name, scheme):
-    """The rules of axe-core, which npm fetches: nothing serious or critical, with all sections open."""
+# --- the rules of axe-core, which npm fetches ---
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    """The file of axe-core."""
     npm = shutil.which("npm")
     if npm is None:
         pytest.skip("npm is not installed")
-    place = tmp_path_factory.getbasetemp() / "axe"
-    if not place.exists():
-        place.mkdir()
-        subprocess.run([npm, "pack", "axe-core@4", "--silent"], cwd=place, check=True, timeout=120)
-        with tarfile.open(next(place.glob("axe-core-*.tgz"))) as archive:
-            archive.extract("package/axe.min.js", place, filter="data")
+    place = tmp_path_factory.mktemp("axe")
+    subprocess.run([npm, "pack", "axe-core@4", "--silent"], cwd=place, check=True, timeout=120)
+    with tarfile.open(next(place.glob("axe-core-*.tgz"))) as archive:
+        archive.extract("package/axe.min.js", place, filter="data")
+    return place / "package" / "axe.min.js"
+
+
+@pytest.fixture
+def serious(browser, axe):
+    """Finds what is serious or critical on a page, wide and narrow, with all sections open."""
+
+    def find(address, scheme):
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme, bypass_csp=True)
+        page = context.new_page()
+        page.goto(address)
+        page.evaluate(OPEN)
+        page.add_script_tag(path=axe)
+        faults = []
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+            assert found["passes"], address  # The rules were applied.
+            faults += [
+                (fault["id"], fault["nodes"][0]["html"][:200])
+                for fault in found["violations"]
+                if fault["impact"] in ("serious", "critical")
+            ]
+        context.close()
+        return faults
+
+    return find
+
+
+SCHEMES = pytest.mark.parametrize("scheme", ["light", "dark"])
+
+
+@pytest.mark.long
+@SCHEMES
+@pytest.mark.parametrize("name", RECORDS)
+def test_axe_finds_no_serious_fault_in_a_report(serious, tmp_path, name, scheme):
     path = tmp_path / "report.html"
     write_report(RECORDS[name], path)
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme, bypass_csp=True)
-    page = context.new_page()
-    page.goto(path.as_uri())
-    page.evaluate(OPEN)
-    page.add_script_tag(path=place / "package" / "axe.min.js")
-    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    context.close()
-    serious = [
-        (fault["id"], fault["nodes"][0]["html"][:200])
-        for fault in found["violations"]
-        if fault["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
+    assert serious(path.as_uri(), scheme) == []
+
+
+@pytest.mark.long
+@SCHEMES
+@pytest.mark.parametrize("name", ["versions", "undefined", "recipe", "comparison", "canaries"])
+def test_axe_finds_no_serious_fault_where_runs_are_compared(serious, tmp_path, name, scheme):
+    records = [make_record(SIX, seed=seed) for seed in range(3)] if name == "versions" else [RECORDS[name]] * 2
+    path = tmp_path / "changes.html"
+    path.write_text(comparison_page(compare(*records)), encoding="utf-8")
+    assert serious(path.as_uri(), scheme) == []
+
+
+@pytest.mark.long
+@SCHEMES
+def test_axe_finds_no_serious_fault_in_the_viewer(serious, tmp_path, scheme):
+    """The list, filtered and empty lists, a report, two runs compared, and the page of what cannot be found."""
+    runs = tmp_path / "runs"
+    for name in ("six", "recipe", "comparison", "canaries"):
+        RECORDS[name].save(runs / name)
+    make_record(SIX, seed=1).save(runs / "later")
+    (runs / "broken").mkdir()
+    (runs / "broken" / "config.yaml").write_text("kind: model\n")
+    shown = Runs(runs, Store(tmp_path / "store"))
+    keys = {row.name: row.key for row in shown.rows()}
+    with viewing(shown) as viewer:
+        for path in (
+            *("", "?q=canaries", "?q=nothing-has-this", "nowhere"),
+            f"run/{keys['six']}",
+            f"compare?first={keys['six']}&second={keys['later']}",
+        ):
+            assert serious(viewer.url + path, scheme) == [], path
+
+
+@pytest.mark.long
+def test_axe_would_find_a_fault(serious, tmp_path):
+    path = tmp_path / "faulty.html"
+    path.write_text('<!DOCTYPE html><html lang="en"><title>A</title><main><h1>A</h1><input type="radio"></main></html>')
+    assert ("label", '<input type="radio">') in serious(path.as_uri(), "light")

@@ -171,7 +171,7 @@ def _target(case: Case, right: figures.Bools, member: figures.Bools, device: tor
         device=str(device),
         batch_size=case.target.torch_model.batch_size if case.target.torch_model else None,
         private=case.private,
-        family=family_of(case.target.inner),
+        family=family_of(case.target.given),
     )
 
 

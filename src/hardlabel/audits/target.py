@@ -377,6 +377,7 @@ def target_audit(
         model = askable(coded(given, read.coding, role="target"), device, role="target", name=name)
         if payment is not None:
             model, paid = with_ledger(model, payment, device=device, name=name)
+    model = replace(model, given=given)
     if store is not None and model.identity is None:
         raise InvalidInput("name must say which model this is where a store keeps its answers, got None")
     if isinstance(trainer, str) and trainer == "same":

@@ -272,7 +272,7 @@ def _more_records(record: AuditRecord | RecipeRecord, again: Again) -> list[Step
 def _defend(again: Again) -> Step:
     text = "Compare defenses on the same data: what each takes from the attacks, and what it costs."
     if again.kind == "target":
-        return Step(text=f"{text} `hardlabel defend` trains your way with its option --trainer; see docs/defenses.md.")
+        return Step(text=f"{text} “hardlabel defend” trains your way with its option --trainer; see docs/defenses.md.")
     return Step(text=text, command=again(DefensesSettings, without=_too_large(again)))
 
 
@@ -314,7 +314,8 @@ def _exposed(record: AuditRecord | RecipeRecord, again: Again) -> list[Step]:
     results = record.results
     named = [row for row in getattr(results, "named", []) if row.access == Access.LABEL and row.right]
     most = max(named, key=lambda row: row.right, default=None)
-    games = max((row for row in getattr(results, "games", []) if row.found), key=lambda row: row.found, default=None)
+    played = [row for row in getattr(results, "games", []) if row.access == Access.LABEL and row.found]
+    games = max(played, key=lambda row: row.found, default=None)
     decide = "Decide whether they may stay in the training data; the report says who they are."
     if most is not None:
         text = f"Of {counted(most.named, 'record')} that an attacker names, {number(most.right)} are members. {decide}"

@@ -26,6 +26,7 @@ class AskableModel:
         probed: Rows that the probe for the best batch size sent.
         mixed: Whether labels are computed in mixed precision; see `rough`.
         fixed: Whether an audit that goes on refuses a model that has changed since.
+        given: The model as it was given, for what may be said of its kind; None where it was made elsewhere.
     """
 
     labels: LabelOracle
@@ -37,6 +38,7 @@ class AskableModel:
     probed: int = 0
     mixed: bool = False
     fixed: bool = False
+    given: object | None = None
 
     def rough(self) -> "AskableModel":
         """The same network with labels in mixed precision, for own networks trained in it. Scores stay float32."""
@@ -85,13 +87,6 @@ class AskableModel:
             return self
         labels = self.labels.padded(classes)
         return replace(self, labels=labels, scores=labels if isinstance(labels, EstimatorScores) else None)
-
-    @property
-    def inner(self) -> object | None:
-        """The network or classifier itself; None where only its answers are known."""
-        if self.network is not None:
-            return self.network
-        return self.labels.model if isinstance(self.labels, Estimator) else None
 
     @property
     def identity(self) -> dict[str, JSON] | None:

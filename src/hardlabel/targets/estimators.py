@@ -80,11 +80,6 @@ class Estimator:
             raise InvalidInput(f"classes must be above the classifier's highest, {self._known.max()}, got {classes}")
 
     @property
-    def model(self) -> object:
-        """The classifier itself."""
-        return self._model
-
-    @property
     def classes(self) -> int:
         """Number of classes."""
         return self._classes

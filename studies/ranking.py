@@ -1,0 +1,256 @@
+"""The ranking's table: every label-only attack it may name, by domain, kind of target and what the attacker has.
+
+Each cell is a data set, a kind of target and a seed: 14 models on random halves of the pool. Eight of them play target,
+each attacked with the 12 models that are not its complement as references, on the same rows. The seeds were used
+nowhere else.
+
+    python studies/ranking.py --parts FOLDER --data FOLDER       all; --cells telco-forest ... for some
+    python studies/ranking.py --parts FOLDER --table             writes RANKING.md and ranking.json from the parts
+
+Finished parts stay in FOLDER. One process, some minutes for a cell. A test compares the ranking with ranking.json.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from designed import MODELS
+from sklearn.neighbors import KNeighborsClassifier
+from surrogates import DATA, table
+
+import hardlabel
+from hardlabel.attacks import TABLE, Attack
+from hardlabel.data import sources
+from hardlabel.data.domain import Domain
+from hardlabel.records.environment import environment_of
+from hardlabel.store import Store
+
+HERE = Path(__file__).parent
+REFERENCES, TARGETS, BUDGET = 12, 8, 10
+SEEDS = (101, 202, 303)
+LABELS = ("gap", "gap-ratio", "noise", "noise-ratio", "path-1", "path", "designed-1", "designed")
+CONFIDENCES = ("lira", "lira-shrunken", "rmia")
+COMPARED = ("lira", "rmia")  # In pairs with attacks on labels.
+NAMES = LABELS + CONFIDENCES
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set: rows of a training, members asked about, its kind of domain, its seeds, its kinds of target."""
+
+    train: int
+    each: int
+    domain: str
+    seeds: tuple[int, ...]
+    targets: tuple[str, ...]
+
+
+def location(folder: Path) -> tuple[torch.Tensor, torch.Tensor, Domain]:
+    samples = sources.load("location", folder=folder).samples
+    return samples.inputs, samples.labels, samples.domain
+
+
+SOURCES = {
+    "telco": Source(1500, 150, "mixed table", SEEDS, ("forest", "xgboost", "boosted", "mlp", "neighbours")),
+    "adult": Source(1500, 150, "mixed table", SEEDS, ("forest", "xgboost", "boosted", "mlp", "neighbours")),
+    "location": Source(1600, 150, "binary features", SEEDS, ("forest", "mlp")),
+    "digits": Source(400, 150, "image", SEEDS[:1], ("forest", "xgboost", "mlp")),
+}
+KINDS = MODELS | {"neighbours": KNeighborsClassifier}
+READ = DATA | {"location": location}
+CELLS = [
+    f"{data}-{model}-{seed}"
+    for place in range(len(SEEDS))
+    for data, source in SOURCES.items()
+    for model in source.targets
+    for seed in source.seeds[place : place + 1]
+]
+
+TEXT = """# The ranking, measured
+Made by studies/ranking.py; its first lines give the commands. The same figures are in ranking.json;
+tests/test_ranking.py compares what the ranking names with them.
+{versions}.
+A cell is a data set, a kind of target and a seed that no other study used. {trained} models are trained on random
+halves of the pool; {models} of them play target, each attacked with {references} of the others as references. Sizes are
+in the script. Forests have 60 trees, perceptrons one layer of 100; "boosted" is scikit-learn's
+HistGradientBoosting; neighbours are 5. Figures are mean AUCs over {models} targets, intervals 95 % over targets
+and rows. gap, gap-ratio and the attacks ending in -1 ask 1 query per row, all others at most {budget}; lira,
+lira-shrunken and rmia see confidences. Where the attacker cannot train as the target was trained, see
+[SURROGATES.md](SURROGATES.md).
+
+## AUC
+{auc}
+## The attack named
+The ranking's choice for {budget} queries, against calibrated gap, gap and path on the same rows.
+
+{named}
+{seeds}## How far labels fall short
+The attack that the ranking names beside lira or rmia, whichever is better in that cell, on the first seed. These
+figures are what `hardlabel.attacks.shortfall` tells and the report says.
+
+{families}"""
+
+
+SEVERAL = """## Fresh seeds
+Means over the seeds of a data set and a kind of target, lowest and highest seed in brackets.
+
+"""
+
+
+def attacks() -> list[str | Attack]:
+    """All attacks of the table at no more than BUDGET queries, and two of them at one."""
+    rows = [replace(TABLE[name], usual=BUDGET) for name in ("noise", "noise-ratio")]
+    single = [replace(TABLE[name], name=f"{name}-1", usual=1) for name in ("path", "designed")]
+    return ["gap", "gap-ratio", *rows, "path", "designed", *single, *CONFIDENCES]
+
+
+def part(cell: str, folder: Path, parts: Path) -> dict[str, object]:
+    name, model, seed = cell.split("-")
+    source = SOURCES[name]
+    inputs, labels, domain = READ[name](folder)
+    rows = torch.unique(inputs.flatten(1), dim=0, return_inverse=True)[1].numpy()
+    order = np.random.default_rng(int(seed)).permutation(np.unique(rows, return_index=True)[1])
+    order = order[: 2 * source.train + 4000]
+    started = time.perf_counter()
+    record = hardlabel.audit_recipe(
+        (inputs[order], labels[order]),
+        KINDS[model](),
+        train_size=source.train,
+        repeats=TARGETS,
+        domain=domain,
+        attacks=attacks(),
+        samples=source.each,
+        seed=int(seed),
+        store=Store(parts / "store"),
+        attacker=hardlabel.Attacker(references=REFERENCES),
+    )
+    found = {row.name: row for row in record.results.attacks}
+    return {
+        "cell": cell,
+        "auc": {name: (row.auc.value, row.auc.low, row.auc.high) for name, row in found.items()},
+        "queries": {name: row.queries_per_sample.mean for name, row in found.items()},
+        "differences": {
+            f"{pair.first} - {pair.second}": (pair.auc.value, pair.auc.low, pair.auc.high)
+            for pair in record.results.differences
+        },
+        "accuracy": [(target.train_accuracy, target.test_accuracy) for target in record.results.targets],
+        "versions": environment_of(int(seed), 0.0, torch.device("cpu")).versions,
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def difference(found: dict, first: str, second: str) -> list[float] | None:
+    """AUC of the first minus the second with its interval; None where it was not measured."""
+    forward, back = (found["differences"].get(key) for key in (f"{first} - {second}", f"{second} - {first}"))
+    return [-back[0], -back[2], -back[1]] if forward is None and back is not None else forward
+
+
+def estimate(values: list[float] | None) -> str:
+    return "-" if values is None else f"{values[0]:+.3f} [{values[1]:+.3f}, {values[2]:+.3f}]"
+
+
+def named(domain: str) -> str:
+    """The attack that the ranking names for all that the attacker may have."""
+    return "designed" if domain == "mixed table" else "path"
+
+
+def families(found: list[dict]) -> list[list[str]]:
+    """For each cell of a mixed table and the first seed: the attack named, the best on confidences, the difference."""
+    rows = []
+    for measured in found:
+        data, model, seed = measured["cell"].split("-")
+        if SOURCES[data].domain == "mixed table" and int(seed) == SEEDS[0]:
+            attack, auc = named("mixed table"), measured["auc"]
+            best = max(COMPARED, key=lambda name: auc[name][0])
+            words = (f"{name} {auc[name][0]:.3f}" for name in (attack, best))
+            rows.append([f"{data}, {model}", *words, estimate(difference(measured, best, attack))])
+    return rows
+
+
+def written(parts: Path) -> None:
+    found = [json.loads((parts / f"{cell}.json").read_text()) for cell in CELLS if (parts / f"{cell}.json").exists()]
+    aucs, choices, groups = [], [], {}
+    for measured in found:
+        data, model, _ = measured["cell"].split("-")
+        values, attack = measured["auc"], named(SOURCES[data].domain)
+        accuracy = "/".join(f"{value:.3f}" for value in np.mean(measured["accuracy"], axis=0))
+        aucs.append(
+            [measured["cell"], accuracy, *(f"{values[name][0]:.3f}" if name in values else "-" for name in NAMES)]
+        )
+        against = [
+            estimate(difference(measured, attack, name)) for name in ("gap-ratio", "gap", "path") if name != attack
+        ]
+        choices.append([measured["cell"], attack, *against, *["-"] * (3 - len(against))])
+        groups.setdefault((data, model), []).append(values)
+    seeds = [
+        [
+            f"{data}, {model}",
+            str(len(group)),
+            *(
+                f"{np.mean(of):.3f} [{min(of):.3f}, {max(of):.3f}]"
+                for of in ([values[name][0] for values in group] for name in ("gap-ratio", "path", "designed", "lira"))
+            ),
+        ]
+        for (data, model), group in groups.items()
+    ]
+    text = TEXT.format(
+        versions=", ".join(f"{name} {version}" for name, version in found[0]["versions"].items()),
+        trained=REFERENCES + 2,
+        models=TARGETS,
+        references=REFERENCES,
+        budget=BUDGET,
+        auc=table(["cell", "train/test accuracy", *NAMES], aucs),
+        named=table(["cell", "named", "minus gap-ratio", "minus gap", "minus path"], choices),
+        families=table(["cell", "labels", "confidences", "confidences - labels"], families(found)),
+        seeds=""
+        if all(len(group) == 1 for group in groups.values())
+        else f"{SEVERAL}{table(['data and target', 'seeds', 'gap-ratio', 'path', 'designed', 'lira'], seeds)}\n",
+    )
+    (HERE / "RANKING.md").write_text(text)
+    summary = {
+        measured["cell"]: {
+            "domain": SOURCES[measured["cell"].split("-")[0]].domain,
+            "auc": {name: round(values[0], 4) for name, values in measured["auc"].items()},
+            "differences": {
+                f"{first} - {second}": [round(end, 4) for end in ends]
+                for first in NAMES
+                for second in LABELS
+                if first != second and (ends := difference(measured, first, second)) is not None
+            },
+        }
+        for measured in found
+    }
+    lines = ",\n".join(f" {json.dumps(cell)}: {json.dumps(content)}" for cell, content in summary.items())
+    (HERE / "ranking.json").write_text(f"{{\n{lines}\n}}\n")
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--parts", type=Path, required=True)
+    arguments.add_argument("--data", type=Path)
+    arguments.add_argument("--cells", nargs="+", default=CELLS)
+    arguments.add_argument("--table", action="store_true")
+    given = arguments.parse_args()
+    if given.table:
+        written(given.parts)
+        return
+    given.parts.mkdir(parents=True, exist_ok=True)
+    for cell in given.cells:
+        path = given.parts / f"{cell}.json"
+        if not path.exists():
+            path.write_text(json.dumps(part(cell, given.data, given.parts)))
+            measured = json.loads(path.read_text())
+            print(
+                cell,
+                {name: round(values[0], 3) for name, values in measured["auc"].items()},
+                round(measured["seconds"]),
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""What the packages hold and say; `make packaging` installs them and uses every extra (docs/packaging.md)."""
+
+import email.message
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def packaging():
+    """The script ci/packaging.py as a module."""
+    spec = importlib.util.spec_from_file_location("packaging_script", ROOT / "ci" / "packaging.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # Dataclasses look their module up.
+    spec.loader.exec_module(module)
+    return module
+
+
+def metadata(project, **changes):
+    """The metadata that a package of `project` has."""
+    message = email.message.Message()
+    fields = {"Name": project["name"], "Version": project["version"], "License-Expression": project["license"]}
+    for name, value in {**fields, **changes}.items():
+        message[name] = value
+    for line in project["classifiers"]:
+        message["Classifier"] = line
+    for name, address in project["urls"].items():
+        message["Project-URL"] = f"{name}, {address}"
+    for name in project["optional-dependencies"]:
+        message["Provides-Extra"] = name
+    message.set_payload((ROOT / project["readme"]).read_text())
+    return message
+
+
+def test_package_data_names_every_file_of_the_package(packaging):
+    files = packaging.package_files()
+    suffixes = {Path(name).suffix for name in files}
+    assert {".py", ".jinja", ".css", ".js"} <= suffixes
+    assert packaging.unnamed(files) == []
+    assert packaging.unnamed({"hardlabel/reports/new.svg", "hardlabel/a.py"}) == ["hardlabel/reports/new.svg"]
+
+
+def test_every_extra_of_users_has_a_trial(packaging):
+    extras = packaging.project()["optional-dependencies"]
+    assert set(packaging.TRIALS) == set(extras) - set(packaging.DEVELOPMENT)
+    for name, trial in packaging.TRIALS.items():
+        named = {re.split(r"[\[<>=]", line)[0] for line in extras[name]}
+        assert set(trial.packages) == named
+        assert (ROOT / trial.constraints).is_file()
+        for use in trial.uses:
+            if isinstance(use, str):
+                compile(use, name, "exec")
+        compile(trial.makes, name, "exec")
+
+
+def test_the_metadata_say_what_the_project_says(packaging):
+    project = packaging.project()
+    assert packaging.metadata_faults(metadata(project), project) == []
+    assert project["requires-python"] == f">={packaging.PYTHONS[0]}"
+    assert packaging.metadata_faults(metadata(project, Version="0"), project)[0].startswith("Version is")
+    poorer = {**project, "classifiers": project["classifiers"][:2], "urls": {}}
+    faults = packaging.metadata_faults(metadata(poorer), poorer)
+    assert [fault.partition(" ")[0] for fault in faults] == ["no", "no", "no", "the"]
+
+
+def test_what_is_missing_or_too_much_in_a_package_is_named(packaging):
+    files = {"hardlabel/__init__.py", "hardlabel/py.typed"}
+    info = "hardlabel-1.dist-info"
+    good = [*files, f"{info}/METADATA", f"{info}/licenses/LICENSE"]
+    assert packaging.wheel_faults(good, files) == []
+    faults = packaging.wheel_faults(["hardlabel/__init__.py", "tests/conftest.py", f"{info}/METADATA"], files)
+    assert faults == [
+        *("the wheel lacks hardlabel/py.typed", "the wheel holds tests/conftest.py", "the wheel lacks LICENSE"),
+    ]
+    tops = ("LICENSE", "README.md", "pyproject.toml", "PKG-INFO")
+    source = [f"hardlabel-1/{name}" for name in (*tops, *(f"src/{name}" for name in files))]
+    assert packaging.sdist_faults([*source, "hardlabel-1/src/hardlabel.egg-info/PKG-INFO"], files) == []
+    junk = ["hardlabel-1/docs/index.md", "hardlabel-1/src/hardlabel/a.pyc"]
+    assert packaging.sdist_faults([*source[1:], *junk], files) == [
+        *("the sdist lacks LICENSE", "the sdist holds docs/index.md", "the sdist holds src/hardlabel/a.pyc"),
+    ]
+
+
+def test_the_page_has_a_row_for_every_extra_and_every_python(packaging):
+    text = (ROOT / "docs" / "packaging.md").read_text()
+    _, header, after = text.partition(packaging.TABLE)
+    assert header
+    lines = after.partition("\n\n")[0].splitlines()
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert {packaging.NONE, *packaging.TRIALS} <= {row[1] for row in table}
+    assert {version for version in packaging.PYTHONS for row in table if row[0].startswith(f"{version}.")} == set(
+        packaging.PYTHONS
+    )
+    assert any("lowest" in row[1] for row in table)
+    pin = packaging.torch_pin().replace("==", " ")
+    assert all(pin in row[2] for row in table)
+
+
+def test_a_row_replaces_the_one_of_the_same_environment(packaging):
+    page = f"Before\n\n{packaging.TABLE}| 3.12.1 | plot | a 1 | old | 1 |\n| 3.11.7 | none | a 1 | old | 1 |\n\nAfter\n"
+    rows = [packaging.Row("3.12.1", "plot", {"a": "2"}, "new", 2.4), packaging.Row("3.9.1", "dp", {}, "new", 0.0)]
+    assert packaging.written(page, rows) == (
+        f"Before\n\n{packaging.TABLE}| 3.9.1 | dp |  | new | 0 |\n| 3.11.7 | none | a 1 | old | 1 |\n"
+        "| 3.12.1 | plot | a 2 | new | 2 |\n\nAfter\n"
+    )
+
+
+@pytest.mark.long
+def test_the_packages_install_and_run_without_extras(packaging, capsys):
+    assert packaging.main(["--extras", packaging.NONE]) == 0, capsys.readouterr().out
+    assert "| none | scikit-learn" in capsys.readouterr().out
