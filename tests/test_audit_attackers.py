@@ -341,7 +341,7 @@ def test_a_target_is_back_on_its_device_after_an_audit():
 
 
 @pytest.mark.parametrize(
-    ("classifier", "named"), [(LinearSVC(), "path"), (DecisionTreeClassifier(), "designed")], ids=str
+    ("classifier", "named"), [(LinearSVC(), "gap-ratio"), (DecisionTreeClassifier(), "designed")], ids=str
 )
 def test_questions_are_designed_by_models_that_show_confidences_and_by_no_others(classifier, named):
     rng = np.random.default_rng(0)
