@@ -82,6 +82,9 @@ and rows. gap, gap-ratio and the attacks ending in -1 ask 1 query per row, all o
 lira-shrunken and rmia see confidences. Where the attacker cannot train as the target was trained, see
 [SURROGATES.md](SURROGATES.md).
 
+That `designed` is named on tables was settled before this study. That `path` is not named on tables where references
+show no confidences was decided on these very cells: for that choice they are no independent test.
+
 ## AUC
 {auc}
 ## The attack named

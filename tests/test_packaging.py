@@ -86,13 +86,15 @@ def test_what_is_missing_or_too_much_in_a_package_is_named(packaging):
     ]
 
 
-def test_the_page_has_a_row_for_every_extra(packaging):
+def test_the_page_has_a_row_for_every_extra_and_every_python(packaging):
     text = (ROOT / "docs" / "packaging.md").read_text()
     _, header, after = text.partition(packaging.TABLE)
     assert header
     lines = after.partition("\n\n")[0].splitlines()
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert {packaging.NONE, *packaging.TRIALS} <= {row[1] for row in table}
+    assert {row[0].rpartition(".")[0] for row in table} == set(packaging.PYTHONS)
+    assert any("lowest" in row[1] for row in table)
     pin = packaging.torch_pin().replace("==", " ")
     assert all(pin in row[2] for row in table)
 
