@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,9 +97,14 @@ Answers of models that saw none of the rows, membership as the design has it.
 def data_of(name: str, folder: Path) -> tuple[torch.Tensor, torch.Tensor, Domain]:
     """The records in an order of their own; of repeated inputs the first."""
     inputs, labels, domain = DATA[name](folder)
-    rows = torch.unique(inputs, dim=0, return_inverse=True)[1].numpy()
-    order = np.random.default_rng(SEED).permutation(np.unique(rows, return_index=True)[1])[: 2 * TRAIN + 4000]
+    order = distinct(inputs, seed=SEED, train=TRAIN)
     return inputs[order], labels[order], domain
+
+
+def distinct(inputs: torch.Tensor, *, seed: int, train: int) -> np.ndarray:
+    """Rows of a pool for two trainings and of 4,000 more, in random order; of repeated inputs the first."""
+    rows = torch.unique(inputs.flatten(1), dim=0, return_inverse=True)[1].numpy()
+    return np.random.default_rng(seed).permutation(np.unique(rows, return_index=True)[1])[: 2 * train + 4000]
 
 
 def attacks(model: str) -> list[str | Attack]:
@@ -111,18 +117,31 @@ def attacks(model: str) -> list[str | Attack]:
 def part(cell: str, folder: Path, parts: Path) -> dict[str, object]:
     name, model = cell.split("-")
     inputs, labels, domain = data_of(name, folder)
-    started = time.perf_counter()
-    record = hardlabel.audit_recipe(
+    return played(
+        cell,
         (inputs, labels),
         MODELS[model](),
-        train_size=TRAIN,
-        repeats=TARGETS,
         domain=domain,
+        train_size=TRAIN,
         attacks=attacks(model),
         samples=EACH,
         seed=SEED,
         store=Store(parts / "store"),
+    )
+
+
+def played(
+    cell: str, data: tuple[torch.Tensor, torch.Tensor], model: BaseEstimator, *, seed: int, **settings: Any
+) -> dict[str, object]:
+    """What the tables need of an audit of a recipe: TARGETS models, each against REFERENCES."""
+    started = time.perf_counter()
+    record = hardlabel.audit_recipe(
+        data,
+        model,
+        repeats=TARGETS,
+        seed=seed,
         attacker=hardlabel.Attacker(references=REFERENCES),
+        **settings,
     )
     found = {row.name: row for row in record.results.attacks}
     return {
@@ -131,11 +150,11 @@ def part(cell: str, folder: Path, parts: Path) -> dict[str, object]:
         "targets": {name: row.aucs for name, row in found.items()},
         "queries": {name: row.queries_per_sample.mean for name, row in found.items()},
         "differences": {
-            f"{one.first} - {one.second}": (one.auc.value, one.auc.low, one.auc.high)
-            for one in record.results.differences
+            f"{pair.first} - {pair.second}": (pair.auc.value, pair.auc.low, pair.auc.high)
+            for pair in record.results.differences
         },
-        "accuracy": [(one.train_accuracy, one.test_accuracy) for one in record.results.targets],
-        "versions": environment_of(SEED, 0.0, torch.device("cpu")).versions,
+        "accuracy": [(target.train_accuracy, target.test_accuracy) for target in record.results.targets],
+        "versions": environment_of(seed, 0.0, torch.device("cpu")).versions,
         "seconds": time.perf_counter() - started,
     }
 
@@ -191,8 +210,14 @@ def auc(scores: np.ndarray, inside: np.ndarray) -> float:
     return float((ranks[inside].sum() - members * (members + 1) / 2) / members / (len(ranks) - members))
 
 
-def estimate(values: list[float]) -> str:
-    return f"{values[0]:+.3f} [{values[1]:+.3f}, {values[2]:+.3f}]"
+def difference(found: dict, first: str, second: str) -> list[float] | None:
+    """AUC of the first minus the second with its interval; None where it was not measured."""
+    forward, back = (found["differences"].get(key) for key in (f"{first} - {second}", f"{second} - {first}"))
+    return [-back[0], -back[2], -back[1]] if forward is None and back is not None else forward
+
+
+def estimate(values: list[float] | None) -> str:
+    return "-" if values is None else f"{values[0]:+.3f} [{values[1]:+.3f}, {values[2]:+.3f}]"
 
 
 def written(parts: Path) -> str:
@@ -210,12 +235,7 @@ def written(parts: Path) -> str:
     ]
     differences = []
     for one in found:
-        cells = [one["cell"]]
-        for first, second in PAIRS:
-            forward, back = (one["differences"].get(key) for key in (f"{first} - {second}", f"{second} - {first}"))
-            if forward is None and back is not None:
-                forward = [-back[0], -back[2], -back[1]]
-            cells.append("-" if forward is None else estimate(forward))
+        cells = [one["cell"], *(estimate(difference(one, *pair)) for pair in PAIRS)]
         differences.append(cells)
     lines = [
         f"{one['cell']}: {len(one['null'])} targets, one of each pair, AUC {np.mean(one['null']):.3f} on average, "

@@ -124,6 +124,32 @@ def null_audit(number: int) -> tuple[str, str, bool]:
     return told(record)
 
 
+def audit_of(
+    make: Callable,
+    source: Source,
+    rng: np.random.Generator,
+    *,
+    references: int = FEW.references,
+    private: bool = False,
+    seed: int,
+) -> tuple[str, str, bool]:
+    """The same of a target that was trained on the members, audited by an attacker who trains in the same way."""
+    members = source.draw(rng, SIZE)
+    record = hardlabel.audit(
+        fitted(make, members),
+        members,
+        source.draw(rng, SIZE),
+        population=source.draw(rng, 300),
+        trainer=make(),
+        budget=10,
+        focus=hardlabel.Focus(private=private),
+        attacker=hardlabel.Attacker(references=references),
+        device="cpu",
+        seed=seed,
+    )
+    return told(record)
+
+
 def healthy_audit(number: int) -> tuple[str, str, bool]:
     """The same of the audit of a healthy target, trained on the members."""
     rng = np.random.default_rng([2, number])
@@ -135,20 +161,7 @@ def healthy_audit(number: int) -> tuple[str, str, bool]:
         gap = number % 2 == 0
         make = (deep_tree, forest)[number // 2 % 2] if gap else logistic
         source = Source(classes=2 if rare else 3, wrong=0.3 if gap else 0.1, rare=rare)
-    members = source.draw(rng, SIZE)
-    record = hardlabel.audit(
-        fitted(make, members),
-        members,
-        source.draw(rng, SIZE),
-        population=source.draw(rng, 300),
-        trainer=make(),
-        budget=10,
-        focus=hardlabel.Focus(private=private),
-        attacker=FEW,
-        device="cpu",
-        seed=number,
-    )
-    return told(record)
+    return audit_of(make, source, rng, private=private, seed=number)
 
 
 RERUN: dict[str, tuple[Callable, float]] = {  # The model and the share of wrong labels of its records.
@@ -163,19 +176,7 @@ def rerun(title: str, references: int, seed: int) -> tuple[str, str, bool]:
     """The same of an audit of the same target and records, with a seed of its own."""
     make, wrong = RERUN[title]
     rng, source = np.random.default_rng([3, list(RERUN).index(title)]), Source(wrong=wrong)
-    members = source.draw(rng, SIZE)
-    record = hardlabel.audit(
-        fitted(make, members),
-        members,
-        source.draw(rng, SIZE),
-        population=source.draw(rng, 300),
-        trainer=make(),
-        budget=10,
-        attacker=hardlabel.Attacker(references=references),
-        device="cpu",
-        seed=seed,
-    )
-    return told(record)
+    return audit_of(make, source, rng, references=references, seed=seed)
 
 
 def told(record: hardlabel.AuditRecord) -> tuple[str, str, bool]:
