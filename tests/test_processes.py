@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import warnings
 
@@ -144,3 +145,26 @@ def test_an_interrupt_inside_of_steps_that_belong_together_comes_after_them():
     finally:
         signal.signal(signal.SIGINT, before)
     assert steps == ["written down", "sent"]
+
+
+def test_another_threads_steps_hold_no_interrupt_up():
+    """Python runs handlers in the main thread: a block elsewhere must not make it miss one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    inside, go_on = threading.Event(), threading.Event()
+
+    def work():
+        with processes.INTERRUPTS.held():
+            inside.set()
+            go_on.wait(10)
+
+    thread = threading.Thread(target=work)
+    try:
+        with processes.INTERRUPTS.caught():
+            thread.start()
+            assert inside.wait(10)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+    finally:
+        go_on.set()
+        thread.join()
+        signal.signal(signal.SIGINT, before)

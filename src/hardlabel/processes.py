@@ -97,21 +97,24 @@ class Interrupts:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """A signal that comes inside of the block interrupts at its end: for steps that only count together.
+        """A signal that comes inside of the block interrupts at its end: for short steps that only count together.
 
-        Inside of `caught` only, and for short steps in the main thread.
+        Inside of `caught` only. In other threads than the main one the block is as it was: signals never come there.
 
         Example:
             >>> from hardlabel.processes import INTERRUPTS
             >>> with INTERRUPTS.caught(), INTERRUPTS.held():
             ...     pass  # Write down what is sent, and send it.
         """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         self._held += 1
         try:
             yield
         finally:
             self._held -= 1
-        if not self._held and threading.current_thread() is threading.main_thread():
+        if not self._held:
             self.check()
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
