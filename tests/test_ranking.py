@@ -4,8 +4,10 @@ import json
 import re
 from pathlib import Path
 
+import lightgbm
 import numpy as np
 import pytest
+import xgboost
 from sklearn.ensemble import RandomForestClassifier
 
 import hardlabel
@@ -95,3 +97,16 @@ def test_the_family_stands_in_the_record_and_on_the_page():
     assert of_model.results.target.family == of_recipe.results.family == family_of(forest) == "forest"
     for page in (model_page(of_model), recipe_page(of_recipe)):
         assert shortfall("forest") in page
+
+
+@pytest.mark.parametrize("ending", ["ubj", "txt"])
+def test_boosted_trees_of_a_file_are_of_their_family_too(ending, tmp_path):
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(80, 3))
+    labels = (inputs[:, 0] > 0).astype(int)
+    if ending == "ubj":
+        model = xgboost.train({"objective": "binary:logistic"}, xgboost.DMatrix(inputs, labels), 2)
+    else:
+        model = lightgbm.train({"objective": "binary", "verbose": -1}, lightgbm.Dataset(inputs, labels), 2)
+    model.save_model(tmp_path / f"model.{ending}")
+    assert family_of(hardlabel.load_target(tmp_path / f"model.{ending}")) == "boosted trees"

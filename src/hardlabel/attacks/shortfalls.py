@@ -37,6 +37,7 @@ _FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
             "XGBClassifier",
             "LGBMClassifier",
             "CatBoostClassifier",
+            *("XGBoostRows", "LightGBMRows"),  # Of files.
         ),
     ),
     ("nearest neighbours", ("KNeighborsClassifier", "RadiusNeighborsClassifier")),

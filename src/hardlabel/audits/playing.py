@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 import torch
 
-from hardlabel.attacks import Attack, Need, ScoreAttack, family_of
+from hardlabel.attacks import Attack, Need, ScoreAttack
 from hardlabel.audits.attacker import guessed_labels
 from hardlabel.audits.attacker.models import owned_by
 from hardlabel.audits.attacker.shadow import labelled_by_target
@@ -171,7 +171,7 @@ def _target(case: Case, right: figures.Bools, member: figures.Bools, device: tor
         device=str(device),
         batch_size=case.target.torch_model.batch_size if case.target.torch_model else None,
         private=case.private,
-        family=family_of(case.target.given),
+        family=case.family,
     )
 
 

@@ -12,7 +12,7 @@ import torch
 from sklearn.base import BaseEstimator, clone
 
 from hardlabel import randomness
-from hardlabel.attacks import Attack
+from hardlabel.attacks import Attack, family_of
 from hardlabel.audits.arguments import checked
 from hardlabel.audits.attacker.models import CRAFTERS, Wanted
 from hardlabel.audits.cases.case import Case
@@ -377,7 +377,6 @@ def target_audit(
         model = askable(coded(given, read.coding, role="target"), device, role="target", name=name)
         if payment is not None:
             model, paid = with_ledger(model, payment, device=device, name=name)
-    model = replace(model, given=given)
     if store is not None and model.identity is None:
         raise InvalidInput("name must say which model this is where a store keeps its answers, got None")
     if isinstance(trainer, str) and trainer == "same":
@@ -395,6 +394,7 @@ def target_audit(
         device=device,
         store=store,
     )
+    case = replace(case, family=family_of(given))
     return TargetAudit(case=case, terms=terms, device=device, store=store, paid=paid)
 
 

@@ -26,7 +26,6 @@ class AskableModel:
         probed: Rows that the probe for the best batch size sent.
         mixed: Whether labels are computed in mixed precision; see `rough`.
         fixed: Whether an audit that goes on refuses a model that has changed since.
-        given: The model as it was given, for what may be said of its kind; None where it was made elsewhere.
     """
 
     labels: LabelOracle
@@ -38,7 +37,6 @@ class AskableModel:
     probed: int = 0
     mixed: bool = False
     fixed: bool = False
-    given: object | None = None
 
     def rough(self) -> "AskableModel":
         """The same network with labels in mixed precision, for own networks trained in it. Scores stay float32."""

@@ -194,7 +194,7 @@ def askable(
     request = Request(device=device, role=role, name=name, classes=classes, exact=exact)
     for adapter in ADAPTERS.values():
         if adapter.accepts(model):
-            return replace(_checked(adapter.adapt(model, request), request), given=model)
+            return _checked(adapter.adapt(model, request), request)
     *first, last = [adapter.summary for adapter in ADAPTERS.values()]
     raise InvalidInput(f"{role} must be {', '.join(first)} or {last}, got {type(model).__name__}")
 

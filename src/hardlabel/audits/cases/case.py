@@ -48,6 +48,7 @@ class Case(AttackerCase):
     Attributes:
         target: The model.
         target_description: The model, in words.
+        family: The kind of model, as `family_of` names it; None if it is not known.
         members: Attacked samples that the model was trained on.
         nonmembers: Attacked samples that it was not trained on.
         private: Whether the model was trained with differential privacy.
@@ -61,6 +62,7 @@ class Case(AttackerCase):
     members: Samples
     nonmembers: Samples
     private: bool = False
+    family: str | None = None
     references: ReferencePlan | None = None
     rows: Mapping[int, int] | None = None
     settings: Mapping[str, object] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from hardlabel import checks, randomness
-from hardlabel.attacks import Need
+from hardlabel.attacks import Need, family_of
 from hardlabel.audits.cases.case import Case
 from hardlabel.audits.cases.plans import (
     FEWEST_SHADOW,
@@ -123,6 +123,7 @@ def case_of_settings(ready: Loaded, *, device: torch.device, watch: Watch, execu
         data=data.name,
         target=askable(target.model, device, role="target"),
         target_description=f"{trainer.description}, {len(parts.members)} training samples, {target.told}",
+        family=family_of(target.model),
         classes=data.classes,
         members=ready.distinct[0].take(slice(0, ready.attacked)),
         nonmembers=ready.distinct[1].take(slice(0, ready.attacked)),
