@@ -48,9 +48,10 @@ AUDIT = (
     *("audit", "--quiet", "--train-size", "60", "--samples", "40", "--references", "2", "--max-epochs", "5"),
     *("--attacks", "gap"),
 )
-GIVEN = ("audit", "--quiet", "--attacks", "gap", "--trainer", "none")
-TARGET = (*GIVEN, "--members", "members.csv", "--nonmembers", "nonmembers.csv", "--label", "label", "--target")
-NETWORK = (*GIVEN, "--members", "members.npz", "--nonmembers", "nonmembers.npz", "--target")
+TARGET = (
+    *("audit", "--quiet", "--attacks", "gap", "--trainer", "none"),
+    *("--members", "members.csv", "--nonmembers", "nonmembers.csv", "--label", "label", "--target"),
+)
 
 NUMBERS = """
 import numpy as np, pandas as pd
@@ -59,7 +60,6 @@ frame = pd.DataFrame(rng.normal(size=(80, 3)).astype("float32"), columns=["a", "
 labels = (frame["a"] > 0).astype(int)
 for name, rows in (("members", slice(0, 40)), ("nonmembers", slice(40, 80))):
     frame[rows].assign(label=labels[rows]).to_csv(f"{name}.csv", index=False)
-    np.savez(f"{name}.npz", inputs=frame[rows].to_numpy(), labels=labels[rows].to_numpy())
 weights = np.array([[-1, 1], [0, 0], [0, 0]], dtype="float32")  # Of a linear model that is right.
 x, y = frame[:40].to_numpy(), labels[:40].to_numpy()
 """
@@ -163,7 +163,7 @@ tokenizer.save_pretrained("classifier")
     ),
     "keras": Trial(
         ("keras",),
-        ((*NETWORK, "model.keras"),),
+        ((*TARGET, "model.keras"),),
         NUMBERS
         + """
 import os
@@ -189,7 +189,7 @@ if __name__ == "__main__":
     ),
     "onnx": Trial(
         ("onnx", "onnxruntime"),
-        ((*NETWORK, "model.onnx"),),
+        ((*TARGET, "model.onnx"),),
         NUMBERS
         + """
 import onnx
@@ -394,6 +394,12 @@ class Workshop:
         shutil.rmtree(copy / "build", ignore_errors=True)
         return f"{self.wheel.name}: {len(names)} files; {source.name}: {len(held)} files"
 
+    def kept(self, name: str, *lines: str) -> Path:
+        """A file of lines for uv."""
+        place = self.folder / name
+        place.write_text("\n".join(lines))
+        return place
+
     def install(self, name: str, *words: str | Path) -> "Installed":
         """A clean environment with what the words of `uv pip install` say."""
         place = self.folder / name
@@ -512,6 +518,9 @@ def core(installed: Installed, folder: Path) -> str:
     return re.sub(r" in [\d.]+s.*", "", last.strip("= ")) + " of the core tests"
 
 
+Outcome = tuple[str, dict[str, str], str]  # The environment's name, its versions, what came of it.
+
+
 @dataclass(frozen=True)
 class Row:
     """A row of the table."""
@@ -531,61 +540,60 @@ def rows(options: argparse.Namespace, shop: Workshop) -> Iterator[Row]:
     """A row for each environment, as soon as it is done. A failed check becomes a row that begins with FAILED."""
     python = done([options.python, "-c", "import platform; print(platform.python_version())"]).strip()
     start = time.monotonic()
+    for name, versions, outcome in (
+        tests_of(shop, lowest=options.lowest) if options.tests or options.lowest else uses_of(shop, options.extras)
+    ):
+        yield Row(python, name, versions, outcome, time.monotonic() - start)
+        start = time.monotonic()
 
-    def row(name: str, installed: Installed | None, packages: Iterable[str], outcome: str) -> Row:
-        nonlocal start
-        versions = installed.versions(packages) if installed else {}
-        seconds, start = time.monotonic() - start, time.monotonic()
-        return Row(python, name, versions, outcome, seconds)
 
-    if options.tests or options.lowest:
-        name = "test, lowest versions" if options.lowest else "test"
-        if options.lowest:
-            # The lowest build of a version is that for graphics cards; the usual environment says which is meant.
-            usual = shop.install("usual", "--constraint", CONSTRAINTS, shop.wheel)
-            pins = shop.folder / "torch.txt"
-            pins.write_text(f"torch=={usual.versions(())['torch']}\n")
-            usual.remove()
-            direct = shop.folder / "direct.txt"
-            direct.write_text("\n".join(requirements("test")))
-            words: list[str | Path] = [
-                "--resolution",
-                "lowest-direct",
-                "--constraint",
-                pins,
-                "--requirement",
-                direct,
-                shop.wheel,
-            ]
-        else:
-            words = ["--constraint", CONSTRAINTS, f"{shop.wheel}[test]"]
-        tested = shop.install("tests", *words)
-        packages = ("pandas", "pyarrow", "pydantic", "scikit-learn", "scipy", "typer")
-        try:
-            first_audit(tested)
-            yield row(name, tested, packages, core(tested, shop.folder))
-        except Failed as failure:
-            yield row(name, tested, packages, f"FAILED: {failure}")
-        tested.remove()
-        return
+def tests_of(shop: Workshop, *, lowest: bool) -> Iterator[Outcome]:
+    """The core of the tests, with the exact versions of constraints.txt or with the lowest."""
+    if lowest:
+        # The lowest build of a version is that for graphics cards; the usual environment says which is meant.
+        usual = shop.install("usual", "--constraint", CONSTRAINTS, shop.wheel)
+        pins = shop.kept("torch.txt", f"torch=={usual.versions(())['torch']}")
+        usual.remove()
+        direct = shop.kept("direct.txt", *requirements("test"))
+        words: list[str | Path] = [
+            "--resolution",
+            "lowest-direct",
+            "--constraint",
+            pins,
+            "--requirement",
+            direct,
+            shop.wheel,
+        ]
+    else:
+        words = ["--constraint", CONSTRAINTS, f"{shop.wheel}[test]"]
+    tested = shop.install("tests", *words)
+    try:
+        first_audit(tested)
+        outcome = core(tested, shop.folder)
+    except Failed as failure:
+        outcome = f"FAILED: {failure}"
+    versions = tested.versions(("pandas", "pyarrow", "pydantic", "scikit-learn", "scipy", "typer"))
+    yield "test, lowest versions" if lowest else "test", versions, outcome
+    tested.remove()
 
+
+def uses_of(shop: Workshop, extras: Iterable[str]) -> Iterator[Outcome]:
+    """An environment without extras, then one for each of `extras`."""
     bare = shop.install(NONE, "--constraint", CONSTRAINTS, shop.wheel)
     first_audit(bare)
-    yield row(NONE, bare, ("scikit-learn", "pandas"), "smallest audit")
-    for extra in options.extras:
-        trial = TRIALS[extra]
-        installed: Installed | None = None
-        pins = shop.folder / "torch.txt"
-        pins.write_text(torch_pin())
+    yield NONE, bare.versions(("scikit-learn", "pandas")), "smallest audit"
+    pins = shop.kept("torch.txt", torch_pin())
+    for extra in extras:
+        trial, versions = TRIALS[extra], {}
         try:
             given = ("--constraint", ROOT / trial.constraints, "--constraint", pins)
             installed = shop.install(extra, *given, f"{shop.wheel}[{extra}]")
+            versions = installed.versions(trial.packages)
             first_audit(installed)
-            yield row(extra, installed, trial.packages, f"smallest audit; {tried(extra, installed, bare)}")
-        except Failed as failure:
-            yield row(extra, installed, trial.packages if installed else (), f"FAILED: {failure}")
-        if installed:
+            yield extra, versions, f"smallest audit; {tried(extra, installed, bare)}"
             installed.remove()
+        except Failed as failure:
+            yield extra, versions, f"FAILED: {failure}"
 
 
 def written(text: str, added: Iterable[Row]) -> str:

@@ -17,6 +17,8 @@ from torch import nn
 
 import hardlabel
 from hardlabel.checks import InvalidInput
+from hardlabel.data.codecs.frames import FrameCodec
+from hardlabel.targets.coded import Coding, coded
 
 ROWS = 240
 DRAWS = np.random.default_rng(5)
@@ -279,3 +281,28 @@ def test_recipes_and_canaries_take_frames_and_names():
     assert recipe.attack("lira").auc.value > 0.5
     canaries = hardlabel.audit_canaries(data, pipeline(), canaries=30, kinds=["mislabelled"], train_size=100)
     assert canaries.bound("label").epsilon >= 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_network_gets_a_table_of_numbers_as_a_matrix_in_the_tables_order(dtype):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"b": rng.normal(size=40), "a": rng.integers(0, 9, 40), "c": rng.random(40) < 0.5})
+    frame["d"] = pd.array(rng.integers(0, 5, 40), dtype="Int64")
+    network = torch.nn.Linear(4, 3).to(dtype)
+    points, coding = read(frame)
+    matrix = torch.tensor(frame.to_numpy(dtype=np.float64), dtype=torch.float32)
+    with torch.no_grad():
+        answers = coded(network, coding, role="target")(points)
+        assert torch.allclose(answers, network(matrix.to(dtype)))
+
+
+def test_a_network_refuses_a_table_with_texts():
+    points, coding = read(pd.DataFrame({"a": np.arange(40.0), "job": ["x", "y"] * 20}))
+    with pytest.raises(InvalidInput, match=r"a torch module must take tensors, got a table of 2 columns, 1 of categ"):
+        coded(torch.nn.Linear(2, 2), coding, role="target")(points)
+
+
+def read(frame):
+    """Points of a frame, and the coding that a target of such frames gets."""
+    codec = FrameCodec.fit({"members": frame})
+    return codec.encode(frame), Coding(inputs=codec)

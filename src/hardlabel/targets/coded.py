@@ -9,6 +9,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -130,7 +131,8 @@ def _joined(name: object) -> str:
 class CodedModule(nn.Module):
     """A torch module in the caller's own terms, as a module of points.
 
-    Pixels and series reach the module as floats, since a network computes with floats; ids of tokens as int64.
+    Pixels and series reach the module as floats, since a network computes with floats; ids of tokens as int64. Of a table
+    whose columns are all numbers or booleans it gets floats (q, columns), in the table's order.
     """
 
     own_types = True  # The module casts its inputs itself: an id would not survive float16.
@@ -150,10 +152,12 @@ class CodedModule(nn.Module):
             # With gradients: attacks craft questions on such modules.
             return self.network(tensor(points).to(next(floats, torch.float32)))
         given = self.inputs.decode(points)
+        if isinstance(given, pd.DataFrame) and all(map(pd.api.types.is_numeric_dtype, given.dtypes)):
+            given = given.to_numpy(dtype=np.float32, na_value=np.nan)
         if not isinstance(given, np.ndarray | Tensor):
             raise InvalidInput(
                 f"a torch module must take tensors, got {self.inputs.summary}: give an object with ask(inputs, ids) "
-                "that makes tensors of them"
+                "that makes tensors of them, or numbers for all columns"
             )
         batch = torch.as_tensor(given).to(points.device)
         return self.network(batch.long() if not batch.is_floating_point() else batch.to(next(floats, batch.dtype)))
