@@ -6,7 +6,7 @@
 # bench: speed against the model's own and against ART and Foolbox, into benchmarks/RESULTS.md (HARDLABEL_DATA; hours,
 # resumable; on a machine that does nothing else) · bench-quick: whether that runs, in a minute
 # docs: the site into site/, strictly and offline; makes the sample reports first if they are missing · samples: makes them anew
-# (3 minutes on a core)
+# (3 minutes on a core) · packaging: builds the packages and uses them in clean environments, each extra (half an hour)
 # study: leakage per query, ours against LiRA and the field, into studies/RESULTS.md (HARDLABEL_DATA; hours, resumable)
 PYTHON ?= python3
 VENV := .venv
@@ -39,7 +39,10 @@ samples: $(VENV)/.extras
 	$(BIN)/python docs/samples.py --out docs/samples
 	@touch docs/samples/.made
 
-.PHONY: audit docs samples paper study bench bench-quick test quick long check clean
+packaging:
+	$(PYTHON) ci/packaging.py
+
+.PHONY: audit docs samples packaging paper study bench bench-quick test quick long check clean
 audit: $(BIN)/hardlabel
 	$(BIN)/hardlabel audit --train-size 150
 

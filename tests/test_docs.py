@@ -33,6 +33,7 @@ from hardlabel.runs.conditions import parse
 from hardlabel.targets.registry import ADAPTERS
 from pages import DOCS, FRONT, ROOT, SITE, blocks, commands, foreign, named, to_run
 from records import SIX, changed, choice, make_record
+from scripts import loaded
 from test_handover import Client, client
 from test_readme import onnx_of
 from test_samples import samples
@@ -66,9 +67,7 @@ def test_every_public_name_is_in_the_reference_once():
 
 
 def test_the_figures_are_those_that_the_script_draws():
-    spec = importlib.util.spec_from_file_location("figures", DOCS / "hooks" / "figures.py")
-    figures = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(figures)
+    figures = loaded(DOCS / "hooks" / "figures.py")
     kept = {path.stem: path.read_text() for path in (DOCS / "assets").glob("*.svg")}
     assert kept == {name: draw() for name, draw in figures.FIGURES.items()}
     shown = {name for page in PAGES for name in re.findall(r"assets/([\w-]+)\.svg", page.read_text())}

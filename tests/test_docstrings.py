@@ -17,6 +17,7 @@ import pytest
 import torch
 
 import hardlabel
+from docstrings import cases_of, ran, undescribed
 from hardlabel import InvalidInput, checks
 from hardlabel.data.domain import Domain
 from hardlabel.executors import Executor
@@ -114,7 +115,7 @@ def lacks(thing):
             else {}
         )
         listed = words + "".join(inspect.getdoc(base) or "" for base in thing.__mro__[1:-1])
-        missing += [f"attribute {name}" for name in fields if not re.search(rf"\b{name}\b[^\n]*: \S", listed)]
+        missing += undescribed(fields, listed)
         for name, function in methods_of(thing):
             said = text_of(thing, name, function)
             if not said:
@@ -228,22 +229,18 @@ def skipped(case):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_the_examples_of_a_module_run(module, folder, monkeypatch):
-    """They know no name of their module: a reader copies an example as it stands."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("HARDLABEL_STORE", str(folder / "store"))
-    runner = doctest.DocTestRunner(optionflags=FLAGS, verbose=False)
-    cases = doctest.DocTestFinder().find(importlib.import_module(module), module, globs={"__name__": "__main__"})
+    cases = cases_of(importlib.import_module(module), module)
     for case in cases:
         assert bool(skipped(case)) == (case.name in NOT_RUN), f"{case.name}: run it, or give a reason why not"
-        if not any(f"{case.name}.".startswith(f"{row}.") for row in ROW_TESTS):
-            runner.run(case)
-    failed, _ = runner.summarize(verbose=False)
-    assert failed == 0
+    here = [case for case in cases if not any(f"{case.name}.".startswith(f"{row}.") for row in ROW_TESTS)]
+    assert ran(here, FLAGS).failed == 0
 
 
 def test_a_wrong_example_fails():
     case = doctest.DocTestParser().get_doctest(">>> 1 + 1\n3\n", {}, "wrong", None, None)
-    assert doctest.DocTestRunner(optionflags=FLAGS, verbose=False).run(case).failed == 1
+    assert ran([case], FLAGS).failed == 1
 
 
 def test_each_example_that_is_not_run_is_there():

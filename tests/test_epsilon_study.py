@@ -4,21 +4,15 @@ A bound that holds exceeds the truth in at most 5 % of games, so the number that
 point; the full study (`python studies/epsilon.py`) plays 1,000 of each kind.
 """
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import binom
 
-PATH = Path(__file__).resolve().parents[1] / "studies" / "epsilon.py"
-SPEC = importlib.util.spec_from_file_location("epsilon_study", PATH)
-assert SPEC is not None
-assert SPEC.loader is not None
-study = importlib.util.module_from_spec(SPEC)
-sys.modules["epsilon_study"] = study  # Dataclasses look their module up.
-SPEC.loader.exec_module(study)
+from scripts import loaded
+
+study = loaded(Path(__file__).resolve().parents[1] / "studies" / "epsilon.py")
 
 GAMES = 100
 OFTEN = binom.ppf(0.999, GAMES, 0.05)

@@ -1,6 +1,5 @@
 """The notebooks run, what their texts say is so, they are kept without outputs, and the site shows them."""
 
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -9,6 +8,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from scripts import loaded
 from test_words import found
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "notebooks"
@@ -198,10 +198,7 @@ def test_what_a_run_leaves_behind_would_be_seen():
 @pytest.fixture(scope="module")
 def hook():
     pytest.importorskip("mkdocs")
-    spec = importlib.util.spec_from_file_location("notebooks", FOLDER.parent / "hooks" / "notebooks.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded(FOLDER.parent / "hooks" / "notebooks.py")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

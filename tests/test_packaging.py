@@ -1,12 +1,12 @@
 """What the packages hold and say; `make packaging` installs them and uses every extra (docs/packaging.md)."""
 
 import email.message
-import importlib.util
 import re
-import sys
 from pathlib import Path
 
 import pytest
+
+from scripts import loaded
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -14,11 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope="module")
 def packaging():
     """The script ci/packaging.py as a module."""
-    spec = importlib.util.spec_from_file_location("packaging_script", ROOT / "ci" / "packaging.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # Dataclasses look their module up.
-    spec.loader.exec_module(module)
-    return module
+    return loaded(ROOT / "ci" / "packaging.py")
 
 
 def metadata(project, **changes):

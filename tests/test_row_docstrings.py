@@ -12,6 +12,7 @@ import re
 
 import pytest
 
+from docstrings import cases_of, ran, undescribed
 from hardlabel import calibrations, data, executors, signals
 from hardlabel.attacks import table as attacks
 from hardlabel.calibrations.scaled import Scaled
@@ -107,7 +108,7 @@ def lacks(kind, thing):
         fields = [field.name for field in dataclasses.fields(thing) if field.init and not field.name.startswith("_")]
         inherited = " ".join(inspect.getdoc(base) or "" for base in thing.__mro__[1:-1])
         listed = f"{text}\n{inherited if kind == 'table' else ''}"
-        missing += [f"attribute {name}" for name in fields if not re.search(rf"\b{name}\b[^\n]*: \S", listed)]
+        missing += undescribed(fields, listed)
     if "__post_init__" in vars(thing) and "Raises:\n    InvalidInput: " not in text:
         missing.append("errors")
     if kind in ("signal", "calibration", "domain", "target") and not SHAPE.search(text):
@@ -167,11 +168,7 @@ def test_what_is_behind_a_row_is_described(kind, thing):
 @pytest.mark.parametrize(("kind", "thing"), ROWS)
 def test_its_example_runs(kind, thing):
     module = importlib.import_module(thing.__module__)
-    runner = doctest.DocTestRunner(optionflags=FLAGS, verbose=False)
-    # It knows no name of the module: a reader copies the example as it stands.
-    for case in doctest.DocTestFinder().find(thing, thing.__name__, module, globs={"__name__": "__main__"}):
-        runner.run(case)
-    failed, attempted = runner.summarize(verbose=False)
+    failed, attempted = ran(cases_of(thing, thing.__name__, module), FLAGS)
     assert attempted > 0, kind
     assert failed == 0
 

@@ -1,21 +1,15 @@
 """The page of sample reports, the script that makes them and the hook that shows them; test_docs.py makes one."""
 
-import importlib.util
 import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 
+from scripts import loaded
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "samples.md").read_text(encoding="utf-8")
-
-
-def loaded(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 samples = loaded(ROOT / "docs" / "samples.py")
