@@ -131,8 +131,8 @@ def _joined(name: object) -> str:
 class CodedModule(nn.Module):
     """A torch module in the caller's own terms, as a module of points.
 
-    Pixels and series reach the module as floats, since a network computes with floats; ids of tokens as int64. Of a table
-    whose columns are all numbers or booleans it gets floats (q, columns), in the table's order.
+    Pixels and series reach the module as floats, since a network computes with floats; ids of tokens as int64. Of a
+    table whose columns are all numbers or booleans it gets floats (q, columns), in the table's order.
     """
 
     own_types = True  # The module casts its inputs itself: an id would not survive float16.
