@@ -23,7 +23,7 @@ from hardlabel.kinds import KINDS, load, markdown, render
 from hardlabel.runs.journal import MADE, Journal
 
 FIXTURE = Path(__file__).parent / "fixtures" / "runs-0.1.0.tgz"
-VERSIONS = {"torch": "2.13.0+cpu", "numpy": "2.4.6", "scipy": "1.17.1", "scikit-learn": "1.9.1", "hardlabel": "0.1.0"}
+VERSIONS = {"torch": "2.13.0+cpu", "numpy": "2.4.6", "scipy": "1.17.1", "scikit-learn": "1.9.1"}
 NAMES = {"model": "results.json", "recipe": "recipe.json", "defenses": "defend.json", "canaries": "canaries.json"}
 
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from hardlabel.store import Store
     from hardlabel.targets.files import load_target
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "SILENT",

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from importlib import metadata
 
 import numpy as np
 import torch
@@ -37,6 +36,7 @@ from hardlabel.targets.torch import TorchScores
 from hardlabel.turns import turn
 
 FORMAT = 2  # Raised when the same signal asks or finds something else: old measurements are then ignored.
+SINCE = "0.1.0"  # The first hardlabel with today's keys: later versions find its measurements and scores again.
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -384,7 +384,7 @@ class Asking:
         return {
             "kind": "measurement",
             "format": FORMAT,
-            "versions": [metadata.version("hardlabel"), torch.__version__],
+            "versions": [SINCE, torch.__version__],
             "model": identity,
             "signal": repr(question.signal),
             "beliefs": beliefs,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hardlabel.attacks import Attack, ScoreAttack
-from hardlabel.audits.game.asking import ADDRESS, Side, content_of, questions, weights_of
+from hardlabel.audits.game.asking import ADDRESS, SINCE, Side, content_of, questions, weights_of
 from hardlabel.audits.game.game import Game, Played
 from hardlabel.calibrations.scaled import SCALES
 from hardlabel.signals.base import Measurement
@@ -20,7 +20,7 @@ from hardlabel.targets.estimators import EstimatorScores
 from hardlabel.turns import turn
 
 FORMAT = 2  # Raised when the same attack on the same models gives other scores: old scores are then ignored.
-PACKAGES = ("hardlabel", "torch", "numpy", "scipy", "scikit-learn")  # The packages that fit calibrations.
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn")  # The packages that fit calibrations.
 
 
 def played_or_kept(game: Game, attack: Attack) -> Played:
@@ -52,7 +52,7 @@ def _spec(game: Game, attack: Attack) -> dict[str, JSON] | None:
     spec: dict[str, JSON] = {
         "kind": "score",
         "format": FORMAT,
-        "versions": [metadata.version(package) for package in PACKAGES],
+        "versions": [SINCE, *(metadata.version(package) for package in PACKAGES)],
         "attack": attack.name,
         "words": words,
         "uses": [str(need) for need in attack.required],
