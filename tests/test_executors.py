@@ -323,6 +323,26 @@ def test_bad_settings_are_refused(settings, rule):
         executor_of(**settings)
 
 
+def test_only_pieces_without_a_result_are_cancelled_on_a_cluster(cluster, monkeypatch):
+    """Ray aborts the whole process where a piece is cancelled at the moment when its result arrives."""
+
+    def work(common, item):
+        import time
+
+        if item == 0:
+            raise ValueError("the first fails")
+        time.sleep(60)
+
+    ray.init(address=cluster.address, ignore_reinit_error=True)
+    cancel, cancelled = ray.cancel, []
+    monkeypatch.setattr(ray, "cancel", lambda reference, **how: (cancelled.append(reference), cancel(reference, **how)))
+    for items, expected in (([0], 0), ([0, 1, 2], 2)):
+        cancelled.clear()
+        with pytest.raises(ValueError, match="the first fails"):
+            list(Ray(address=cluster.address).run(work, None, items))
+        assert len(cancelled) == expected
+
+
 def test_a_node_with_other_versions_is_refused(cluster, monkeypatch):
     monkeypatch.setattr("hardlabel.executors.versions", lambda: {**versions(), "torch": "1.0"})
     with pytest.raises(InvalidInput, match="every node must have the versions"):

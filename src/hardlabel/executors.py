@@ -85,14 +85,14 @@ class Executor(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Local:
-    """Processes of this machine, each with `cores` threads; a few short pieces are done right here.
+    """Runs pieces in processes on this machine, with `cores` threads each; a few short ones in the calling process.
 
-    What pieces share is written to a file once, which all processes map into their memory.
+    Data that pieces share are written to a file once. All processes map this file into their memory.
 
     Attributes:
         processes: Number of processes at once, 1 or more; None for as many as the cores allow.
         cores: Threads of each piece, 1 or more.
-        scratch: Where that file is written; None for the system's temporary folder.
+        scratch: The folder for that file; None for the system's temporary folder.
 
     Raises:
         InvalidInput: A number is below 1.
@@ -168,15 +168,15 @@ class Local:
 
 @dataclass(frozen=True, kw_only=True)
 class Ray:
-    """Tasks of a Ray cluster, one per piece. Ray places them, retries those of lost workers and nodes, and hands what
-    they share to each node once; what they print comes back to this terminal.
+    """Runs each piece as a task of a Ray cluster. Ray places tasks, retries tasks of lost workers and nodes, and sends
+    shared data to each node once. What tasks print appears in this terminal.
 
     Attributes:
-        address: The cluster's, as `ray.init` takes it; None for the one that RAY_ADDRESS names or that runs here,
-            else one that is started on this machine.
+        address: Address of the cluster, as `ray.init` takes it. None for the cluster that RAY_ADDRESS names or that
+            runs on this machine; if there is none, a cluster is started on this machine.
         cores: Processors of each piece, and its threads; 1 or more.
-        gpus: GPUs of each piece, 0 or more, shares of one GPU included; pieces with any run on CUDA, others on the
-            processor.
+        gpus: GPUs of each piece, 0 or more; a share of a GPU, such as 0.25, is allowed. Pieces with GPUs run on CUDA,
+            others on the processor.
 
     Raises:
         InvalidInput: A number is out of range, or Ray is not installed.
@@ -233,6 +233,7 @@ class Ray:
                     return
                 # One result at a time: each is kept before the next is looked at, and then let go.
                 [done], _ = ray.wait(list(pending), num_returns=1)
+                number = pending.pop(done)
                 try:
                     result = ray.get(done)
                 except (ray.exceptions.WorkerCrashedError, ray.exceptions.ObjectLostError) as error:
@@ -240,11 +241,13 @@ class Ray:
                     raise Lost(f"a piece's workers died {RETRIES + 1} times: {told}") from error
                 except ray.exceptions.RayTaskError as error:
                     raise error.as_instanceof_cause() from None
-                yield pending.pop(done), result
+                yield number, result
                 del done, result
         finally:
-            for one in pending:
-                ray.cancel(one, force=True)
+            # Cancelling a piece whose result is just arriving can abort this process: a fault of Ray's.
+            running = ray.wait(list(pending), num_returns=len(pending), timeout=0)[1] if pending else []
+            for piece_under_way in running:
+                ray.cancel(piece_under_way, force=True)
 
     def _connected(self) -> Any:
         ray = _ray()
