@@ -1,5 +1,6 @@
 # audit: audit a small model on bundled data
-# quick: the tests that take minutes in all · test: what CI runs, within 20 minutes on two cores · long: series of kills
+# quick: the tests that take minutes in all · test: what CI runs, within 20 minutes on two cores; it ends where a test kills its
+# process, since the tests of that process would be waited for without limit · long: series of kills
 # and studies at small scale, by hand before a larger change is called finished (HARDLABEL_SERVERS names a folder that keeps
 # the real servers' environments)
 # check: ruff, mypy, layers · paper: the README's tables on real data (HARDLABEL_DATA; an hour)
@@ -62,7 +63,7 @@ bench-quick: $(PEERS)/.installed
 	$(PEERS)/bin/python benchmarks/bench.py --quick
 
 test: $(VENV)/.extras
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist loadfile --max-worker-restart 0
 
 quick: $(VENV)/.extras
 	$(BIN)/pytest --numprocesses auto -m "not slow and not browser and not long"
