@@ -379,9 +379,9 @@ def test_a_store_tells_models_apart(digits, tmp_path):
     endpoints = [TorchModel(model, device="cpu", batch_size=64) for model in models]
     named = [audited(one, *groups, **settings, name=name).scores for one, name in zip(endpoints, "ab", strict=True)]
     assert not named[0]["score"].equals(named[1]["score"])
-    with pytest.raises(InvalidInput, match="name must say which model this is where a store keeps its answers"):
+    with pytest.raises(InvalidInput, match="name must name the model, since a store keeps its answers"):
         audited(endpoints[0], *groups, **settings)
-    with pytest.raises(InvalidInput, match="name must say which model this is"):
+    with pytest.raises(InvalidInput, match="name must name the model"):
         audited(Planted(digits.members, radius=0.4), *groups, **settings)  # Its state is no registered tensor.
 
 

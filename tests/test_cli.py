@@ -310,7 +310,7 @@ def test_what_nobody_can_provide_changes_the_strongest_attack(monkeypatch, capsy
     best, every = asked("--budget", 10, "--no-data", "--data", "mixed table")
     missing = catalogue.Means(data=False).missing
     assert best["mixed table"][0].strip() == ladder.best(catalogue.KINDS["mixed table"], 10, missing).attack
-    assert "no data of one's own" in every["path"][0]
+    assert "no data of its own" in every["path"][0]
     assert every["gap-ratio"][0].strip() == "within"
     assert "needs images" in every["augmentation"][0]
     best, _ = asked("--budget", 10, "--surrogate", "--domain", "mixed table")

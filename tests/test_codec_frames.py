@@ -369,7 +369,7 @@ def one(*cells, dtype=None):
         ({"members": [1]}, "members must be a pandas DataFrame, got list"),
         (
             {"members": one(1), "nonmembers": pd.DataFrame({"y": [1]})},
-            "nonmembers must have .* lacks x and has y besides",
+            "nonmembers must have .* lacks x and also has y",
         ),
         (
             {"members": one(1, 2), "nonmembers": one("3", "?")},

@@ -335,7 +335,7 @@ def test_the_recommendation_takes_the_best_that_costs_nothing_and_names_the_stro
     assert "The strongest protection is dp-sgd 1" in told
     assert "-30.0 points" in told
     assert "these do not help by 0.02 or more: mixup 1." in told
-    assert "No defense that helps surely costs less than 2 points" in advice(PLAIN, STRONG)
+    assert "No defense that helps is sure to cost less than 2 points" in advice(PLAIN, STRONG)
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def test_a_defense_is_as_good_as_the_attack_that_it_weakens_least():
             0.012,
             "Too few models to tell",
             Grade.NOT_TESTED,
-            "Too few models to tell, since the intervals allow",
+            "Too few models to tell (the intervals allow",
         ),
         (-0.06, -0.01, "Too few models to tell", Grade.NOT_TESTED, "These help, perhaps by less than 0.02: mixup 1."),
         (-0.01, 0.01, "No defense helps by 0.02 or more", Grade.CLEAR, "95 % intervals exclude it"),

@@ -149,7 +149,7 @@ def test_an_unknown_defense_is_told_with_the_nearest_name():
 
 
 def test_levels_of_what_has_none_or_was_not_asked_for_are_refused():
-    with pytest.raises(InvalidInput, match="it has nothing to turn"):
+    with pytest.raises(InvalidInput, match="it has no strength to set"):
         chosen(["label-only"], {"label-only": [1]})
     with pytest.raises(InvalidInput, match="levels must be for the defenses asked for, got 'l2'"):
         chosen(["l1"], {"l2": [0.1]})

@@ -129,7 +129,7 @@ def test_v2_follows_what_the_server_declares():
         ([("x", "FP32", [-1, 2, 2, 3])], np.zeros((1, 3, 2, 2)), r"target takes rows of shape \[2, 2, 3\]"),
         ([("x", "INT64", [-1, 3])], ARRAY + 0.5, "target takes 'x' as INT64, the data have fractions"),
         ([("x", "FP32", [-1, 4])], FRAME, "target takes one input of type FP32, and columns hold text: 'job'"),
-        ([("a", "FP32", [-1]), ("age", "FP32", [-1])], FRAME[["age", "count"]], "a of them are no columns"),
+        ([("a", "FP32", [-1]), ("age", "FP32", [-1])], FRAME[["age", "count"]], "only the target has a, only the data"),
     ],
 )
 def test_v2_refuses_rows_that_the_model_does_not_take(inputs, rows, line):
@@ -214,7 +214,7 @@ def test_answers_are_one_label_for_each_row(speaks, payload, labels):
         (ML, {"predictions": [1, -1]}, "answered -1 for 1 of 2 rows"),
         (ML, {"predictions": [1, 1.5]}, "the number 1.5, which is no label"),
         (ML, {"predictions": [[0.5, 0.5], [0.5]]}, "lists and numbers in one answer"),
-        (ML, {"predictions": [[0.5, 0.5], [0.5, 0, 0.5]]}, "not as many numbers"),
+        (ML, {"predictions": [[0.5, 0.5], [0.5, 0, 0.5]]}, "do not hold equally many numbers"),
         (ML, {"predictions": [[0.5], [[0.5]]]}, None),
         (ML, {"predictions": [True, False]}, "answered True"),
     ],

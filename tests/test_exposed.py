@@ -287,7 +287,7 @@ def test_with_wrong_labels_the_target_seems_wrong_so_often_but_is_not(record, st
     """The gap attack's score is agreement with its label: .6 of what it was, within 4 errors of 240 coins."""
     found = audited(store, attacker={"wrong_labels": 0.4})
     assert found.results.target.test_accuracy == record.results.target.test_accuracy
-    assert any("40 % of the labels" in note for note in found.results.notes)
+    assert any("40 % of the attacker's labels" in note for note in found.results.notes)
     agrees, agreed = (one.scores.query("attack == 'gap'")["score"].mean() for one in (found, record))
     assert agrees == pytest.approx(0.6 * agreed, abs=0.1 * 0.4 + 4 * math.sqrt(0.24 / 240))
 
@@ -340,7 +340,7 @@ def test_reports_hold_pseudonyms_and_no_records_by_default(record, recipe):
     [first, *_] = [one for one in record.results.exposed if f'data-record="{one.pseudonym}"' in page]
     assert first.pseudonym in set(record.scores["pseudonym"])
     for told in (page, render(recipe)):
-        assert "The worst case: the few most at risk" in told
+        assert "The worst case: the records most at risk" in told
         assert "Group by group" in told
         assert "separability, " in told
     assert "repeated games about single records" in render(recipe)

@@ -332,7 +332,7 @@ def test_a_wrong_column_is_one_line(tmp_path, columns, line):
     ("nonmembers", "line"),
     [
         (FRAME.drop(columns="age"), "nonmembers must have the columns of members: it lacks 'age'; --ignore COLUMN"),
-        (FRAME.assign(x=1), "nonmembers must have the columns of members: it has 'x' besides; --ignore COLUMN"),
+        (FRAME.assign(x=1), "nonmembers must have the columns of members: it also has 'x'; --ignore COLUMN"),
         (FRAME.drop(columns="income"), "nonmembers must have the column 'income' of label, got age, job"),
         (FRAME[:0], "nonmembers must have rows, got none"),
     ],

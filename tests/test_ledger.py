@@ -488,7 +488,7 @@ def test_a_file_that_is_no_sound_ledger_is_one_line(path, spoil, words):
 def test_a_missing_ledger_and_a_missing_folder_are_one_line(tmp_path):
     with pytest.raises(InvalidInput, match="got no file"):
         read_counts(tmp_path / "ledger.sqlite")
-    with pytest.raises(InvalidInput, match="in a folder that can"):
+    with pytest.raises(InvalidInput, match="in a writable folder"):
         Ledger(tmp_path / "nowhere" / "ledger.sqlite")
 
 

@@ -2,10 +2,12 @@
 
 import email.message
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
+import hardlabel
 from scripts import loaded
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,6 +33,17 @@ def metadata(project, **changes):
         message["Provides-Extra"] = name
     message.set_payload((ROOT / project["readme"]).read_text())
     return message
+
+
+def test_the_version_is_the_same_wherever_it_stands():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert version == hardlabel.__version__
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE).group(1) in (
+        version,
+        "Unreleased",
+    )
+    assert f"Release notes: {version}\n" in (ROOT / "docs" / "release-notes.md").read_text()
 
 
 def test_package_data_names_every_file_of_the_package(packaging):

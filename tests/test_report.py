@@ -451,9 +451,9 @@ def test_the_reference_models_are_described_where_there_are_any():
     words = " ".join(" ".join(Page(render(RECORDS["reference models"])).words).split())
     assert "12 reference models of its own: the paper's CNN" in words
     assert "a random half of 5,000 that hold the records asked about" in words
-    assert "100 % of the records inside and 60 % of the others" in words
+    assert "100 % of the records they were trained on and on 60 % of the others" in words
     assert "16 min 0 s (1,750,000 rows through the models). They were trained as the target was." in words
-    assert "2 networks trained on data of its own" in words
+    assert "2 networks trained on the attacker's own data" in words
     other = changed(RECORDS["reference models"], references=reference_models(alike=False))
     words = " ".join(Page(render(other)).words)
     assert "not trained as the target was" in words
@@ -535,11 +535,11 @@ def test_a_recipes_report_speaks_of_the_recipe_and_not_of_one_model():
     words = " ".join(" ".join(Page(render(record)).words).split())
     assert "membership inference audit of a training recipe" in words
     assert "4 models, each trained on 2,500 records" in words
-    assert "Against each model 12 reference models trained alike" in words
+    assert "Against each model, the attacker has 12 reference models trained alike" in words
     assert "Training all 14 models took 18 min 40 s" in words
     for target in record.results.targets:
         assert f"{100 * target.test_accuracy:.0f} %" in words
-    assert "intervals over models and records both" in words
+    assert "intervals over both models and records" in words
     assert "needs at least 25 queries per sample, the budget is 10" in words
     assert "this one model" not in words
 
@@ -551,7 +551,7 @@ def test_a_recipes_markdown_has_costs_spread_and_the_ladders_choice():
         assert str(attack.auc) in text
         assert f"AUCs {min(attack.aucs):.3f} to {max(attack.aucs):.3f}" in text
     assert "| 8.9 (10) | 12 (4,450 rows, 0.4 s) |" in text
-    assert "the attack to choose is “path-estimate”" in text
+    assert "the attack to choose for what this attacker has is “path-estimate”" in text
     assert "test 0.615 (0.600 to 0.630)" in text
     assert "| boundary | | left out: needs at least 25 queries" in text
     counts = [line.count("|") for line in text.splitlines() if line.startswith("|")]
@@ -562,5 +562,5 @@ def test_the_markdown_of_an_audit_tells_what_its_reference_models_cost():
     text = markdown(RECORDS["reference models"])
     assert "| 8.9 (10) | 12 (4,450 rows, 0.4 s) |" in text
     assert "The attacker has: 12 reference models of its own" in text
-    assert "the attack to choose is “path-estimate”" in text
+    assert "the attack to choose for what this attacker has is “path-estimate”" in text
     assert "The attacker has" not in markdown(RECORDS["six attacks"])

@@ -101,7 +101,7 @@ def test_the_strongest_finds_most_at_the_smallest_rate_where_any_beats_guessing(
     found = verdict(record)
     assert (found.strongest, found.fpr) == ("b", "0.01")
     assert "5\u00a0% [2\u00a0%, 8\u00a0%] of the members" in found.headline
-    assert "0.1\u00a0% false alarms cannot be resolved with 300 non-members" in told(record)
+    assert "With only 300 non-members, there is no figure at 0.1\u00a0% false alarms" in told(record)
     assert "Of the 3 label-only attacks run, 2 reach this grade; “b” is the strongest of these by" in told(record)
     assert "(“b”)" in found.headline
 
@@ -117,7 +117,7 @@ def test_an_attack_with_two_scores_is_told_by_its_balanced_accuracy():
     record = labels_only(Estimate(0.7, 0.65, 0.75), tpr={"0.1": Estimate(0.0, 0.0, 0.01)})
     record = changed(record, "a", balanced_accuracy=Estimate(0.69, 0.66, 0.72))
     assert verdict(record).fpr is None
-    assert "rightly in 69\u00a0% [66\u00a0%, 72\u00a0%] of cases" in verdict(record).headline
+    assert "correctly in 69\u00a0% [66\u00a0%, 72\u00a0%] of cases" in verdict(record).headline
     bound = changed(record, "a", balanced_accuracy=UNKNOWN, best_balanced_accuracy=Estimate(0.71, 0.68, 0.74))
     assert "at most 71\u00a0% [68\u00a0%, 74\u00a0%] of cases, an upper bound" in verdict(bound).headline
     ranked = changed(record, "a", balanced_accuracy=UNKNOWN, best_balanced_accuracy=UNKNOWN)
@@ -166,7 +166,7 @@ def test_a_pair_fixed_in_advance_stands_in_where_the_strongest_was_not_compared(
     assert "Paired on" not in told(record)
     pairs = [pair for pair in record.results.differences if "shadow-network" not in (pair.first, pair.second)]
     record = changed(record, differences=pairs)
-    assert "Paired on the same records, one who uses “loss”" in told(record)
+    assert "Paired on the same records, an attacker who uses “loss”" in told(record)
 
 
 def test_a_failing_blind_baseline_is_part_of_the_verdict():
@@ -292,10 +292,10 @@ def test_the_cheapest_comparable_attack_is_named():
         record = changed(record, name, auc=Estimate(0.7, 0.65, 0.74), tpr_at_fpr={"0.1": Estimate(*tpr)})
     assert verdict(record).strongest == "dear"
     assert "“dear” is the strongest of the 4 label-only attacks run, by the members found at 10\u00a0%" in told(record)
-    assert "Far cheaper, “cheapest” with 2 queries per record does comparably" in told(record)
+    assert "“cheapest” is far cheaper, with 2 queries per record, and does comparably" in told(record)
     near = changed(record, "cheapest", queries_per_sample=Queries(mean=101, max=101))
     near = changed(near, "cheap", queries_per_sample=Queries(mean=101, max=101))
-    assert "Far cheaper" not in told(near)
+    assert "far cheaper" not in told(near)
 
 
 def test_a_slight_finding_says_how_often_it_is_chance():
@@ -336,14 +336,14 @@ def test_a_headline_with_reference_models_says_how_many_and_what_they_cost():
 
 def test_the_verdict_says_which_attack_the_ladder_names_and_why_and_how_it_did():
     record = changed(make_record(CALIBRATED), choice=choice(), budget=10)
-    assert "Within 10 queries per record and with what this attacker has" in told(record)
-    assert "“path-estimate”, by an order measured on other models: estimates each sample's confidence." in told(record)
+    assert "Within 10 queries per record, the attack to choose for what this attacker has" in told(record)
+    assert "“path-estimate”, by a ranking measured on other models: estimates each sample's confidence." in told(record)
     assert "It is the attack quoted above." in told(record)
     other = changed(record, choice=choice("noise", 101), budget=101)
     auc = record.attack("noise").auc
-    assert f"Here, asking 101 times per record, its AUC is {auc.value:.3f} [" in told(other)
+    assert f"Here it asked 101 times per record, and its AUC is {auc.value:.3f} [" in told(other)
     assert "It was not run here." in told(changed(record, choice=choice("yoqo", 1)))
-    assert "as no budget was set" in told(changed(record, budget=None))
+    assert "No budget was set" in told(changed(record, budget=None))
     assert "an order measured" not in told(changed(record, choice=None))
 
 

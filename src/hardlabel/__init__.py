@@ -2,9 +2,9 @@
 
     split -> target + shadow models -> oracle -> signal -> calibration -> scores -> metrics -> record -> report
 
-`audit` runs the line from the oracle to the record for a model you have, `audit_recipe` audits a way of training on
-several models; `hardlabel audit` on the command line runs all of it. An attack is a signal and a calibration:
-`hardlabel.attacks.TABLE` lists them, `hardlabel.attacks.ladder.best` names the strongest for a budget.
+`audit` runs the steps from the oracle to the record for a model that you have. `audit_recipe` audits a way of training
+on several models. `hardlabel audit` on the command line runs all steps. An attack is a signal and a calibration:
+`hardlabel.attacks.TABLE` lists the attacks, and `hardlabel.attacks.ladder.best` names the strongest for a budget.
 
 Names are imported when they are first used: `import hardlabel` loads neither PyTorch nor scikit-learn.
 """

@@ -22,13 +22,13 @@ SETTINGS = (
 
 
 def keep_memory() -> bool:
-    """Sets, for this process and from now on, what the user has not set by an environment variable.
+    """Has this process keep freed memory from now on, except where an environment variable sets this already.
 
-    The command line does so when it starts, and so do the processes that train reference models. Where hardlabel is
-    used as a library it is left to the caller, for it concerns the whole process: freed memory stays with it.
+    The command line calls this when it starts, and so do the processes that train reference models. Where hardlabel is
+    used as a library, the caller decides, because the setting concerns the whole process.
 
-    Threads that wait for work are another setting that only the caller can make: OMP_WAIT_POLICY=PASSIVE in the
-    environment, before PyTorch is imported, has them leave the processors to other programs.
+    Only the caller can make another setting: with OMP_WAIT_POLICY=PASSIVE in the environment, before PyTorch is
+    imported, threads that wait for work leave the processors to other programs.
 
     Returns:
         Whether anything was set: only on Linux with glibc, whose allocator this is about.

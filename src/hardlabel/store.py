@@ -99,8 +99,8 @@ class Store:
     def save(self, spec: Spec, payload: bytes) -> None:
         """Keeps `payload` as the piece of `spec`, in place of any that was there.
 
-        When it returns the piece is on disk; killed at any moment before, it leaves the old state and at most
-        a hidden draft beside it.
+        When it returns, the piece is on disk. If the process is killed before, the old state stays, with at most a
+        hidden draft beside it.
 
         Raises:
             InvalidInput: The spec is not JSON, or the folder is no longer writable.
@@ -115,7 +115,7 @@ class Store:
             raise _unusable(self.root, error) from error
 
     def load(self, spec: Spec) -> bytes | None:
-        """The piece of `spec`, or None if it was never saved or has been damaged (which is warned of).
+        """The piece of `spec`, or None if it was never saved or is damaged (then a warning is given).
 
         Raises:
             InvalidInput: The spec is not JSON.
@@ -135,14 +135,14 @@ class Store:
         return payload
 
     def damaged(self, path: Path) -> None:
-        """Says that the piece at `path` is not what was saved."""
+        """Warns that the piece at `path` is not what was saved."""
         warnings.warn(f"{path} {DAMAGED}", DamagedPiece, stacklevel=3)
 
     def uses_data(self, path: Path) -> None:
-        """Is told that decoded data in the store are used; a run's store notes it, so that `clean` leaves them."""
+        """Called when decoded data in the store are used. A run's store notes this, so that `clean` keeps the data."""
 
     def waiting(self) -> None:
-        """Is told that another process makes the piece that is wanted next; a run's store says so."""
+        """Called when another process is making the piece that is wanted next. A run's store reports this."""
 
 
 def default_store() -> Store:

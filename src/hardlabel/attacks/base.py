@@ -51,9 +51,9 @@ class _Attack:
         source: Paper and section.
         fewest: Fewest queries per sample it can work with.
         usual: Most queries per sample where no budget says otherwise.
-        grows: Whether a budget above `usual` is used; else more queries would gain nothing.
-        standard: Whether it runs where nobody names attacks; the others are variants, or cost hours.
-        brief: Most queries per sample where it runs so, beside others; None for `usual`.
+        grows: Whether a budget above `usual` is used; if not, more queries would gain nothing.
+        standard: Whether it runs where no attacks are named; the others are variants, or cost hours.
+        brief: Most queries per sample where it runs with others and no attacks are named; None for `usual`.
         data: Which domains it suits: "any", "images", "continuous" ones, or "no tables" (all but mixed tables and
             tokens).
         uses: What it needs besides labels, and models to be fitted on. One that crafts its queries never learns from

@@ -67,11 +67,11 @@ def audit_planted(
     Args:
         model: A torch module, a fitted scikit-learn classifier or an oracle, as for `hardlabel.audit`.
         planted: The training set, from `plant`.
-        reference: A model trained alike on `planted.base` only. Its measure of each canary is subtracted, so that easy
-            and hard canaries can be compared. None subtracts nothing, and proves less.
-        delta: In [0, 1); 1e-5 suits up to some 10,000 training samples.
+        reference: A model trained in the same way on `planted.base` only. Its measure of each canary is subtracted, so
+            that easy and hard canaries can be compared. None subtracts nothing, and proves less.
+        delta: In [0, 1); 1e-5 suits up to about 10,000 training samples.
         device: Where torch models run.
-        execution: Where and in which pieces the work is done, and who is told of progress.
+        execution: Where and in which pieces the work is done, and what receives the progress.
 
     Returns:
         The record, in memory, with a lower bound on epsilon for labels and, if the model shows them, for confidences.
@@ -137,10 +137,10 @@ def audit_canaries(
     name: str | None = None,
     execution: Execution = USUAL,
 ) -> CanaryRecord:
-    """Audits a way of training by canaries: in one training with many, or over many trainings with one.
+    """Audits a way of training with canaries: one training with many canaries, or many trainings with one canary.
 
-    With one training, two models are trained, with canaries and without. With many trainings, `trainings` models are
-    trained, and a coin decides for each whether the one canary is in its training set.
+    With one training, two models are trained: one with canaries and one without. With many trainings, `trainings`
+    models are trained, and a coin decides for each whether the one canary is in its training set.
 
     Args:
         data: (inputs, labels), arrays or tensors (n, *shape) and (n,). Repeated inputs are dropped; the record's notes
@@ -159,7 +159,7 @@ def audit_canaries(
         device: Where torch models run.
         store: Keeps models and measurements.
         name: Name of this trainer in the store, if it is a function.
-        execution: Where and in which pieces many trainings are done, and who is told of progress.
+        execution: Where and in which pieces many trainings are done, and what receives the progress.
 
     Raises:
         InvalidInput: An argument breaks a rule; raised before any training of the recipe.

@@ -109,13 +109,13 @@ def defend(
         attacks: As for `hardlabel.audit`; None for gap, the strongest label-only attack within the budget,
             shadow-network and lira.
         budget: Most queries per sample, for each attack separately.
-        samples: At most twice as many samples of the pool are attacked.
+        samples: At most twice this many samples of the pool are attacked.
         seed: Fixes every random draw.
         device: Where models run.
         store: Keeps models and measurements, so that an interrupted comparison resumes where it stopped. None for a
             temporary store.
         attacker: What the attacker has. It always has the true labels.
-        execution: Where and in which pieces the work is done, and who is told of progress.
+        execution: Where and in which pieces the work is done, and what receives the progress.
 
     Raises:
         InvalidInput: An argument breaks a rule, or a defense asked for cannot be compared; raised before any training.

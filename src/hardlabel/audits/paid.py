@@ -144,7 +144,7 @@ class PaidTarget:
         each = f" Each question was asked {votes} times; queries count it once." if votes > 1 else ""
         return (
             f"The target was sent {fates['sent']:,} rows: {fates['answered']:,} were answered, {fates['refused']:,} "
-            f"refused, and of {lost:,} nobody knows.{each}"
+            f"refused, and for {lost:,} it is not known.{each}"
         )
 
     def close(self) -> None:

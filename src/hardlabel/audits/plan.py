@@ -73,7 +73,7 @@ class Plan:
         return (
             f"plan: {self.pieces} pieces at most{done}: {self.trainings} trainings, {self.measurements} measurements, "
             f"{self.scores} scores; at most {self.queries:,} queries to the target and {self.rows:,} rows through own "
-            f"models; models alone take about {duration(self.seconds)}, {self.workers} at once{assumed}; "
+            f"models; training takes about {duration(self.seconds)}, {self.workers} at once{assumed}; "
             f"about {math.ceil(self.bytes / 1e6):,} MB on disk{advice}"
         )
 

@@ -208,11 +208,11 @@ def _notes(case: Case, terms: Terms, gap_asked: bool) -> list[str]:
         )
     if terms.budget is not None:
         notes.append(
-            f"Each attack was allowed {terms.budget} queries per sample, on its own account; one that gains nothing "
-            "from so many asks fewer."
+            f"Each attack was allowed {terms.budget} queries per sample. An attack that gains nothing from so many "
+            "asks fewer."
         )
     if not gap_asked:
-        notes.append("The audit itself asked the target once per sample for its accuracy; that is no attack's cost.")
+        notes.append("The audit itself asked the target once per sample for its accuracy, charged to no attack.")
     if case.target.torch_model is not None and case.target.torch_model.probabilities:
         notes.append(
             "The target answers with probabilities, not logits: their logarithms were taken, so that no softmax is "
@@ -221,7 +221,7 @@ def _notes(case: Case, terms: Terms, gap_asked: bool) -> list[str]:
     if case.target.torch_model is not None:
         notes.append(
             f"The audit itself sent the target {case.target.probed} rows to find its best batch "
-            "size; that is no attack's cost."
+            "size, charged to no attack."
         )
     return notes
 
@@ -229,4 +229,4 @@ def _notes(case: Case, terms: Terms, gap_asked: bool) -> list[str]:
 def _checked_notes(checked: Checks | None) -> list[str]:
     if checked is None:
         return []
-    return [f"The audit itself checked, at no attack's cost, whether the target changes: {checked.told}."]
+    return [f"The audit itself checked, charged to no attack, whether the target changes: {checked.told}."]

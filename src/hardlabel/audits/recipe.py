@@ -86,14 +86,15 @@ def audit_recipe(
         domain: Legal inputs; None to infer the domain.
         attacks: As for `hardlabel.audit`.
         budget: Most queries per sample, for each attack separately.
-        samples: At most twice as many samples of the pool are attacked. About half of them are members of each target.
+        samples: At most twice this many samples of the pool are attacked. About half of them are members of each
+            target.
         seed: Fixes every random draw.
         device: Where torch models run.
         store: Keeps models and measurements.
         name: Name of this trainer in the store, if it is a function.
         attacker: What the attacker has. It always has the true labels.
         focus: What the report shows in addition to the average record. A slice has one value for each row of `data`.
-        execution: Where and in which pieces the work is done, and who is told of progress.
+        execution: Where and in which pieces the work is done, and what receives the progress.
 
     Raises:
         InvalidInput: An argument breaks a rule; raised before any training.

@@ -108,42 +108,45 @@ def audit(
         target: The model: a torch module that maps inputs (q, *shape) to logits, a fitted scikit-learn classifier, or
             an oracle. An oracle has `ask(inputs, ids)` (labels), `ask_scores(inputs, ids)` (log probabilities) or both.
         members: (inputs, labels) that the target was trained on; arrays or tensors (n, *shape) and (n,).
-        nonmembers: (inputs, labels) from the same source that the target was not trained on. Inputs that are members
-            too are dropped from both, and refused where they are more than a tenth of a group. Repeats within a group
-            are dropped, so that each input counts once. The record's notes say what was dropped; `focus.strict` refuses
-            it.
+        nonmembers: (inputs, labels) from the same source that the target was not trained on. Inputs that are also
+            members are dropped from both groups. If they are more than a tenth of a group, the audit is refused.
+            Repeats within a group are dropped, so that each input counts once. The record's notes say what was dropped;
+            with `focus.strict` the audit is refused instead.
         population: Further (inputs, labels) from the same source, to train the attacker's models on. Repeated inputs,
             members and non-members are dropped.
         trainer: How the target was trained: a `hardlabel.Recipe` for a network of ours, a scikit-learn classifier to
             clone, or a function `trainer(inputs, labels, *, seed) -> model`. The function gets arrays if `members`
             are arrays, else tensors.
         train_size: Number of samples that the target was trained on; None for the number of members given.
-        domain: Legal inputs; None to infer the domain from the inputs, which the record notes. Images of integers are
-            only asked about in whole numbers. Vectors of integers other than 0 and 1 need a domain.
+        domain: Legal inputs; None to infer the domain from the inputs, and to note it in the record. Questions about
+            images of integers hold whole numbers only. Vectors of integers other than 0 and 1 need a domain.
         attacks: Names from `hardlabel attacks`, or your own attacks (`hardlabel.attacks.LabelAttack`); None for all
             that suit the domain and the budget.
         budget: Most queries per sample, for each attack separately.
-        samples: Most members attacked, and most non-members, drawn at random; None for all given.
+        samples: At most this many members, and this many non-members, are attacked. They are drawn at random; None for
+            all.
         seed: Fixes every random draw.
         device: Where torch models run: "auto", "cpu", "cuda", ... Afterwards the target is moved back.
-        store: Keeps the answers to finished attacks. An audit that was interrupted (a dead server, Ctrl-C) does not
-            ask for them again; of the attack under way, it asks about one piece of samples again. Models of estimators
-            and of named functions are kept as pickles: use no store that somebody else could write to.
+        store: Keeps the answers to finished attacks. An audit that was interrupted (a dead server, Ctrl-C) does not ask
+            for these answers again. Of the unfinished attack, it asks about one piece of samples again. Models of
+            estimators and of named functions are kept as pickles: do not use a store that others can write to.
         name: Name of this target in the store. It is needed with a store if the target is neither a torch module nor a
             scikit-learn classifier. The same name must mean the same model.
         attacker: What the attacker has and knows: reference models, labels.
-        focus: What is looked at beyond the average record (the records most at risk, groups, a prior), and what is put
-            up with: repeated inputs, a private target that may know nothing.
-        execution: Where and in which pieces the attacker's models are trained and asked, and who is told of progress.
+        focus: What the audit looks at in addition to the average record (the records most at risk, groups, a prior),
+            and what it accepts: repeated inputs, a private target that may know nothing.
+        execution: Where and in which pieces the attacker's models are trained and asked, and what receives the
+            progress.
 
     Returns:
-        The record, in memory. `record.save(folder)` saves it, and `hardlabel.write_report` draws it.
+        The record, in memory. `record.save(folder)` saves it, and `hardlabel.write_report` writes its report.
 
     Raises:
-        InvalidInput: An argument breaks a rule. Raised before any training, and before any query but one: to count its
-            classes, a target with scores is asked about one row. Or a model answers with what is no class or log
-            probability; the error names its role, the number of wrong answers and the first. The target's answers
-            about the attacked samples are looked at before training, own models' when they are first asked.
+        InvalidInput: An argument breaks a rule. Raised before any training, and before any query but one: a target with
+            scores is asked about one row, to count its classes. Or a model's answer is not a class, or not log
+            probabilities. Then the error names the model's role, the number of wrong answers and the first of them. The
+            target's answers about the attacked samples are checked before training, the answers of the attacker's
+            models when they are first asked.
 
     Example:
         >>> import hardlabel
@@ -378,7 +381,7 @@ def target_audit(
         if payment is not None:
             model, paid = with_ledger(model, payment, device=device, name=name)
     if store is not None and model.identity is None:
-        raise InvalidInput("name must say which model this is where a store keeps its answers, got None")
+        raise InvalidInput("name must name the model, since a store keeps its answers, got None: give any name")
     if isinstance(trainer, str) and trainer == "same":
         trainer = _cloned(given)
     if isinstance(trainer, str) and trainer == SURROGATE:

@@ -46,12 +46,12 @@ class BaVarIA:
     probability .98 predictive + .02 uniform of its interval. A record without values on a side is predicted by the
     prior.
 
-    With `neighbours`, records do not lean on one prior but on the records nearest in difficulty: mean and scale are
-    those of `ShrunkenRatio` ("unequal"), a new value is Student's t (or normal) around them.
+    With `neighbours`, the records nearest in difficulty take the place of the common prior: mean and scale are those of
+    `ShrunkenRatio` ("unequal"), a new value is Student's t (or normal) around them.
 
     Attributes:
         predictive: "student" or "normal".
-        neighbours: Number of records that lend their statistics, 1 or more; None for all, through the prior.
+        neighbours: Number of nearest records to use, 1 or more; None for all, through the prior.
 
     References:
         Brännvall (2026), arXiv:2603.11799, for conjugate priors per side and both predictive distributions. Ours: how
@@ -91,7 +91,7 @@ class BaVarIA:
         """See `Calibration`.
 
         Raises:
-            InvalidInput: References are missing, or none is of a kind that is needed.
+            InvalidInput: References are missing, altogether or on a side that is needed.
         """
         values, inside = scored(references, online=True, purpose="a ratio of predictive distributions")
         assert references is not None

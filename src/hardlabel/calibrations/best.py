@@ -16,7 +16,7 @@ from hardlabel.checks import InvalidInput
 class Best:
     """Takes the calibration with the highest AUC on references that play target, each scored by the others.
 
-    The target has no say. Where nothing can choose, because too few references are left, the first is taken. Scores
+    The target does not influence the choice. If too few references are left to choose by, the first is taken. Scores
     (n,) are those of the calibration taken.
 
     Attributes:
@@ -55,17 +55,17 @@ class Best:
 
     @property
     def wants_pool(self) -> bool:
-        """Whether one learns from samples that are not scored."""
+        """Whether any of them learns from samples that are not scored."""
         return any(getattr(one, "wants_pool", False) for one in self.of)
 
     @property
     def wants_samples(self) -> int:
-        """From how many samples one would learn."""
+        """From how many samples any of them would learn, at most."""
         return max(getattr(one, "wants_samples", 0) for one in self.of)
 
     @property
     def wants_logits(self) -> bool:
-        """Whether one learns from the references' logit confidences."""
+        """Whether any of them learns from the references' logit confidences."""
         return any(getattr(one, "wants_logits", False) for one in self.of)
 
     def fit(self, references: References | None, *, seed: int) -> Fitted:

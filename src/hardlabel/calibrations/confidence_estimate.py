@@ -23,19 +23,18 @@ class EstimatedConfidence:
     Values (n, d) become one estimate per sample, and scores (n,) of `inner`.
 
     The regression's features for model k and sample i are the values themselves and, per sample, the mean logit
-    confidence and the mean values of the references that were not trained on i. Its target is k's logit confidence
-    in i. Two rules keep membership out of the features:
+    confidence and the mean values of the references that were not trained on i. It predicts k's logit confidence in i.
+    Two rules keep membership out of the features:
 
-    - A reference's row is made like the target's: neither it nor its partner counts in the means, which then
-      average as many models whether the reference was trained on the sample or not. With the partner kept, the
-      means alone tell a reference's membership, and a target's as well.
-    - Counts of models are no feature.
+    - A reference's row is made like the target's: neither the reference nor its partner counts in the means. The means
+      then average the same number of models, whether the reference was trained on the sample or not. If the partner
+      were kept, the means alone would reveal a reference's membership, and a target's as well.
+    - Counts of models are not features.
 
-    One regressor is fitted per fold of the references, partners in one fold, without any use of that fold; its
-    estimates for the fold calibrate `inner`. The target's estimate is the mean of the regressors'. The references'
-    own scores are those `inner` gives to their estimates; `inner` leaves the reference out that it scores, but the
-    regressors behind the other references' estimates have seen it. That touches the threshold only, never a score of
-    the target.
+    Partners are in one fold. For each fold one regressor is fitted without it; its estimates for the fold calibrate
+    `inner`. The target's estimate is the mean over the regressors. The references' own scores are those that `inner`
+    gives to their estimates. `inner` leaves out the reference that it scores, but the regressors behind the other
+    references' estimates have seen it. This affects the threshold only, never a score of the target.
 
     Attributes:
         inner: The calibration of the estimate, one number per sample and model; one per sample, as a rule.

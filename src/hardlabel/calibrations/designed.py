@@ -30,18 +30,19 @@ class DesignedRatio:
 
     References show the margins of J neighbours of each sample, and how far each lies from it; see
     `hardlabel.signals.designed.Margins`. On models trained on the sample, and on others, the margins of its neighbours
-    count as jointly normal. Few references say little of a single neighbour, so all moments are shrunken to those of
-    like neighbours: of all samples, in the same class of distance, with about the same mean:
+    are taken as jointly normal. Few references say little about a single neighbour, so all moments are shrunken to
+    those of similar neighbours: of any sample, in the same class of distance, with about the same mean:
 
     - the difference of the two means by an empirical Bayes estimate;
     - the variance of either side by a conjugate prior worth `weight` models;
     - the correlations by a prior of the same weight, one common factor that is stronger for nearer neighbours.
 
-    Far neighbours tell much of forests and mislead on perceptrons, whose margins there jump. So the references choose
-    how far the questions may go: each plays target for the others and is asked the one label whose probability differs
-    most between the sides. The reach with the highest mean AUC is taken; with a single pair all neighbours stay.
+    Far neighbours tell much about forests, but mislead on perceptrons, whose margins jump there. So the references
+    choose how far the questions may go: each plays target for the others and is asked the one label whose probability
+    differs most between the sides. The reach with the highest mean AUC is taken; with a single pair all neighbours
+    stay.
 
-    A score is the log ratio itself, in nats, since the plan has worked it out: values (n, 1) become scores (n,).
+    A score is the log ratio itself, in nats, since the plan has already computed it: values (n, 1) become scores (n,).
 
     Attributes:
         weight: How many models a prior is worth, above 0.
@@ -52,7 +53,7 @@ class DesignedRatio:
         Ours (studies/DESIGNED.md). Conjugate priors over all records follow BaVarIA (arXiv 2603.11799).
 
     Raises:
-        InvalidInput: `weight` is not above 0, or `reach` none of the classes.
+        InvalidInput: `weight` is not above 0, or `reach` is none of the classes.
 
     Example:
         >>> import torch

@@ -20,25 +20,25 @@ from hardlabel.checks import InvalidInput
 class LearnedRatio:
     """Learns the log odds of membership, (n,), from the references, each of which plays target for the others.
 
-    A row is a model k and a sample i. Its features are k's values in i; of the other references that were trained on i,
-    and of those that were not, mean and deviation of the values and of their logit confidences, where shown; and the
+    A row belongs to a model k and a sample i. Its features are k's values in i; mean and deviation of the values, and
+    of the logit confidences where shown, over the other references trained on i and over those that were not; and the
     differences of these means and of k's values from them. Boosted trees learn from all references' rows whether k was
-    trained on i. Where normal distributions (`ShrunkenRatio`) do not hold, at the ends of a path or where members of
-    one sample spread wider than those of another, trees see it.
+    trained on i. Trees also work where normal distributions (`ShrunkenRatio`) do not hold: at the ends of a path, or
+    where members' values spread wider for some samples than for others.
 
     A row is made without k and without its partner. Both rows of a pair then have the same means and deviations, and
-    one of the two is a member: what a row says of other models cannot tell membership, only k's own values can. A
-    reference without partner would be told by the means of the others, so that `inner` scores alone where one has none.
-    It does too where there are fewer than two pairs.
+    one of the two was trained on i: only k's own values can reveal membership, not what a row says about other models.
+    For a reference without a partner, the means of the others would reveal it. So `inner` scores alone if a reference
+    has no partner, or if there are fewer than two pairs.
 
     Where references were asked about more samples than are scored, trees learn from those as well: twice the samples
-    tell about as much as a further query (studies/RESULTS.md).
+    tell about as much as one more query (studies/RESULTS.md).
 
-    Classifiers that see no fold of the references and no value of theirs, partners in one fold, score that fold: these
-    are the reference scores. The target is scored by one that learned from all.
+    Partners are in one fold. Each fold is scored by a classifier that saw neither the fold's references nor any value
+    of theirs: these are the reference scores. The target is scored by a classifier that learned from all references.
 
     Attributes:
-        inner: What is believed before trees have learned; a plan that asks the target less asks by these beliefs.
+        inner: The calibration before trees have learned; a plan that saves queries asks by its beliefs.
         folds: Classifiers for reference scores, at least 2; fewer where there are fewer pairs.
         rounds: Trees per classifier, 1 or more.
         leaves: Most leaves per tree, 2 or more.
@@ -87,7 +87,7 @@ class LearnedRatio:
         """See `Calibration`; it is `inner`'s fit where the references do not suffice.
 
         Raises:
-            InvalidInput: References are missing, or none is of a kind that is needed.
+            InvalidInput: References are missing, altogether or on a side that is needed.
         """
         inner = self.inner.fit(references, seed=seed)
         assert references is not None

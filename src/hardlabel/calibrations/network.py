@@ -26,15 +26,14 @@ Floats = NDArray[np.float64]
 class AttackNetwork:
     """Learns membership from the whole signal vector on the references: values (n, d) become log odds (n,).
 
-    One network is fitted per fold of the references. A new sample's score is the networks' mean log odds; a
-    reference's is that of the one network that never saw it, so that a threshold is not chosen on
-    memorised samples.
+    One network is fitted per fold of the references. A new sample's score is the networks' mean log odds; a reference's
+    score comes from the one network that never saw it, so that a threshold is not chosen on memorised samples.
 
     Attributes:
         hidden: Units per hidden layer, each 1 or more (ReLU; the authors' code has leaky ReLU, which scikit-learn
             lacks).
-        per_class: One set of networks per class, as the authors do with much shadow data; a class with fewer than
-            FEWEST_PER_KIND members or non-members falls back to the networks of all classes.
+        per_class: Whether there is one set of networks per class, as the authors do with much shadow data; a class with
+            fewer than FEWEST_PER_KIND members or non-members falls back to the networks of all classes.
         folds: Networks per set, at least 2.
 
     References:

@@ -21,25 +21,25 @@ FEWEST_ROWS = 1000  # With fewer, trees could hardly split.
 class ProxyRatio:
     """Learns the log odds of membership on proxies: records of the attacker's own that its references were trained on.
 
-    The records scored need not be known when the references are trained: of the references' values in them, only those
-    of models trained without them are read. How a model's values change when it is trained on a record is learned from
-    proxies, the references' columns beyond `scored`. Every reference plays target on them, and boosted trees learn
-    from those rows whether it was trained on the proxy. The features of a row:
+    The records scored need not be known when the references are trained: of the references' values for them, only the
+    values of models trained without them are used. How a model's values change when it is trained on a record is
+    learned from proxies, the references' columns beyond `scored`. Every reference plays target on the proxies, and
+    boosted trees learn from these rows whether the reference was trained on the proxy. The features of a row:
 
     - the model's own values in the record, and how far they lie above the mean over models without the record,
     - mean and deviation, over models without the record, of the values and, where shown, of the logit confidences,
     - the record's class.
 
-    Scores are (n,). A record is judged by proxies that resemble it: same class, values alike on models that never saw
+    Scores are (n,). A record is judged by proxies that resemble it: same class, similar values on models that never saw
     either. A proxy's row is made without the model itself and without its partner, so that the number of models behind
-    a mean tells nothing. Counts are no features.
+    a mean tells nothing. Counts are not features.
 
-    Classifiers that see no fold of the references and no value of theirs, partners in one fold, score that fold: these
-    are the reference scores. With fewer than two pairs, a reference without partner, or fewer than FEWEST_ROWS values
-    in proxies, the offline `inner` scores alone.
+    Partners are in one fold. Each fold is scored by a classifier that saw neither the fold's references nor any value
+    of theirs: these are the reference scores. With fewer than two pairs, a reference without partner, or fewer than
+    FEWEST_ROWS values in proxies, the offline `inner` scores alone.
 
     Attributes:
-        inner: Scores where trees cannot learn. "raw" shifts all records alike: few proxies tell no more.
+        inner: The calibration where trees cannot learn. "raw" shifts all records alike: few proxies do not allow more.
         folds: Classifiers for reference scores, at least 2; fewer where there are fewer pairs.
         rounds: Trees per classifier, 1 or more.
         leaves: Most leaves per tree, 2 or more.

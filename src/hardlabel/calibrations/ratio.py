@@ -29,26 +29,26 @@ class LikelihoodRatio:
 
     Values (n, d) become scores (n,), in nats.
 
-    Online: log N(f; in) - log N(f; out), added over the scalars of the signal. Offline: -log P(N(out) > f), from the
-    models not trained on the sample alone; for one scalar that orders samples like the paper's 1 - P, and it keeps
-    its digits where that rounds to 1. Several scalars are added (Fisher's method).
+    Online: log N(f; in) - log N(f; out), added over the scalars of the signal. Offline: -log P(N(out) > f), only from
+    the models not trained on the sample. For one scalar this orders samples like the paper's 1 - P, and keeps its
+    digits where 1 - P rounds to 1. Several scalars are added (Fisher's method).
 
     `variance` says whose spread over models is taken:
-    - "sample": each sample's own, member and non-member apart; unbiased (divided by n - 1). A sample with fewer than
-      two values takes that of "side".
-    - "side": one for all samples, member and non-member apart: the mean variance within samples.
+    - "sample": each sample's own, separate for members and non-members; unbiased (divided by n - 1). A sample with
+      fewer than two values takes that of "side".
+    - "side": one for all samples, separate for members and non-members: the mean variance within samples.
     - "shared": one for all samples and both sides. Offline, where members are unknown, the same as "side".
     - "authors": as the published code does for few models (tensorflow/privacy, research/mi_lira_2021, plot.py, with
       fix_variance): medians in place of means, and the deviation of all members' values of all samples together, the
       spread between samples included, for both sides. Its offline score is minus the density and thus counts values
       far below like values far above; ours stays the one-sided test of the paper.
 
-    Deviations from the paper: a deviation is at least 1 % of the typical one. Several scalars count as independent,
-    where the paper fits one normal distribution with covariances. An interval counts by its probability,
-    .98 normal + .02 uniform (offline by its middle). A sample that references know from one side only gets the other
-    side's mean from the 100 samples nearest in the known one, or from that sample's rank where no sample has both.
-    Offline, a sample without a value of a non-member gets the mean and the spread of all, and a value of which nothing
-    is known (NaN) counts like the mean.
+    Deviations from the paper: a standard deviation is at least 1 % of the typical one. Several scalars count as
+    independent, where the paper fits one normal distribution with covariances. An interval counts by its probability,
+    .98 normal + .02 uniform (offline by its middle). A sample with references on one side only gets the other side's
+    mean from the 100 samples nearest in the known mean, or from its rank where no sample has both. Offline, a sample
+    without a value of a non-member gets the mean and the spread of all samples, and an unknown value (NaN) counts like
+    the mean.
 
     Attributes:
         online: Whether members' values on references are used.
@@ -94,7 +94,7 @@ class LikelihoodRatio:
         """See `Calibration`.
 
         Raises:
-            InvalidInput: References are missing, or none is of a kind that is needed.
+            InvalidInput: References are missing, altogether or on a side that is needed.
         """
         values, inside = scored(references, online=self.online, purpose="a likelihood ratio")
         assert references is not None

@@ -18,7 +18,7 @@ from hardlabel.checks import InvalidInput
 
 @dataclass(frozen=True, kw_only=True)
 class Rescaled:
-    """Replaces each scalar by the logit confidence the references show at its value, then calibrates that.
+    """Replaces each scalar by the logit confidence that the references show at its value, then calibrates that.
 
     The logit confidence is close to normal over models, which is what likelihood ratios assume; a position on a
     path or a share of noisy copies is not. The map is monotone (isotonic regression of the references' logits on

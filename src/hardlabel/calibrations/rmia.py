@@ -18,22 +18,23 @@ TIE = 1e-9  # Height of the term that orders ratios which beat equally many poin
 
 @dataclass(frozen=True, kw_only=True)
 class RMIA:
-    """Scores a sample by the share of population points whose ratio its own beats, (n,) in [0, 1] but for 1e-9.
+    """Scores a sample by the share of population points whose ratio is below its own, (n,) in [0, 1] up to 1e-9.
 
-    A sample's ratio is p(x) / Pr(x): the probability the target gives it over what to expect. Online, Pr(x) is the
-    mean of p over reference models trained on x and over the others, both sides with the same weight. Offline it is
-    ((1 + a) p_out + 1 - a) / 2. A sample that references know from one side only gets the other side's mean by the
-    ratio of both sides' means over all samples. Log ratios of several scalars are added.
+    A sample's ratio is p(x) / Pr(x): the probability that the target gives it, divided by the probability to expect.
+    Online, Pr(x) is the mean of p over reference models trained on x and over the others, both sides with the same
+    weight. Offline it is ((1 + a) p_out + 1 - a) / 2. A sample with references on one side only gets the other side's
+    mean by the ratio of both sides' means over all samples. Log ratios of several scalars are added.
 
-    p is the logistic function of the value where values are logit confidences (`logits`), which is exact. Any other
-    scalar, whose scale says nothing of probabilities, is first put to mean 0 and deviation 1 over all references'
-    values and stretched by 1.814, so that p is about the share of those values below it.
+    p is the logistic function of the value where values are logit confidences (`logits`), which is exact. Other scalars
+    have no scale of probabilities. They are first standardised to mean 0 and deviation 1 over all references' values,
+    then stretched by 1.814, so that p is about the share of those values below the scalar.
 
-    Population points z are the references' own samples as models see them that were not trained on them, each such
-    model scored by the others, its partner left out. So no query is spent on z, and a score does not depend on company.
-    Deviation: in the paper, ratios of z are the target's own. Points beaten are counted at gamma = 1, equal ones by
-    halves, and a vanishing term orders ratios between which no point lies. Hence scores are in the order of the
-    ratios, and their AUC is that of the ratios. Where no reference can play target, that term alone is left.
+    Population points z are the references' own samples, on models that were not trained on them. Each of these models
+    is scored by the others, without its partner. So no query is spent on z, and a score does not depend on the other
+    samples scored. Deviation: in the paper, ratios of z are the target's own. Points beaten are counted at gamma = 1,
+    equal points count one half, and a tiny term orders ratios between which no point lies. Hence scores are in the
+    order of the ratios, and their AUC is that of the ratios. Where no reference can play target, that term alone is
+    left.
 
     Attributes:
         online: Whether models trained on the samples scored are used.
@@ -75,7 +76,7 @@ class RMIA:
         """See `Calibration`.
 
         Raises:
-            InvalidInput: References are missing, or none is of a kind that is needed.
+            InvalidInput: References are missing, altogether or on a side that is needed.
         """
         expected = _Expected.of(self, references)
         assert references is not None

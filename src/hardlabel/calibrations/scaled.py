@@ -36,13 +36,13 @@ class Scaled:
       over the number of their different probabilities less one. For a forest of T trees that is the logit of
       (votes + 1/2) / (T + 1).
     - "probability": p.
-    - "rank": the share of all references' answers below p, equal ones by halves.
+    - "rank": the share of all references' answers below p; equal answers count one half.
 
-    None chooses the scale with the highest mean AUC over references that play target; "logit", unless another one is
-    better by more than .001. Each reference is scored by a calibration that was fitted without it and its partner, step
-    and ranks included. Trees of `LearnedRatio` leave out whole folds of pairs; there step and ranks come from all
-    references. The target has no say. Where nobody can play target (a single pair), "logit" is taken, or "smoothed" if
-    more than 1 % of the references' answers are exactly 0 or 1.
+    None chooses the scale with the highest mean AUC over references that play target, but keeps "logit" unless another
+    scale is better by more than .001. Each reference is scored by a calibration that was fitted without it and its
+    partner, step and ranks included. Trees of `LearnedRatio` leave out whole folds of pairs; there step and ranks come
+    from all references. The target does not influence the choice. Where no reference can play target (a single pair),
+    "logit" is taken, or "smoothed" if more than 1 % of the references' answers are exactly 0 or 1.
 
     Scores (n,) are those of the inner calibration. RMIA compares probabilities. It reads "logit" and "smoothed" as
     logits, the others by their place among all values.

@@ -31,7 +31,7 @@ PRIOR = 8.0  # What the neighbours' variance counts for, in models.
 
 @dataclass(frozen=True, kw_only=True)
 class ShrunkenRatio:
-    """A likelihood ratio whose means and variances lean on the samples nearest in difficulty: scores (n,), in nats.
+    """A likelihood ratio, its means and variances shrunken to samples of similar difficulty: scores (n,), in nats.
 
     Online, with n models per side, c = (mean_in + mean_out) / 2 and d = mean_in - mean_out of a sample, and d_, v_in_,
     v_out_ running means of d and of both variances over the `neighbours` samples nearest in c:
@@ -40,13 +40,13 @@ class ShrunkenRatio:
         delta = d_ + B (d - d_);  v = (8 v_ + (n - 1) variance) / (7 + n) + s2 / 4, for each side
         score = log N(f; c + delta/2, v_in) - log N(f; c - delta/2, v_out)
 
-    Variants: "unequal" as above; "equal" with the mean of v_in and v_out on both sides; "raw" is the plain ratio
-    with one variance per side (`LikelihoodRatio`). None chooses the one with the highest AUC on references that play
-    target, each scored by the others, its partner left out; the target has no say.
+    Variants: "unequal" as above; "equal" with the mean of v_in and v_out on both sides; "raw" is the plain ratio with
+    one variance per side (`LikelihoodRatio`). None chooses the variant with the highest AUC on references that play
+    target, each scored by the others without its partner. The target does not influence the choice.
 
-    Variances weigh by their degrees of freedom. Where no sample has two values on either side, the variance of d
-    around d_ is split evenly between the sides, and B is 0. A sample known from one side only gets the other mean as
-    in `LikelihoodRatio`, and wider variances: nothing of its difference is its own.
+    Variances weigh by their degrees of freedom. Where no sample has two values on either side, the variance of d around
+    d_ is split evenly between the sides, and B is 0. A sample known from one side only gets the other mean as in
+    `LikelihoodRatio`, and wider variances, because its difference is not measured.
 
     Offline, only values of models not trained on the sample are used. From references' columns beyond `scored`, the
     attacker's own pool, E[f] and Var[f] on a model trained on a sample are learned as functions of the sample's mean
@@ -109,7 +109,7 @@ class ShrunkenRatio:
         """See `Calibration`.
 
         Raises:
-            InvalidInput: References are missing, or none is of a kind that is needed.
+            InvalidInput: References are missing, altogether or on a side that is needed.
         """
         scored(references, online=self.online, purpose="a shrunken likelihood ratio")
         assert references is not None

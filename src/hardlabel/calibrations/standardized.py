@@ -12,16 +12,16 @@ from hardlabel.checks import InvalidInput
 
 @dataclass(frozen=True, kw_only=True)
 class Standardized:
-    """Another calibration, for references unlike the target (another architecture, recipe or size).
+    """Standardises values before another calibration, for references unlike the target (architecture, recipe, size).
 
-    Each model's scalars are moved and stretched until their mean and deviation over the samples scored are the
-    references' mean ones, the target's like the references'. Both edges of an interval go the same way.
-    Mean and deviation, not median and absolute deviation: many label signals give more than half of the samples the
-    same value, whose absolute deviation is 0.
+    Each model's scalars, the target's included, are moved and stretched: their mean and deviation over the samples
+    scored become the average ones of the references. Both edges of an interval go the same way. Mean and deviation, not
+    median and absolute deviation: many label signals give more than half of the samples the same value, whose absolute
+    deviation is 0.
 
-    A score then depends on company: the samples scored must be those of the references, all of them, and members'
-    share among them about the same on all models. Beliefs in the target's own units are not known before it is
-    asked, so sequential plans ask for exact values.
+    A score then depends on the other samples scored: these must be all samples of the references, and the share of
+    members among them must be about the same on all models. Beliefs in the target's own units are not known before it
+    is asked, so sequential plans ask for exact values.
 
     Scores (n,) are those of the inner calibration.
 

@@ -54,17 +54,17 @@ class Threshold:
 class RandomThreshold:
     """Scores a sample by its signal, with a threshold taken from random inputs: no shadow model at all.
 
-    The signal is measured on `inputs` legal points that know nothing of the data, under the labels the target gives
-    them; nobody trained on those, so the threshold is the value that `share` of them fall below. Values (n, 1) become
-    scores (n,). All of it is overhead: 1 query per input for its label, and the queries of the signal.
+    The signal is measured on `inputs` random legal points, with the labels that the target gives them. Nobody trained
+    on these points, so the threshold is the value that `share` of them fall below. Values (n, 1) become scores (n,).
+    All of it is overhead: 1 query per input for its label, and the queries of the signal.
 
     Attributes:
         inputs: Number of random inputs, 1 or more.
         share: Strictly between 0 and 1.
 
     References:
-        Li & Zhang (2021), "Membership Leakage in Label-Only Exposures", section 5 (threshold without shadow data);
-        they take a top percentile of the random inputs' distances, which one is a setting.
+        Li & Zhang (2021), "Membership Leakage in Label-Only Exposures", section 5 (threshold without shadow data); they
+        take a top percentile of the random inputs' distances; which percentile is a setting.
 
     Raises:
         InvalidInput: `inputs` is below 1, or `share` not between 0 and 1.

@@ -58,18 +58,21 @@ def _hardlabel(version: Annotated[bool, typer.Option("--version", help="Print th
 DOCS = {
     "audit": """Train a model and the attacker's own models, audit the model, write a report.
 
-    Without arguments it audits a small network on scikit-learn's digits. With --repeats it audits the way of training:
-    several models trained alike are attacked in turn. With --target it audits your own model, on --members and
-    --nonmembers, and trains only the attacker's models.
+    Without arguments it audits a small network on scikit-learn's digits.
+    With --repeats it audits the way of training: several models trained alike
+    are attacked in turn. With --target it audits your own model, on --members
+    and --nonmembers, and trains only the attacker's models.
     """,
     "defend": """Compare defenses: train with each, attack all alike, say which helps and what it costs.
 
-    Each defense faces two attackers: one who knows about it and one who does not. The table goes to stdout.
+    Each defense faces two attackers: one who knows about it and one who does
+    not. The table goes to stdout.
     """,
-    "canaries": """Audit a way of training by canaries: lower bounds on epsilon, beside the accountant's.
+    "canaries": """Audit a way of training by canaries: lower bounds on epsilon, beside the accountant's upper bound.
 
-    Plants made-up points by independent coins, and guesses from the model which of them it saw. The table goes to
-    stdout.
+    For each made-up record, a coin decides whether it is trained on. The audit
+    guesses from the model's answers which records it was trained on. The table
+    goes to stdout.
     """,
 }
 
@@ -87,7 +90,9 @@ def _begin(name: str, options: dict[str, Any]) -> None:
     values = {} if path is None else read(path)
     kind = KINDS.of(values) if "kind" in values else kinds[0]
     if kind not in kinds:
-        raise InvalidInput(f"kind of config {str(path)!r} must suit `{name}`, got {values['kind']!r}: `hardlabel run`")
+        raise InvalidInput(
+            f"kind of config {str(path)!r} must suit `{name}`, got {values['kind']!r}: use `hardlabel run`"
+        )
     values |= {option: value for option, value in options.items() if value is not None}
     for candidate in kinds:
         if candidate.given is not None and candidate.given in values:
@@ -216,7 +221,7 @@ def _register() -> None:
     """Adds the commands that the kinds name, then `run` and `resume`, which serve every kind."""
     for name in dict.fromkeys(kind.command for kind in KINDS.rows.values()):
         kinds = [kind for kind in KINDS.rows.values() if kind.command == name]
-        list_flag = {"list": "List them and stop."} if any(kind.listing for kind in kinds) else {}
+        list_flag = {"list": "List the defenses, and stop."} if any(kind.listing for kind in kinds) else {}
         app.command(name)(
             command(
                 partial(_begin, name),
@@ -228,7 +233,7 @@ def _register() -> None:
                 flags={**FLAGS, **list_flag},
             )
         )
-    path = Annotated[Path, typer.Argument(help="Settings as YAML; `kind:` says of which kind of run.")]
+    path = Annotated[Path, typer.Argument(help="Settings as YAML; `kind:` names the kind of run.")]
     folder = Annotated[Path | None, typer.Option("--out", help="Run folder.", show_default="a new one under runs/")]
     app.command("run")(
         command(
@@ -236,7 +241,7 @@ def _register() -> None:
             Gate,
             GateFiles,
             Where,
-            doc="Do what a YAML file says, whatever kind of run it is.",
+            doc="Do the run that a YAML file describes, of any kind.",
             positional={"config": path, "out": folder},
             flags=FLAGS,
         )
@@ -247,7 +252,7 @@ def _register() -> None:
             Gate,
             GateFiles,
             Where,
-            doc="Go on with a run that broke off, by the settings it was begun with; nothing finished is done again.",
+            doc="Go on with a run that broke off, with the settings it began with; finished work is not repeated.",
             positional={"run": RUN},
             flags={"quiet": FLAGS["quiet"], **AFTER},
         )

@@ -18,7 +18,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="JSON in place of Markdown.")] = False,
     fail_if: Annotated[
         list[str] | None,
-        typer.Option(help="What must not be, such as 'change(label.auc) > 0.02'; repeatable.", metavar="CONDITION"),
+        typer.Option(help="Fail if this is proven: 'change(label.auc) > 0.02'; repeatable.", metavar="CONDITION"),
     ] = None,
     undecided: Annotated[
         str | None,
@@ -27,8 +27,9 @@ def compare(
 ) -> None:
     """Compare runs: what changed between versions of a model, with intervals (Markdown on stdout).
 
-    Changes are paired where the runs asked about the same records. Exit codes: 3 if a condition of --fail-if is proven,
-    4 if one can be neither proven nor excluded.
+    Changes are paired if the runs asked about the same records. Exit codes: 3
+    if a condition of --fail-if is proven, 4 if a condition is neither proven
+    nor excluded.
     """
     from hardlabel.records.change_gate import changes_gate, parse_change
     from hardlabel.records.compared import compare as compared

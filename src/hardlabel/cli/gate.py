@@ -16,10 +16,10 @@ from hardlabel.runs.settings import Gate, GateFiles
 if TYPE_CHECKING:  # Importing it loads pandas.
     from hardlabel.records.base import Record
 
-DOC = """Decide conditions on the figures of a finished run: `hardlabel gate RUN --fail-if "label.auc > 0.60"`.
+DOC = """Check conditions on the figures of a finished run: `hardlabel gate RUN --fail-if "label.auc > 0.60"`.
 
-Without --fail-if, the conditions with which the run was begun count. Exit codes: 0 passed, 1 failed, 2 bad usage, 3
-tripped, 4 undecided.
+Without --fail-if, the conditions that the run began with count. Exit codes:
+0 passed, 1 failed, 2 bad usage, 3 tripped, 4 undecided.
 """
 
 
@@ -51,7 +51,7 @@ def check(kind: str | None, gate: Gate, files: GateFiles) -> None:
     if not gate.gate:
         unused = [*(["undecided"] if gate.undecided is not None else []), *given]
         if unused:
-            raise InvalidInput(f"{unused[0]} must come with a condition of the gate: --fail-if")
+            raise InvalidInput(f"{unused[0]} must come with a condition of the gate: give --fail-if")
         return
     if kind is not None:
         conditions.check([conditions.parse(text) for text in gate.gate], kind=kind)

@@ -20,7 +20,8 @@ def ledger(
 ) -> None:
     """Show the rows sent to a target, by attack and in total (Markdown when piped).
 
-    Answered rows and rows of unknown fate count against budgets; refused rows count as sent only.
+    Answered rows and rows whose answer is unknown count against budgets.
+    Refused rows count as sent only.
     """
     from hardlabel.oracles.ledger import LEDGER, read_counts
     from hardlabel.reports.text import table_of

@@ -19,18 +19,24 @@ def list_attacks(
         typer.Option(help="Most queries per sample: names the strongest label-only attack within N.", metavar="N"),
     ] = None,
     domain: Annotated[str | None, typer.Option("--domain", "--data", help=f"Kind of data: {DOMAINS}.")] = None,
-    no_trainer: Annotated[bool, typer.Option("--no-trainer", help="No models are trained: --trainer none.")] = False,
-    surrogate: Annotated[
-        bool, typer.Option("--surrogate", help="Models are trained, but not as the target was: --trainer surrogate.")
+    no_trainer: Annotated[
+        bool, typer.Option("--no-trainer", help="The attacker trains no models, as with --trainer none.")
     ] = False,
-    no_data: Annotated[bool, typer.Option("--no-data", help="There are no samples besides those asked about.")] = False,
+    surrogate: Annotated[
+        bool,
+        typer.Option("--surrogate", help="The attacker trains models, but not as the target was: --trainer surrogate."),
+    ] = False,
+    no_data: Annotated[
+        bool, typer.Option("--no-data", help="The attacker has no samples but those it asks about.")
+    ] = False,
     every: Annotated[
-        bool, typer.Option("--all", help="Also what data each attack suits, what it needs, and where it comes from.")
+        bool, typer.Option("--all", help="Also show what data each attack suits, what it needs, and its source.")
     ] = False,
 ) -> None:
     """List the attacks: what each sees, asks and does (Markdown when piped).
 
-    With --budget, the list begins with the strongest label-only attack within so many queries per sample, and why.
+    With --budget, the list begins with the strongest label-only attack within
+    that many queries per sample, and the reason.
     """
     from hardlabel.reports import catalogue
     from hardlabel.reports.attacker import queries

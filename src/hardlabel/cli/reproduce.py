@@ -16,8 +16,9 @@ if TYPE_CHECKING:  # Importing these loads PyTorch, which takes seconds; the hel
 
 DOC = """Reproduce the paper's tables and figures, with a verdict on each claim.
 
-Runs the parts that have no summary yet, one after another, and writes the page from all summaries. A part is one target
-of one cell. To use more cores, start the same command several times: each part is run once.
+Runs the parts that have no summary yet, one after another, and writes the
+page from all summaries. A part is one target of one cell of a table. To use
+more cores, start the same command several times: each part is run once.
 """
 PAGE = "reproduction"
 POSITIONAL: dict[str, Any] = {
@@ -43,7 +44,7 @@ POSITIONAL: dict[str, Any] = {
     ],
     "minutes": Annotated[
         float | None,
-        typer.Option("--minutes", help="Begin no part after so many minutes.", show_default="no limit"),
+        typer.Option("--minutes", help="Begin no part after this many minutes.", show_default="no limit"),
     ],
     "device": Annotated[
         str | None,

@@ -14,14 +14,14 @@ from hardlabel.cli.lists import print_table
 from hardlabel.cli.progress import put, say
 from hardlabel.kinds import KINDS
 
-HEADS = ["run", "state", "answer", "data", "begun", "pieces made", "and found", "size", "verdict"]
+HEADS = ["run", "state", "answer", "data", "begun", "pieces made", "pieces reused", "size", "verdict"]
 FEW = ["run", "state", "verdict", "begun"]  # What a terminal shows that is narrower than WIDE.
 WIDE = 150
 
 
 def runs(
     folder: Annotated[
-        Path, typer.Argument(help="A folder of run folders; those the store knows are listed anyway.")
+        Path, typer.Argument(help="A folder of run folders. Runs that the store knows are always listed.")
     ] = Path("runs"),
 ) -> None:
     """List runs: state (finished, running and by whom, broken off, gone) and verdict (Markdown when piped)."""
@@ -54,17 +54,19 @@ def runs(
 
 
 def clean(
-    yes: Annotated[bool, typer.Option("--yes", help="Free without asking.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be freed, and stop.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and stop.")] = False,
     unclaimed: Annotated[
         bool,
-        typer.Option("--unclaimed", help="Also pieces that no run ever needed: of library calls, of earlier versions."),
+        typer.Option(
+            "--unclaimed", help="Also pieces that no run ever needed: from library calls or earlier versions."
+        ),
     ] = False,
 ) -> None:
-    """Free pieces that no run needs: pieces of runs whose folders are gone, and drafts of killed processes.
+    """Delete stored pieces that no run needs: of runs whose folders are gone, and drafts of killed processes.
 
-    A run that still needs a piece makes it again. A run folder that was moved counts as gone until its command is run
-    again.
+    A run that still needs a piece makes it again. A run folder that was moved
+    counts as gone until its command is run again.
     """
     from hardlabel.runs.tidy import free, spare
     from hardlabel.store import default_store
@@ -79,7 +81,7 @@ def clean(
         return
     if not yes:
         if not Console().is_terminal:
-            raise InvalidInput(f"yes must be given where nobody can be asked: would free {amount}")
+            raise InvalidInput(f"yes must be given where there is no terminal to ask at: would free {amount}")
         typer.confirm(printed.line(f"free {amount}?"), abort=True)
     free(unneeded)
     put(f"freed {amount}")

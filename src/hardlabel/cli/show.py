@@ -23,17 +23,17 @@ def show(
     as_csv: Annotated[bool, typer.Option("--csv", help="The main table as CSV.")] = False,
     model_card: Annotated[bool, typer.Option("--model-card", help="A section for a model card, and metadata.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write the report to this file.", metavar="FILE")] = None,
-    pdf: Annotated[Path | None, typer.Option(help="Print the report to this PDF file.", metavar="FILE")] = None,
+    pdf: Annotated[Path | None, typer.Option(help="Write the report to this PDF file.", metavar="FILE")] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
 ) -> None:
-    """Print the figures of a finished run, of whatever kind, in Markdown; or its verdict, JSON, CSV or report."""
+    """Print the figures of a finished run of any kind, in Markdown; or its verdict, JSON, CSV or report."""
     chosen = [
         name
         for name, given in (("verdict", verdict), ("json", as_json), ("csv", as_csv), ("model-card", model_card))
         if given
     ]
     if len(chosen) > 1:
-        raise InvalidInput(f"{chosen[1]} must come without --{chosen[0]}: each is a form of what is printed")
+        raise InvalidInput(f"{chosen[1]} must come without --{chosen[0]}: each says how the run is printed")
     record = load(folder)
     if html is not None:
         write_report(record, html)

@@ -16,14 +16,15 @@ def view(
         Path,
         typer.Argument(
             metavar="[RUN|FOLDER]",
-            help="A run folder; or a folder of them, listed with those the store knows.",
+            help="A run folder, or a folder of run folders. Runs that the store knows are always listed.",
         ),
     ] = Path("runs"),
     open_it: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Show runs in a browser: list, filter, read reports, compare two. Ends with Ctrl-C.
 
-    The page is on this machine only, at an address that holds a random token. It changes nothing.
+    The page can be opened on this machine only. Its address holds a random
+    token. The page changes nothing.
     """
     from hardlabel.runs.folder import CONFIG
     from hardlabel.store import default_store
@@ -39,7 +40,7 @@ def view(
             rows = runs.rows()
             url += f"run/{rows[0].key}" if rows and rows[0].readable else ""
         put(url)
-        say("Ctrl-C ends the page.")
+        say("Press Ctrl-C to stop.")
         if open_it:
             import webbrowser
 

@@ -59,8 +59,9 @@ class Numeric:
         integer: Whether only whole raw values are legal; noise is rounded to them.
         missing: Whether a value may be missing.
         real: Whether whole numbers come back as floats, because the frame held floats. It changes no encoded value and
-            is no part of the `repr`.
-        levels: The legal raw values, ascending, where only those that occur are legal; noise goes to the nearest.
+            is not part of the `repr`.
+        levels: The legal raw values, ascending, if only the values that occur are legal; noise is rounded to the
+            nearest.
 
     Raises:
         InvalidInput: A number is not finite, `scale` is not above 0, or `lower` is above `upper`; bounds of an integer
@@ -190,11 +191,12 @@ class Categorical:
     Attributes:
         name: The column's name.
         categories: What the categories are called.
-        values: The cell of each category where it is no text or is missing; None where cells are the categories.
-        dtype: The pandas type of a column of `values`; found from the cells where None.
+        values: The cell of each category, where a cell is not text or is missing; None where the cells are the
+            categories.
+        dtype: The pandas type of a column of `values`; None finds it from the cells.
 
     Raises:
-        InvalidInput: There is no category, one is there twice, or `values` has another length.
+        InvalidInput: There is no category, a category occurs twice, or `values` has another length.
 
     Example:
         >>> import pandas

@@ -163,10 +163,10 @@ class Box:
     Noise is Gaussian, clipped to the box; the distance is L2. In a box of whole numbers (pixels of 0 to 255, counts)
     noisy copies, random points and clipped points are rounded to whole numbers, so that no question holds a fraction.
 
-    Bounds are the same for all coordinates, or differ between channels: the first axis of `shape`, which for vectors is
-    every coordinate. With bounds per channel, noise and distance are measured in widths of each channel: a sigma of 0.1
-    is a tenth of each channel's width, and the distance of two opposite corners is the root of the number of
-    coordinates.
+    Bounds are the same for all coordinates, or differ between channels. Channels lie along the first axis of `shape`;
+    of a vector, each coordinate is a channel. With bounds per channel, noise and distance are measured in widths of
+    each channel: a sigma of 0.1 is a tenth of each channel's width, and the distance between two opposite corners is
+    the square root of the number of coordinates.
 
     Attributes:
         shape: Shape of one sample.
@@ -175,7 +175,7 @@ class Box:
         whole: Whether only whole numbers are legal.
 
     Raises:
-        InvalidInput: A bound is no finite number, `lower` is not below `upper`, there are not as many bounds as
+        InvalidInput: A bound is not a finite number, `lower` is not below `upper`, there are not as many bounds as
             channels, or bounds of whole numbers are not whole or above 2**24 in size.
 
     Example:

@@ -356,7 +356,7 @@ def _aligned(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         lacking, extra = [n for n in wanted if n not in table.columns], [n for n in table.columns if n not in wanted]
         if lacking or extra:
             told = [f"lacks {checks.listed(map(repr, lacking))}"] * bool(lacking)
-            told += [f"has {checks.listed(map(repr, extra))} besides"] * bool(extra)
+            told += [f"also has {checks.listed(map(repr, extra))}"] * bool(extra)
             raise InvalidInput(f"{group} must have the columns of members: it {' and '.join(told)}; --ignore COLUMN")
     return {group: table[list(wanted)] for group, table in tables.items()}
 

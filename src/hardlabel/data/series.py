@@ -31,9 +31,9 @@ class Series:
 
     Noise is of four sorts, which a `NoiseLevel` may mix. A warp makes time pass faster here and slower there, by a
     smooth speed; first and last value stay. A shift moves the series by whole steps; its end value fills the gap.
-    Scaling makes the series swing wider or less wide about its own mean, by one factor for all channels. Jitter is
-    Gaussian, with `sigma` in widths of each channel. Copies are clipped to the bounds, and rounded in a series of whole
-    numbers. The distance is L2 with each value in widths of its channel.
+    Scaling makes the series swing more or less about its own mean, by one factor for all channels. Jitter is Gaussian,
+    with `sigma` in widths of each channel. Copies are clipped to the bounds, and rounded in a series of whole numbers.
+    The distance is L2 with each value in widths of its channel.
 
     Attributes:
         shape: (t,), or (t, c) for c channels.
@@ -70,10 +70,10 @@ class Series:
 
     @classmethod
     def of(cls, *groups: object) -> "Series":
-        """The series that hold all values of `groups`, arrays or tensors (n, t) or (n, t, c).
+        """The domain that holds all values of `groups`, arrays or tensors (n, t) or (n, t, c).
 
-        Bounds are the least and the greatest value of each channel; a channel of one value v goes from v to v + 1. Only
-        whole numbers are legal where all groups hold integers or booleans.
+        Bounds are the least and the greatest value of each channel; a channel with a single value v goes from v to
+        v + 1. Only whole numbers are legal where all groups hold integers or booleans.
 
         Raises:
             InvalidInput: No group, groups of unlike shapes, no series in a group, another number of axes, NaN,

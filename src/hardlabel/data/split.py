@@ -127,7 +127,7 @@ def _grouped(contents: Sequence[bytes], rooms: NDArray[np.int64], rng: np.random
         if not fits.any():
             raise InvalidInput(
                 f"samples must fit the groups with equal inputs together: one input stands in {len(rows)} rows, "
-                f"no group has that room left; ask for other sizes"
+                f"and no group has room for them: choose other sizes"
             )
         chosen = int(rng.choice(len(room), p=fits / fits.sum()))
         group[rows] = chosen

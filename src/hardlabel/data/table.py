@@ -40,8 +40,8 @@ LADDER = (
 class MixedTable:
     """Rows of a table, encoded as float32 (n, width). Noise is Gaussian on numbers and redraws categories; see `noisy`.
 
-    The distance of two rows is sqrt(a + b + c): a, the sum of squared differences of encoded numbers (a
-    missing one counts as 0, the mean); b, the number of columns missing in one row only; c, the number of
+    The distance between two rows is sqrt(a + b + c): a, the sum of squared differences of encoded numbers (a missing
+    number counts as 0, the mean); b, the number of columns that are missing in only one of the rows; c, the number of
     columns whose categories differ. It is a metric, and plain L2 where all columns are numbers.
 
     Attributes:
@@ -75,12 +75,12 @@ class MixedTable:
     ) -> "MixedTable":
         """The table that holds `frame`: text, booleans and categories become categorical, numbers numeric.
 
-        Numbers get their mean, standard deviation (1 where constant) and range; they are integer where all
-        are whole. Categories are sorted.
+        Numbers get their mean, standard deviation (1 where constant) and range; a column is integer where all its
+        numbers are whole. Categories are sorted.
 
         Args:
             frame: One row per sample, features only.
-            missing: Declares missing values: NaN, and cells that read so ("?", "nan").
+            missing: Declares missing values: NaN, and cells with this text ("?", "nan").
             categorical: Columns to take as categorical although they hold numbers.
 
         Raises:
@@ -116,7 +116,7 @@ class MixedTable:
         return tuple(NoiseLevel(sigma=s * sigmas, flip=f * flips) for s, f in LADDER)
 
     def encode(self, frame: pd.DataFrame) -> Tensor:
-        """Inputs (n, width), float32, of a frame that has the table's columns; others are ignored.
+        """Inputs (n, width), float32, of a frame that has the table's columns; other columns are ignored.
 
         Raises:
             InvalidInput: A column is not there; a value is missing and not declared, of an unknown category,
@@ -135,8 +135,9 @@ class MixedTable:
         """The frame that `inputs` (n, width) encodes.
 
         Columns have the types that the fitted frame had: booleans, whole numbers, floats, text. Whole numbers come back
-        exactly, others within float32 rounding; a missing number is NaN, and a missing category what it was most
-        often: None, NaN, or the text that stands for it. Text has no blanks around it. `FrameCodec` gives back more.
+        exactly, others within float32 rounding; a missing number becomes NaN. A missing category becomes what missing
+        cells were most often: None, NaN, or the text that stands for them. Text has no blanks around it. `FrameCodec`
+        restores more.
         """
         self.check(inputs)
         rows = inputs.cpu().numpy()
@@ -178,9 +179,9 @@ class MixedTable:
     def noisy(self, inputs: Tensor, source: Tensor, level: NoiseLevel) -> Tensor:
         """Legal noisy copies (n, draws, width) of `inputs` (n, width).
 
-        Numbers get Gaussian noise of `sigma` standard deviations, are clipped to their bounds and rounded
-        where integer; a missing one stays missing. Each category is, with probability `flip`, replaced by one
-        of the column's other categories, all equally likely: `flip` is the probability of a change.
+        Numbers get Gaussian noise of `sigma` standard deviations, are clipped to their bounds and rounded where
+        integer; a missing number stays missing. Each category is, with probability `flip`, replaced by one of the
+        column's other categories, all equally likely: `flip` is the probability of a change.
         """
         layout = layout_of(self.columns, inputs.device)
         source, numbers, groups = source.to(inputs.device), len(layout.values), len(layout.sizes)

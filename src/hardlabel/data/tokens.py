@@ -37,7 +37,7 @@ class Alternation:
 class Tokens:
     """Sequences (n, length) of ids from 0 to `vocabulary` - 1, held as float32 whole numbers.
 
-    Noise replaces each id, but for padding and kept ids, with probability `flip` by another id of `substitutes`. The
+    Noise replaces each id, except padding and kept ids, with probability `flip` by another id of `substitutes`. The
     number of ids never changes. The distance is Hamming's: the number of positions that differ.
 
     Two domains are equal if all fields are; their text holds a digest of the fields in place of long lists.
@@ -48,10 +48,10 @@ class Tokens:
         padding: The id that fills up shorter sequences; None if there is none.
         padding_first: Whether padding stands before the other ids; else after them.
         kept: Ids that are never replaced and never put in: special tokens, separators.
-        substitutes: Ids that may be put in; empty for all but padding and kept ids.
+        substitutes: Ids that may be put in; empty for all ids except padding and kept ids.
         counts: How often each substitute occurs: noise draws frequent ids more often. Empty for equal chances.
         alternation: Set for texts only.
-        meaning: Tells vocabularies apart whose ids stand for different words; "" where ids are all there is.
+        meaning: Distinguishes vocabularies whose ids stand for different words; "" where only ids are known.
 
     Raises:
         InvalidInput: A field breaks a rule.
@@ -115,13 +115,14 @@ class Tokens:
         kept: Collection[int] = (),
         vocabulary: int | None = None,
     ) -> "Tokens":
-        """The domain of sequences like `ids` (n, t): substitutes are the ids that occur there, as often as they do.
+        """The domain of sequences like `ids` (n, t): its substitutes are the ids that occur, with their counts.
 
         Give the ids of all groups together: an id that does not occur in them is legal, but is never put in.
 
         Args:
             ids: Whole numbers (n, t), 0 or more.
-            padding: The id that fills up shorter sequences, None if there is none. Its side is seen from the ids.
+            padding: The id that fills up shorter sequences, None if there is none. The ids show on which side it
+                stands.
             kept: Ids of special tokens, such as those for start, end and mask.
             vocabulary: Number of ids of the tokenizer; None for the largest id plus 1.
 
@@ -218,7 +219,7 @@ class Tokens:
         """Legal noisy copies (n, draws, length) of `inputs` (n, length).
 
         Each id that is not kept is, with probability `flip`, replaced by another one: `flip` is the probability of a
-        change. Which one is drawn by the counts of the substitutes.
+        change. The new id is drawn by the counts of the substitutes.
         """
         lookup = _lookup(self, inputs.device)
         source = source.to(inputs.device)
@@ -270,7 +271,8 @@ class Tokens:
         """The first `most` steps of `inputs` (n, length): each puts in the id that gains most among all that are left.
 
         Greatest gain first; only gains above 0 count. A position changes once. An id is put in once, unless there are
-        fewer substitutes than steps: a model may not know the best one, and then a walk of it alone would lead nowhere.
+        fewer substitutes than steps: a model may not know the best id, and a walk with this id alone would lead
+        nowhere.
         """
         lookup = _lookup(self, inputs.device)
         ids, table = inputs.long(), slope.table.double()

@@ -17,10 +17,11 @@ LEAST_LOG = -7.0  # Logarithms of the network's chance are cut here: below, the 
 
 @dataclass(frozen=True, kw_only=True)
 class AdversarialRegularization:
-    """Adds `weight` times the mean log chance that an attack network calls the batch's confidences a member's.
+    """Adds `weight` times the mean log probability that an attack network calls the batch's confidences a member's.
 
-    The network sees confidences and label and is trained in turn, a step each, on members and the reserve: a min-max
-    game. Costs two to three times the time per epoch, and the reserve's samples. Nasr, Shokri and Houmansadr (2018).
+    The network sees confidences and the label. It is trained on members and the reserve, in turn with the model, one
+    step each: a min-max game. Costs two to three times the time per epoch, and the reserve's samples. Nasr, Shokri and
+    Houmansadr (2018).
 
     Attributes:
         weight: Above 0.

@@ -19,8 +19,8 @@ class Augmentation:
         distance: Most pixels, all directions together, 1 or more.
 
     Raises:
-        InvalidInput: `distance` is below 1; in `training`, the samples are no images, or a side of theirs is not above
-            `distance`.
+        InvalidInput: `distance` is below 1; in `training`, the samples are not images, or a side of an image is not
+            above `distance`.
 
     Example:
         >>> import torch

@@ -28,14 +28,15 @@ class DPSGD:
     """Trains with differential privacy: with a guarantee (epsilon, delta) for adding or removing one sample.
 
     Batches are drawn by Poisson sampling, each sample's gradient is clipped to a norm, and Gaussian noise is added: the
-    least for which the accountant by Rényi divergence allows `epsilon`. The epsilon of a tighter one is reported. Needs
-    `hardlabel[dp]`. Costs accuracy, much where epsilon is small, and two to ten times the time. Abadi et al. (2016).
+    least noise for which the Rényi accountant allows `epsilon`. The epsilon reported comes from a tighter accountant.
+    Needs `hardlabel[dp]`. Costs accuracy, much where epsilon is small, and two to ten times the time. Abadi et al.
+    (2016).
 
     Attributes:
         epsilon: Target, from 0.01 to a million.
         delta: Target, strictly between 0 and 1; None for the largest power of ten below 1 / training samples.
         clipping: Largest norm of one sample's gradient, above 0.
-        epochs: Number of epochs, 1 or more, whatever the loss does: it is not private.
+        epochs: Number of epochs, 1 or more, whatever the loss does, because the loss is not private.
 
     Raises:
         InvalidInput: A setting is out of range; in `training`, Opacus is missing or cannot take the network, or no
@@ -117,7 +118,7 @@ def noise_for(*, epsilon: float, delta: float, rate: float, steps: int) -> float
                 alphas=ORDERS,
             )
     except ValueError as error:
-        raise InvalidInput(f"epsilon {epsilon:g} cannot be had for delta {delta:g}: {error}") from error
+        raise InvalidInput(f"epsilon {epsilon:g} cannot be reached with delta {delta:g}: {error}") from error
     return found
 
 

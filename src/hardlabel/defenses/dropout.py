@@ -13,12 +13,12 @@ from hardlabel.models.train import Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Dropout:
-    """In training sets each input of every dense layer, but of one that sees the sample itself, to 0 by a chance.
+    """In training, sets each input of a dense layer to 0 at random, but not in a layer that sees the sample itself.
 
     Costs more epochs. Srivastava et al. (2014); Choquette-Choo et al. (2021).
 
     Attributes:
-        rate: The chance, strictly between 0 and 1.
+        rate: The probability, strictly between 0 and 1.
 
     Raises:
         InvalidInput: `rate` is not between 0 and 1; in `training`, the network has no hidden layer.

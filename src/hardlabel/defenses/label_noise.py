@@ -14,12 +14,12 @@ from hardlabel.models.trainers import Trainer
 
 @dataclass(frozen=True, kw_only=True)
 class LabelNoise:
-    """Draws the label of each sample anew with probability `share`, all classes alike, before the training.
+    """Draws the label of each sample anew with probability `share`, all classes equally likely, before the training.
 
     Costs accuracy. Xie et al. (2016), "DisturbLabel: Regularizing CNN on the Loss Layer", who draw labels anew in each
-    batch; a training of any kind takes a fixed set, so that here they are drawn once. This is randomised response: the
+    batch. Here they are drawn once, because a training of any kind takes a fixed set. This is randomised response: the
     training labels, and they alone, have label differential privacy (Ghazi et al. 2021, "Deep Learning with Label
-    Differential Privacy"). It does not bound what reveals that a sample was a member.
+    Differential Privacy"). It does not bound how well membership can be inferred.
 
     Attributes:
         share: Chance that a label is drawn anew, strictly between 0 and 1.

@@ -16,7 +16,7 @@ from hardlabel.oracles.base import VALUES_IN_MEMORY, LabelOracle
 
 @dataclass(frozen=True, kw_only=True)
 class LDL:
-    """Answers with the label that most of `copies` noisy copies of the input get, the model's own first among equals.
+    """Answers with the label that most of `copies` noisy copies of the input get; in a tie, the model's own label wins.
 
     Labels then change less within a ball around each input, which attacks that perturb inputs measure. Noise is the
     domain's: Gaussian in a box, flips of bits or categories elsewhere. Every query meets the same draws, fixed by the

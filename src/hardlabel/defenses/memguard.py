@@ -30,13 +30,12 @@ MOST_KEPT = 100_000  # Answers remembered.
 class MemGuard:
     """Shows confidences plus noise that keeps the label and leaves the defender's attack network undecided.
 
-    Phase 1 searches, for each vector, the least noise in logits that brings the network to one half: gradient steps
-    on |its logit| + 10 max(0, highest other - label's) + c3 (L1 distortion), c3 growing tenfold while the search
-    succeeds. Phase 2 adds the noise with probability min(1, distortion / its L1 norm), so that the expected L1
-    distortion of every vector is at most `distortion`, and never where it would make the network surer; else the
-    vector is shown as it is. The draw is fixed by the input. All vectors are searched at once. Costs one training of
-    a small network per model, some hundred passes through it per answer, and confidences that are off. Jia et al.
-    (2019), and their code.
+    Phase 1 searches, for each vector, the least noise in logits that brings the network to one half: gradient steps on
+    |its logit| + 10 max(0, highest other - label's) + c3 (L1 distortion), c3 growing tenfold while the search succeeds.
+    Phase 2 adds the noise with probability min(1, distortion / its L1 norm), so that the expected L1 distortion of
+    every vector is at most `distortion`, and never where it would make the network surer; else the vector is shown as
+    it is. The draw is fixed by the input. All vectors are searched at once. Costs one training of a small network per
+    model, hundreds of passes through it per answer, and exact confidences. Jia et al. (2019), and their code.
 
     The attack network sees sorted confidences, of members and of as many samples of the reserve; unlike in the authors'
     code they are sorted anew in every step of the search.

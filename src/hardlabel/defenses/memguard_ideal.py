@@ -13,7 +13,7 @@ from hardlabel.oracles.base import LabelOracle
 
 @dataclass(frozen=True, kw_only=True)
 class IdealMemGuard:
-    """Shows one and the same vector for every input of a label: no attack on confidences can beat the label.
+    """Shows the same vector for all inputs with the same label: no attack on confidences can beat the label.
 
     No defense that keeps the labels can do better, whatever its noise. Costs everything that confidences are good for.
     Choquette-Choo et al. (2021), on defenses that may change confidences at will.

@@ -15,10 +15,10 @@ from hardlabel.models.train import Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Mixup:
-    """Mixes each sample of a batch with another one of it; the share, one per batch, is drawn from Beta(alpha, alpha).
+    """Mixes each sample of a batch with another one; the share is drawn once per batch, from Beta(alpha, alpha).
 
-    Costs more epochs. Binary features meet values in between, in training only. Zhang et al. (2018); as a
-    defense Kaya and Dumitras (2021).
+    Costs more epochs. In training, binary features take values between 0 and 1. Zhang et al. (2018); as a defense Kaya
+    and Dumitras (2021).
 
     Attributes:
         alpha: Above 0; large values mix half and half.

@@ -14,13 +14,13 @@ from hardlabel.models.trainers import Trainer
 
 @dataclass(frozen=True, kw_only=True)
 class NoisyCopies:
-    """Puts `copies` noisy copies of each sample in its place, each with noise of its own and the sample's label.
+    """Replaces each sample by `copies` noisy copies, each with noise of its own and the sample's label.
 
     Noise is the domain's, so that copies are legal: Gaussian in a box, categories drawn anew in a table. Costs `copies`
     times the rows. Bishop (1995), "Training with Noise is Equivalent to Tikhonov Regularization"; Kaya and Dumitras
     (2021), "When Does Data Augmentation Help With Membership Inference Attacks?", compare Gaussian noise with other
-    augmentations and find that it protects where it costs accuracy. Both draw the noise anew in each epoch. A training
-    of any kind takes a fixed set of samples, so that here the noise is drawn once, for `copies` copies.
+    augmentations and find that it protects where it costs accuracy. Both draw the noise anew in each epoch. Here the
+    noise is drawn once, because a training of any kind takes a fixed set of samples.
 
     Attributes:
         strength: Place among the domain's noise levels, from 0 (the weakest) to 1 (the strongest).

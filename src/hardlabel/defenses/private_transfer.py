@@ -16,7 +16,7 @@ from hardlabel.models.train import Recipe
 class PrivateTransfer:
     """Starts from a network pretrained on other data, and trains its last layers with differential privacy.
 
-    The best trade-off of the paper: Choquette-Choo et al. (2021), section 6 and figure 5. What is pretrained on must be
+    The best trade-off of the paper: Choquette-Choo et al. (2021), section 6 and figure 5. The pretraining data must be
     public: the guarantee covers the members only. Costs what both cost; see `TransferLearning` and `DPSGD`.
 
     Attributes:

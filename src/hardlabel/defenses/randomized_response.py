@@ -16,14 +16,13 @@ from hardlabel.oracles.base import LabelOracle
 
 @dataclass(frozen=True, kw_only=True)
 class RandomizedResponse:
-    """Answers with the model's label with probability e^epsilon / (e^epsilon + classes - 1), else with any other.
+    """Answers with the model's label with probability e^epsilon / (e^epsilon + classes - 1), else with a random other.
 
-    One answer's label is then told epsilon-differentially privately (local model). The draw is fixed by the input:
-    asked again, the answer is the same. Costs accuracy. Warner (1965); Kairouz et al. (2016), for many
-    classes.
+    A single answer is then epsilon-differentially private (local model). The draw is fixed by the input, so the same
+    input always gets the same answer. Costs accuracy. Warner (1965); Kairouz et al. (2016), for many classes.
 
     Attributes:
-        epsilon: Above 0; less is stronger.
+        epsilon: Above 0; a smaller value is stronger.
 
     Raises:
         InvalidInput: `epsilon` is not above 0.

@@ -19,7 +19,7 @@ from hardlabel.store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class SELENA:
-    """Trains sub-models on parts of the data (Split-AI), then the model on what they say of samples they never saw.
+    """Trains sub-models on parts of the data (Split-AI), then the model on their answers about samples they never saw.
 
     Each sample is kept from round(held_out * submodels) sub-models; the mean of their confidences is its label for the
     model that is published (self-distillation). Costs `submodels` more trainings per model, and accuracy. Tang et al.

@@ -21,8 +21,8 @@ class SELENALabels:
     Each sample is kept from round(held_out * submodels) sub-models, trained as the model itself is; a tie is broken by
     lot. Costs `submodels` more trainings per model, and accuracy. Tang et al. (2022), "Mitigating Membership Inference
     Attacks by Self-Distillation Through a Novel Ensemble Architecture" (Split-AI and self-distillation). They train 25
-    sub-models, keep each sample from 10 and distil from mean confidences. A training of any kind takes labels, so that
-    here the labels alone are distilled. `SELENA` does it with confidences, for our networks.
+    sub-models, keep each sample from 10 and distil from mean confidences. Here only labels are distilled, because a
+    training of any kind takes labels. `SELENA` does it with confidences, for our networks.
 
     Attributes:
         held_out: Share of the sub-models that never see a given sample, in (0, 1).

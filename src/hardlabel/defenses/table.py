@@ -44,8 +44,8 @@ class Row:
         name: How users ask for it.
         summary: What it does, in one line.
         source: Paper.
-        knob: What a level means, in words; empty where there is nothing to turn.
-        levels: Usual strengths, weakest first; empty where there is nothing to turn.
+        knob: What a level means, in words; empty where there is no strength to choose.
+        levels: Usual strengths, weakest first; empty where there is no strength to choose.
         cost: The cost other than accuracy, in words.
         build: The defense at a level; raises InvalidInput where it is out of range. The level is None without a knob.
         whole: Whether levels are whole numbers.
@@ -460,7 +460,7 @@ def chosen(names: Sequence[str] | None, levels: Mapping[str, Sequence[float]] | 
 def _strengths(row: Row, levels: Sequence[float] | None) -> list[Strength]:
     if not row.levels:
         if levels:
-            raise InvalidInput(f"levels of defense {row.name!r} must be left out: it has nothing to turn")
+            raise InvalidInput(f"levels of defense {row.name!r} must be left out: it has no strength to set")
         return [Strength(row=row, level=None, defense=row.build(0.0))]
     if levels is not None and not levels:
         raise InvalidInput(f"levels of defense {row.name!r} must hold at least one {row.knob}, got none")

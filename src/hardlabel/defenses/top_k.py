@@ -15,8 +15,8 @@ from hardlabel.oracles.base import LabelOracle
 class TopK:
     """Shows the k highest confidences as they are; what is left of 1 is spread evenly over the other classes.
 
-    Spread, because a reader who sees k numbers knows their sum: nothing more is told, and the vector stays a
-    distribution. Costs nothing. Shokri et al. (2017).
+    This reveals nothing more, because a reader who sees k numbers knows their sum, and the vector stays a distribution.
+    Costs nothing. Shokri et al. (2017).
 
     Attributes:
         k: Confidences shown, 1 or more.

@@ -32,7 +32,7 @@ def to_mlflow(
     scores: bool = False,
     show_records: bool = False,
 ) -> str:
-    """Writes a record to an MLflow run. Names begin with "hardlabel", so that they meet none of the training's own.
+    """Writes a record to an MLflow run. Names begin with "hardlabel", so that they differ from your training's names.
 
     - Metrics: "hardlabel/gap/auc", "hardlabel/gap/auc_low", "hardlabel/gap/auc_high", "hardlabel/gap/tpr_at_0.01", and
       "hardlabel/label/..." for the attack that the ranking names. A figure that is undefined has no metric.

@@ -28,16 +28,16 @@ PRECISIONS = ("float32", "bfloat16")
 class Recipe:
     """How a model is trained; the defaults are those of the paper's published code.
 
-    Training ends after the first epoch at which one of three holds: it is the `max_epochs`-th; the training
-    loss has not fallen by `min_delta` below its best for `patience` epochs; or, where `stop_at_accuracy` is
-    set, the share of right answers has reached it. Loss and share are running ones, over the epoch's batches
-    (augmented, if so asked) as the weights change. The last weights are kept, not the best.
+    Training ends after the first epoch at which one of three conditions holds: it is the `max_epochs`-th; the training
+    loss has not fallen by `min_delta` below its best for `patience` epochs; or, where `stop_at_accuracy` is set, the
+    share of right answers has reached it. Loss and share are measured on the epoch's batches (augmented, if asked),
+    while the weights change. The last weights are kept, not the best.
 
     Attributes:
-        architecture: A name `architectures.build` knows.
+        architecture: A name that `architectures.build` knows.
         optimizer: "adam" or "sgd".
         learning_rate: Step size, above 0.
-        momentum: In [0, 1); of sgd only.
+        momentum: In [0, 1); for sgd only.
         weight_decay: L2 penalty: this times half the squared weights is added to the loss that is minimised.
         batch_size: Rows per step; a last batch of a single row joins the one before it.
         max_epochs: Most epochs.

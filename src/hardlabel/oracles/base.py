@@ -88,7 +88,7 @@ class ScoreOracle(Protocol):
     def ask_scores(self, inputs: Tensor, ids: Tensor) -> Tensor:
         """Logarithms of the confidence vectors of `inputs` (q, *shape), charged like `ask`.
 
-        Logarithms, because float32 confidences near 1 all round to 1 while their logarithms stay apart.
+        Logarithms, because float32 confidences near 1 all round to 1, while their logarithms stay distinct.
 
         Returns:
             Log probabilities (q, classes), float32, 0 or less, on the inputs' device.

@@ -925,7 +925,7 @@ def _check_content(connection: sqlite3.Connection, path: Path) -> None:
 def _check_secret(connection: sqlite3.Connection, path: Path) -> None:
     if connection.execute("SELECT secret FROM holder").fetchall() != [(keyed(b"ledger", purpose="ledger"),)]:
         raise InvalidInput(
-            f"ledger {str(path)!r} was written under another secret, so that its samples cannot be told: "
+            f"ledger {str(path)!r} was written under another secret, so its samples cannot be recognised: "
             "restore the secret, or begin a new run"
         )
 
@@ -947,11 +947,9 @@ def _errors(path: Path, wait: float) -> Iterator[None]:
                 "file"
             ) from error
         if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-            raise InvalidInput(
-                f"ledger {str(path)!r} must be a file that can be written to, in a folder that can: {error}"
-            ) from error
+            raise InvalidInput(f"ledger {str(path)!r} must be a writable file in a writable folder: {error}") from error
         if code == sqlite3.SQLITE_IOERR:
             raise Stopped(f"the ledger {str(path)!r} cannot be written: {error}") from error
         raise InvalidInput(
-            f"ledger {str(path)!r} is damaged or no ledger ({error}): move it away; what it says was paid for is lost"
+            f"ledger {str(path)!r} is damaged or no ledger ({error}): move it away; its list of paid rows is lost"
         ) from error

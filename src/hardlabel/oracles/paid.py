@@ -773,7 +773,9 @@ class _Round:
             if self.oracle.width in (None, len(scores)) and np.isfinite(scores).all():
                 self.oracle.width = len(scores)
                 return scores
-        raise InvalidInput(f"ledger {str(self.oracle.ledger.path)!r} holds an answer that is none: it is damaged")
+        raise InvalidInput(
+            f"ledger {str(self.oracle.ledger.path)!r} is damaged: it holds an answer that cannot be read"
+        )
 
 
 _STATES = {

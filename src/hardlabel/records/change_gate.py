@@ -20,15 +20,15 @@ def changes_gate(comparison: Comparison, conditions: Sequence[str]) -> GateResul
     """Decides conditions on changes, such as "change(label.auc) > 0.02", by the ends of their intervals.
 
     A condition is tripped where an interval proves it for some later run, passed where intervals exclude it for all,
-    and undecided otherwise. "label" and "target" were chosen before looking. Changes of other attacks are corrected for
-    their number before they trip.
+    and undecided otherwise. The subjects "label" and "target" were chosen before looking at the results. Changes of
+    other attacks are corrected for the number of attacks before they trip.
 
     Args:
         comparison: What changed; see `compare`.
-        conditions: What must not be: change(SUBJECT.METRIC) OPERATOR NUMBER.
+        conditions: What must not hold: change(SUBJECT.METRIC) OPERATOR NUMBER.
 
     Raises:
-        InvalidInput: There is no condition, or one that cannot be read.
+        InvalidInput: There is no condition, or a condition cannot be read.
 
     Example:
         >>> import hardlabel

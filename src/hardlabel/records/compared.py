@@ -64,7 +64,7 @@ def compare(
         names: What the runs are called; None for the names of their folders.
 
     Raises:
-        InvalidInput: A run is no record, runs are of several kinds, or `names` has another length.
+        InvalidInput: A run is not a record, runs are of several kinds, or `names` has another length.
 
     Example:
         >>> import hardlabel

@@ -64,11 +64,11 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True)
 class GateResult:
-    """What a gate says of a record.
+    """The result of a gate on a record.
 
     Attributes:
-        outcome: TRIPPED if a condition is, else UNDECIDED if a condition is, else PASSED.
-        conditions: What became of each condition, in their order.
+        outcome: TRIPPED if any condition is tripped, else UNDECIDED if any is undecided, else PASSED.
+        conditions: The result of each condition, in the order given.
 
     Example:
         >>> import hardlabel
@@ -89,10 +89,10 @@ def gate(record: Record[Any], conditions: Sequence[str]) -> GateResult:
 
     Args:
         record: A record from `audit`, `audit_recipe`, `defend`, `audit_canaries` or `load`.
-        conditions: What must not be: SUBJECT.METRIC OPERATOR NUMBER, such as "label.auc > 0.60", or "grade >= clear".
+        conditions: What must not hold: SUBJECT.METRIC OPERATOR NUMBER, such as "label.auc > 0.60", or "grade >= clear".
 
     Raises:
-        InvalidInput: There is no condition, or one that no such record could decide.
+        InvalidInput: There is no condition, or a condition that this kind of record cannot decide.
 
     Example:
         >>> import hardlabel
@@ -204,7 +204,7 @@ def _on_figure(
         side = _side(condition.above)
         return told(Outcome.UNDECIDED, f"{side} the limit, but not once corrected for the number of figures")
     if condition.metric == rules.EPSILON:
-        return told(Outcome.UNDECIDED, "a bound from below excludes nothing, and no guarantee that holds lies below it")
+        return told(Outcome.UNDECIDED, "a lower bound excludes nothing, and no valid guarantee lies below the limit")
     return told(Outcome.UNDECIDED, "the interval holds the limit: more records make it narrower")
 
 
@@ -274,7 +274,7 @@ def _may_be(level: Grade, results: Any) -> str:
         limit = {Grade.SLIGHT: 0.0, Grade.CLEAR: canaries.CLEAR, Grade.SEVERE: canaries.SEVERE}[level]
         if results.guarantee is not None and results.kept and results.guarantee.epsilon < limit:
             return ""
-        return f"no guarantee promises an epsilon below {limit:g}, and a bound from below excludes nothing"
+        return f"no guarantee promises an epsilon below {limit:g}, and a lower bound excludes nothing"
     named = next(attack for attack in results.attacks if attack.name == results.choice.attack)
     for rate, figure, limit in figures_of(named, level):
         if figure.high is None or figure.high >= limit:

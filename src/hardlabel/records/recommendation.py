@@ -128,7 +128,7 @@ def recommendation(results: "DefendResults") -> list[str]:
             f"{names}: no label changes, so that label-only attacks find exactly what they find undefended."
         )
     sentences.append(
-        "Each figure is that of the strongest of several attacks, chosen for its outcome; stronger ones may exist."
+        "Each figure is that of the strongest of several attacks, picked by its result; stronger attacks may exist."
     )
     return sentences
 
@@ -158,7 +158,7 @@ def _picked_words(results: "DefendResults") -> list[str]:
     if strongest is None:
         return []
     margin = 100 * results.margin
-    words = [f"No defense that helps surely costs less than {margin:g} points of test accuracy."]
+    words = [f"No defense that helps is sure to cost less than {margin:g} points of test accuracy."]
     if best is not None:
         words = [
             f"Take {best.name}: its strongest attack ({best.strongest}) has an AUC of {best.worst.auc}, and it costs "
@@ -188,9 +188,7 @@ def _found_words(results: "DefendResults") -> list[str]:
         words.append(f"These help, perhaps by less than {LEAST:g}: {', '.join(small)}.")
     few = [name for name in open_names if name not in small]
     if few:
-        words.append(
-            f"Too few models to tell, since the intervals allow no fall and a fall of {LEAST:g}: {', '.join(few)}."
-        )
+        words.append(f"Too few models to tell (the intervals allow no fall and a fall of {LEAST:g}): {', '.join(few)}.")
     if open_names:
         words.append(
             f"{results.targets} models of each defense were attacked. More models tell more: raise --repeats "

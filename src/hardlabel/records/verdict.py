@@ -20,7 +20,7 @@ from hardlabel.signals.base import Access
 
 SEVERE_AUC, SEVERE_GAIN, SEVERE_FPR = 0.75, 10, 0.01
 CLEAR_AUC, CLEAR_GAIN = 0.6, 3
-FEWEST = 20  # Members, and non-members, without whom finding nothing says nothing.
+FEWEST = 20  # With fewer members or non-members than this, finding nothing is inconclusive.
 ALARM = 0.001  # Chance at which evidence contradicts itself, one-sided: healthy models must not trip it.
 KNOWING = 0.25  # Share of what there is to know of the classes, below which a model knows hardly anything.
 LOPSIDED = 0.9  # Share of the largest class from which on a healthy model may always answer with it.
@@ -279,8 +279,8 @@ def _untested(labels: Sequence[Graded], ranked: Graded | None, named: Named | No
         return [
             Reason(
                 finding="No label-only attack was run.",
-                cause="Only others were asked for, or none suits.",
-                remedy="Leave attacks open, so that the strongest is run.",
+                cause="Only other attacks were asked for, or no label-only attack suits.",
+                remedy="Leave attacks unset, so that the strongest attack is run.",
             )
         ]
     if named is None:
@@ -297,7 +297,7 @@ def _untested(labels: Sequence[Graded], ranked: Graded | None, named: Named | No
             Reason(
                 finding=f"“{named.attack}”, the strongest label-only attack for what this attacker has, {done}.",
                 cause="Other attacks were asked for by name." if ranked is None else "There are too few records.",
-                remedy=f"Run “{named.attack}” too, or leave attacks open." if ranked is None else "Give more records.",
+                remedy=f"Run “{named.attack}” too, or leave attacks unset." if ranked is None else "Give more records.",
             )
         ]
     if named.weak:
@@ -329,7 +329,7 @@ def _too_few(labels: Sequence[Graded], fewest: int) -> list[Reason]:
     if fewest < FEWEST:
         told.append(
             Reason(
-                finding=f"The smaller group has {fewest} records: finding nothing says nothing.",
+                finding=f"The smaller group has {fewest} records: finding nothing is inconclusive.",
                 cause="There are too few records.",
                 remedy=f"Give at least {FEWEST} members and {FEWEST} non-members.",
             )

@@ -103,7 +103,7 @@ def recipe_answers(record: RecipeRecord, found: RecipeParagraph) -> Answers:
                 good(f"{counted(results.samples, 'record')}, about half of them members of each model."),
                 *_untestable(results.attacks, f"{counted(targets, 'model')} and {counted(results.samples, 'record')}"),
                 *_chance(found.grade, results.confidence),
-                care("It speaks of a way of training: the model in use may leak more or less. Audit that one too."),
+                care("This is about a way of training: the model in use may leak more or less. Audit that model too."),
             ]
         ),
     )
@@ -122,13 +122,13 @@ def _leaking(verdict: Verdict, attack: Graded | None, fpr: str | None) -> tuple[
     if attack is None or attack.auc.value is None or grade is Grade.NO_VERDICT:
         return tuple(words)
     if below_guessing([attack]) and grade in MEASURED:
-        words.append(f"The attack ranks members below non-members, which tells as much. {pair_words(attack.auc)}")
+        words.append(f"The attack ranks members below non-members, which leaks as much. {pair_words(attack.auc)}")
     else:
         share = attack.tpr_at_fpr.get(fpr or "")
         known = fpr is not None and share is not None and share.value is not None
         words.append(found_words(share, fpr) if known and share is not None and fpr else pair_words(attack.auc))
     if verdict.at_least and grade is not Grade.SEVERE:
-        words.append("It may be worse: only other attacks than the strongest known one prove it.")
+        words.append("It may be worse: the strongest known attack did not prove it, only other attacks did.")
     return tuple(words)
 
 
@@ -331,7 +331,7 @@ def _check_rows(checks: Checks | None) -> list[Ground]:
 def _guessed_training(results: Results) -> list[Ground]:
     if results.references is None or results.references.alike:
         return []
-    return [care("The attacker's models were not trained as the target was: whoever knows its training may find more.")]
+    return [care("The attacker's models were not trained as the target was: an attacker who knows how may find more.")]
 
 
 def _chance(grade: Grade, confidence: float) -> list[Ground]:

@@ -30,7 +30,7 @@ def canary_answers(record: CanaryRecord) -> Answers:
         beside="",
         risk=(
             _odds(results),
-            "Canaries are made to be remembered. A usual record may be remembered less, an odd one as well.",
+            "Canaries are made to be remembered. A usual record may be remembered less, an unusual one just as well.",
         ),
         steps=tuple(next_steps(record)),
         grounds=_grounds(results),
@@ -102,6 +102,6 @@ def _grounds(results: CanaryResults) -> tuple[Ground, ...]:
         grounds.append(good(f"An accountant ({results.guarantee.accountant}) bounds epsilon from above."))
     else:
         grounds.append(care("Nothing bounds epsilon from above: a low figure here never clears a training."))
-    grounds.append(care(f"Each bound has {level} confidence on its own; the best of several is not corrected for."))
-    grounds.append(care("It speaks of a training with canaries, not of a model in use."))
+    grounds.append(care(f"Each bound has {level} confidence on its own: nothing corrects for picking the best."))
+    grounds.append(care("This is about a training with canaries, not about a model in use."))
     return tuple(sorted(grounds, key=lambda ground: not ground.good))

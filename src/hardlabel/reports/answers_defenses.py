@@ -45,7 +45,7 @@ def defense_answers(record: DefendRecord) -> Answers:
         compared=_compared(results),
         beside="",
         risk=(
-            "Not looked at here: the figures are averages over records, and an average hides the few most at risk. "
+            "Not looked at here: the figures are averages over records, and an average hides the records most at risk. "
             "An audit of the model names them.",
         ),
         steps=tuple(next_steps(record)),
@@ -105,6 +105,6 @@ def _grounds(results: DefendResults) -> tuple[Ground, ...]:
         grounds.append(care(f"Too few models to tell whether a fall of {LEAST:g} was reached: {listed(few)}."))
     grounds += [
         care("Strengths of defenses were not tuned: other strengths may do better."),
-        care(f"It speaks of this way of training, on {counted(results.train_size, 'record')}."),
+        care(f"This is about this way of training, on {counted(results.train_size, 'record')}."),
     ]
     return tuple(sorted(grounds, key=lambda ground: not ground.good))

@@ -84,10 +84,10 @@ def reference_models(references: ReferenceModels) -> list[str]:
     there = references
     told = (
         f"{counted(there.count, 'reference model')} of its own: {there.description}. Each was trained on "
-        f"{number(there.train_size)} points, a random half of {number(there.pool)} that hold the records asked about, "
-        "so that every record is inside half of them and outside the others. They classify "
-        f"{percent(there.train_accuracy)} of the records inside and {percent(there.test_accuracy)} of the others "
-        f"rightly. Training took {training(there.training_seconds, there.training_rows)}."
+        f"{number(there.train_size)} points, a random half of {number(there.pool)} that hold the records asked about. "
+        "So each record was in the training data of half of the models. They are right on "
+        f"{percent(there.train_accuracy)} of the records they were trained on and on {percent(there.test_accuracy)} "
+        f"of the others. Training took {training(there.training_seconds, there.training_rows)}."
     )
     alike = (
         "They were trained as the target was."
@@ -97,8 +97,8 @@ def reference_models(references: ReferenceModels) -> list[str]:
     paragraphs = [f"{told} {alike}"]
     if there.crafters:
         paragraphs.append(
-            f"{counted(there.crafters, 'network')} trained on data of its own to choose its queries with; their "
-            f"training took {duration(there.crafting_seconds)}."
+            f"{counted(there.crafters, 'network')} trained on the attacker's own data, to choose the queries; training "
+            f"took {duration(there.crafting_seconds)}."
         )
     return paragraphs + ([there.note] if there.note else [])
 
@@ -109,19 +109,18 @@ def named(
     """Which label-only attack the ladder names and why, and how it did here if it was run."""
     if choice is None:
         return []
-    within = f"Within {queries(USUAL)} per record, as no budget was set," if budget is None else None
-    within = within or f"Within {queries(budget or USUAL)} per record"
+    unset = "No budget was set. " if budget is None else ""
     told = (
-        f"{within} and with what this attacker has, the attack to choose is “{choice.attack}”, by an order measured "
-        f"on other models: {choice.why}."
+        f"{unset}Within {queries(budget or USUAL)} per record, the attack to choose for what this attacker has is "
+        f"“{choice.attack}”, by a ranking measured on other models: {choice.why}."
     )
     run = next((attack for attack in labels if attack.name == choice.attack), None)
     if run is None:
         return [f"{told} It was not run here."]
-    asked = f"asking {times(run.queries_per_sample.mean)} per record"
+    asked = f"it asked {times(run.queries_per_sample.mean)} per record"
     if spoken_of is not None and run.name == spoken_of.name:
         return [f"{told} It is the attack quoted above."]
-    return [f"{told} Here, {asked}, its AUC is {figure(run.auc)}. It was not picked on this target."]
+    return [f"{told} Here {asked}, and its AUC is {figure(run.auc)}. It was not picked on this target."]
 
 
 def choice_line(choice: Choice | None, attacks: Sequence[str]) -> str:

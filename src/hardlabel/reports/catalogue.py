@@ -59,7 +59,7 @@ class Means:
         """What cannot be had, with the reason."""
         found: dict[Need, str] = {}
         if not self.data:
-            found |= dict.fromkeys((Need.CRAFTERS, Need.SURROGATE, Need.SHADOW), "no data of one's own")
+            found |= dict.fromkeys((Need.CRAFTERS, Need.SURROGATE, Need.SHADOW), "no data of its own")
         if not self.trainer:
             found |= dict.fromkeys((Need.REFERENCES, Need.GRADIENTS, Need.SHADOW), "no trainer")
         if not self.alike:

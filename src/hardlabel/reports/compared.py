@@ -48,8 +48,7 @@ def answer(comparison: Comparison, later: Later) -> Answer:
     if comparison.kind == "canaries":
         return Answer(
             title="Bounds from below",
-            sentence="A canary proves that epsilon is at least so much. Two such bounds do not tell whether leakage "
-            "changed.",
+            sentence="Canaries prove lower bounds on epsilon. Two lower bounds do not tell whether leakage changed.",
         )
     known = {(change.subject, change.metric): change for change in later.changes}
     decisive = known.get((LABEL, AUC))

@@ -83,10 +83,10 @@ def front_figure(results: DefendResults) -> Figure:
         name="front",
         title="Accuracy against leakage",
         caption=(
-            "To the right is more accurate, below is less found: 0.5 is guessing. Thin lines are intervals. "
-            "No other defense is better in one and at least as good in the other than those on the dashed front. "
-            "Numbers, here only of the front and of the undefended models, are those of the table. Marks that would "
-            "cover each other stand beside their place, with a line to it."
+            "Further right is more accurate, further down leaks less: 0.5 is guessing. Thin lines are intervals. "
+            "No defense beats those on the dashed front in accuracy or leakage without being worse in the other. "
+            "Numbers are those of the table; only the front and the undefended models have theirs here. Marks that "
+            "would cover each other stand beside their place, with a line to it."
         ),
         svg=picture(HEIGHT, f"Test accuracy and strongest attack's AUC of {len(told)} ways; table below.", parts),
         legend=[(styles[name].swatch(), name) for name in shown],

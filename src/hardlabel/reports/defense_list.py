@@ -10,7 +10,7 @@ HEADS = (
     "what it does",
     "level",
     "usual levels",
-    "costs besides accuracy",
+    "costs apart from accuracy",
     "source",
 )
 

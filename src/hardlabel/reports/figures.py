@@ -92,10 +92,10 @@ def roc_figure(
         name="roc",
         title="Members found against false alarms",
         caption=(
-            "Both axes are logarithmic and begin at one non-member: the left is what matters for an accusation that "
-            f"must not be wrong. Left of the upright line fewer than {FALSE_ALARMS} non-members are false alarms, too "
-            "few for a figure. Marks tell the curves apart and stand at places of their own. Solid lines and full "
-            "marks see labels only, dashed lines and hollow marks see confidences."
+            "Both axes are logarithmic and begin at one non-member. The left side counts if an accusation must not be "
+            f"wrong. Left of the vertical line fewer than {FALSE_ALARMS} non-members are false alarms, too few for a "
+            "figure. Marks only identify the curves. Solid lines and full marks: attacks that see labels only. Dashed "
+            "lines and hollow marks: attacks that see confidences."
             + (f" Of {len(attacks)} attacks {len(shown)} are drawn; the table has all." * (len(shown) < len(attacks)))
         ),
         svg=picture(HEIGHT, f"ROC curves of {len(shown)} attacks on logarithmic axes; table below.", parts),
@@ -146,9 +146,9 @@ def queries_figure(attacks: Sequence[AttackResult], drawn: Mapping[str, Style] |
         name="queries",
         title="Leakage against queries",
         caption=(
-            "What more questions per record buy, and what models of the attacker's own buy besides: their number "
-            "stands behind the name. Attacks with about the same number of queries stand side by side; "
-            "queries that belong to no record are in the table of costs."
+            "What the attacker gains by more queries per record. The number of its own models stands behind the name. "
+            "Attacks with about the same number of queries stand side by side; queries that belong to no record are in "
+            "the table of costs."
             + (" The dashed line is the best attack that sees confidences." if line_of is not None else "")
         ),
         svg=picture(HEIGHT, "AUC with interval against mean queries per record; table below.", parts),

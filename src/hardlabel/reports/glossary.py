@@ -77,18 +77,18 @@ TERMS = {
         "Front",
         "The defenses that no other defense beats in accuracy or leakage without being worse in the other.",
     ),
-    "canary": ("Canary", "A made-up record of which a coin decides whether it is trained on."),
+    "canary": ("Canary", "A made-up record. A coin decides whether the model is trained on it."),
     "epsilon": (
         "Epsilon, delta",
         "Differential privacy: adding or removing a record makes no answer more than e to the power of epsilon times "
-        "as likely, but for a chance of delta.",
+        "as likely, apart from a chance of delta.",
     ),
     "odds": (
         "Even odds",
-        "Before any answer is seen, a record is as likely trained on as not. With an epsilon of e no answer makes it "
-        "more than e^epsilon to 1, but for delta.",
+        "Before any answer is seen, a record is as likely trained on as not. No answer raises these odds above "
+        "e^epsilon to 1, apart from a chance of delta.",
     ),
-    "bound": ("Lower bound", "A figure computed so that it rarely lies above the truth: in 5 of 100 audits, if 95 %."),
+    "bound": ("Lower bound", "A figure computed so that it rarely lies above the truth: at 95 %, in 5 of 100 audits."),
 }
 AUDIT = (
     *("member", "nonmember", "target", "query", "label", "confidences", "fpr", "tpr", "auc", "balanced", "precision"),

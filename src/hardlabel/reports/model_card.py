@@ -142,7 +142,7 @@ def _limits(record: Record[Any]) -> str:
     if isinstance(record, CanaryRecord):
         return "Limits: a low bound does not prove privacy; only an accountant's guarantee bounds epsilon from above."
     return (
-        "Limits: the figures are about average records and known attacks. They bound no future attack, and single "
+        "Limits: the figures are about average records and known attacks. Future attacks may find more, and single "
         "records can be at higher risk."
     )
 

@@ -270,7 +270,7 @@ def _more_records(record: AuditRecord | RecipeRecord, again: Again) -> list[Step
 
 
 def _defend(again: Again) -> Step:
-    text = "Compare defenses on the same data: what each takes from the attacks, and what it costs."
+    text = "Compare defenses on the same data: how much each protects, and what it costs."
     if again.kind == "target":
         return Step(text=f"{text} “hardlabel defend” trains your way with its option --trainer; see docs/defenses.md.")
     return Step(text=text, command=again(DefensesSettings, without=_too_large(again)))
@@ -321,7 +321,7 @@ def _exposed(record: AuditRecord | RecipeRecord, again: Again) -> list[Step]:
         text = f"Of {counted(most.named, 'record')} that an attacker names, {number(most.right)} are members. {decide}"
         return [Step(text=text)]
     if games is not None:
-        return [Step(text=f"{counted(games.found, 'record')} of {number(games.points)} are exposed each. {decide}")]
+        return [Step(text=f"{counted(games.found, 'record')} of {number(games.points)} are exposed. {decide}")]
     if results.worst_case is not None or again.kind not in ("model", "recipe"):
         return []
     command = again(KINDS[again.kind][1], {"worst_case": SHARE})

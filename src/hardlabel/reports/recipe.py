@@ -102,7 +102,7 @@ def _headline(attack: RecipeAttack, fpr: str | None, labels: Sequence[RecipeAtta
     if below_guessing([attack]):
         return (
             f"{who} ranks members of a model trained this way measurably below non-members, with a mean AUC of "
-            f"{figure(attack.auc)}; guessing has 0.5, and an attacker who knew that would turn its answers round."
+            f"{figure(attack.auc)}; guessing has 0.5, and an attacker who knew that would reverse its answers."
         )
     return (
         f"{who} ranks members of a model trained this way above non-members, with a mean AUC of {figure(attack.auc)}; "

@@ -58,20 +58,20 @@ def right_cases(attack: AttackResult) -> str:
     if below_guessing([attack]):
         return (
             f"{start} ranks members measurably below non-members, with an AUC of {figure(attack.auc)}; guessing has "
-            "0.5, and an attacker who knew that would turn its answers round."
+            "0.5, and an attacker who knew that would reverse its answers."
         )
     quoted, write = _quoted(attack, None)
     if quoted is attack.auc:
         return f"{start} ranks members above non-members with an AUC of {figure(quoted)}; guessing has 0.5."
-    cases = f"{start} tells members from non-members rightly in"
+    cases = f"{start} tells members from non-members correctly in"
     if quoted is attack.balanced_accuracy:
         return (
-            f"{cases} {figure(quoted, write)} of cases, both kinds being equally frequent; guessing is right in half "
+            f"{cases} {figure(quoted, write)} of cases, if both kinds are equally frequent; guessing is right in half "
             "of them."
         )
     return (
-        f"{cases} at most {figure(quoted, write)} of cases, an upper bound that supposes the best threshold for this "
-        "target known; guessing is right in half of them."
+        f"{cases} at most {figure(quoted, write)} of cases, an upper bound for an attacker who knows the best "
+        "threshold for this target; guessing is right in half of them."
     )
 
 
@@ -80,7 +80,7 @@ def accusation(precision: Estimate, prior: float) -> list[str]:
         return []
     return [
         f"If {odds(prior)} records asked about is a member, an accusation is right "
-        f"{figure(precision, percent)} of the time. That so many are members is an assumption (--prior)."
+        f"{figure(precision, percent)} of the time. This share of members is an assumption (--prior)."
     ]
 
 
@@ -94,7 +94,9 @@ def why_this_grade(attack: AttackResult, grade: Grade, fpr: str | None) -> list[
     if rate is None:
         return [f"The grade rests on the AUC of “{attack.name}”, {figure(attack.auc)}."]
     share = figure(attack.tpr_at_fpr[rate], percent)
-    return [f"The grade rests on what “{attack.name}” finds at {percent(float(rate))} false alarms, {share}."]
+    return [
+        f"The grade rests on the members that “{attack.name}” finds at {percent(float(rate))} false alarms, {share}."
+    ]
 
 
 def which(
@@ -148,8 +150,8 @@ def others(attack: AttackResult, fpr: str | None, labels: Sequence[AttackResult]
     if cheaper:
         other, estimate = min(cheaper, key=lambda pair: pair[0].queries_per_sample.mean)
         told.append(
-            f"Far cheaper, “{other.name}” with {queries(other.queries_per_sample.mean)} per record does comparably: "
-            f"its {name} is {figure(estimate, write)}, and the intervals overlap."
+            f"“{other.name}” is far cheaper, with {queries(other.queries_per_sample.mean)} per record, and does "
+            f"comparably: its {name} is {figure(estimate, write)}, and the intervals overlap."
         )
     return told
 
@@ -158,7 +160,7 @@ def perhaps_chance(results: Results) -> str:
     """How likely a slight finding is by chance alone."""
     miss = percent(1 - results.confidence)
     return (
-        "A slight finding can be chance: where nothing is to be found, at most "
+        "A slight finding can be chance: if there is no leakage, at most "
         f"{miss} of audits are graded slight or worse, however many attacks are run."
     )
 
@@ -188,7 +190,7 @@ def low_rates(attacks: Sequence[AttackResult], results: Results, fpr: str | None
     if unresolved:
         told = listed([percent(float(rate)) for rate in unresolved])
         sentences.append(
-            f"What is found at {told} false alarms cannot be resolved with {counted(results.nonmembers, 'non-member')}."
+            f"With only {counted(results.nonmembers, 'non-member')}, there is no figure at {told} false alarms."
         )
     return sentences
 
@@ -196,7 +198,7 @@ def low_rates(attacks: Sequence[AttackResult], results: Results, fpr: str | None
 def wrong_way(attacks: Sequence[Graded], strongest: Graded) -> list[str]:
     return [
         f"Attack “{attack.name}” ranks members measurably below non-members (AUC {figure(attack.auc)}): an attacker "
-        "who knew that would turn its answers round."
+        "who knew that would reverse its answers."
         for attack in below_guessing(attacks)
         if attack is not strongest
     ]
@@ -231,7 +233,7 @@ def beside_confidences(results: Attacked[Graded], label: Graded, scores: Graded 
     aucs = f"an AUC of {figure(scores.auc)}, beside {figure(label.auc)} for “{label.name}”"
     first = f"{who} {finds} and has {aucs}." if finds else f"{who} has {aucs}."
     if compared and told:
-        return [first, f"Paired on the same records, one who uses “{compared}” {told}."]
+        return [first, f"Paired on the same records, an attacker who uses “{compared}” {told}."]
     return [first, "The record holds no paired comparison of the two."]
 
 

@@ -51,7 +51,7 @@ def auc_figure(
         parts.append(text(WIDTH - 4, y + 4, decimal(attack.auc.value), anchor="end", kind="name"))
     parts.append(text((start + end) / 2, bottom + 34, "AUC", anchor="middle", kind="axis-name"))
     told = "; ".join(f"{attack.name} {figure(attack.auc)}" for attack in attacks)
-    caption = "An interval that crosses the line of guessing shows nothing. Full marks see labels only."
+    caption = "An interval that crosses the line of guessing proves nothing. Full marks: attacks that see labels only."
     if dots:
         caption += " Each dot below an interval is one model that played target; the mark is their mean."
     return Figure(

@@ -197,9 +197,9 @@ def why(one: Standout) -> str:
     if one.duplicate is not None:
         told.append(f"a near-duplicate of {one.duplicate}")
     if one.separability is not None:
-        told.append(f"own models answer otherwise with it, by {one.separability:.1f} standard deviations")
+        told.append(f"models trained on it answer differently, by {one.separability:.1f} standard deviations")
     if one.out_loss is not None:
-        told.append(f"mean loss {one.out_loss:.2f} without it")
+        told.append(f"mean loss {one.out_loss:.2f} of models trained without it")
     if one.chosen:
         told.append(f"chosen as most at risk by {listed(one.chosen)}")
     return "; ".join(told)

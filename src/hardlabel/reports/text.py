@@ -153,8 +153,8 @@ def _worst(worst: WorstCase | None) -> list[str]:
     ]
     head = ("records", "attack", "sees", "right of called", "precision", "recall", "precision over average")
     told = (
-        f"The {100 * worst.share:g} % most at risk of {worst.of:,} records, chosen by own models alone; neighbours in "
-        f"{worst.embedded}; {worst.repeated:,} near-duplicates."
+        f"The {100 * worst.share:g} % most at risk of {worst.of:,} records, chosen by the attacker's own models alone; "
+        f"neighbours in {worst.embedded}; {worst.repeated:,} near-duplicates."
     )
     return ["", printed.paragraph(told), "", *_table(head, rows)]
 

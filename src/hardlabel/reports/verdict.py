@@ -29,12 +29,13 @@ RULE = (
     "neither, but the interval of some label-only attack's AUC lies above 0.5. Lower ends are used so that noise alone "
     "does not make a finding worse. The attack that the ranking names was chosen beforehand and counts with its "
     "interval. The others count after Holm's correction over all their figures, so that the best of many does not "
-    "win by luck; a grade that only they prove is called “at least”. No leakage found: nothing of this, by the attack "
-    f"that the ranking names, with upper ends of all AUC intervals below {SEVERE_AUC}, at least {FEWEST} members and "
-    f"{FEWEST} non-members. Not fully tested: nothing worse than slight was proved, and that attack was not run or is "
-    "weak on such data, or there are too few records. No verdict: the evidence contradicts itself, at a chance of less "
-    f"than 1 in {number(1 / ALARM)} in a healthy audit: constant answers, members right less often than non-members or "
-    "no more often than guessing, groups that can be told apart without any model, a target that changed."
+    "win by luck; a grade that only they prove is called “at least”. No leakage found: the attack that the ranking "
+    f"names was run and no attack reaches a grade, the upper ends of all AUC intervals lie below {SEVERE_AUC}, and "
+    f"there are at least {FEWEST} members and {FEWEST} non-members. Not fully tested: nothing worse than slight was "
+    "proved, and that attack was not run or is weak on such data, or there are too few records. No verdict: the "
+    f"evidence contradicts itself, which fewer than 1 in {number(1 / ALARM)} healthy audits do by chance: constant "
+    "answers, members right less often than non-members or no more often than guessing, groups that can be told apart "
+    "without any model, a target that changed."
 )
 
 

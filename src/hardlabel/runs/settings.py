@@ -98,7 +98,7 @@ Words = Annotated[list[str], BeforeValidator(_words)]
 
 # Settings of parts that have little else in common.
 _LABEL = option(None, "The label column of a table.")
-_CATEGORICAL = option([], "A column of numbers that are categories; repeatable.")
+_CATEGORICAL = option([], "A column whose numbers are categories; repeatable.")
 _IGNORE = option([], "A column that the target does not see; repeatable.")
 _SEPARATOR = option(",", "The character between the cells of a .csv file.")
 _TRAIN_SIZE = option(
@@ -124,9 +124,11 @@ class Data(Repeats, panel="Data"):
         "digits, cifar10, cifar100, mnist, location, adult, purchase100, texas100, the folder of one of them, or a "
         ".npz, .csv or .parquet file.",
     )
-    folder: Path | None = option(None, "Where named data sets lie.", shown="$HARDLABEL_DATA")
+    folder: Path | None = option(None, "Folder with the named data sets.", shown="$HARDLABEL_DATA")
     label: str | None = _LABEL
-    missing: str | None = option(None, "What marks a missing value in a table; undeclared missing values are refused.")
+    missing: str | None = option(
+        None, "The text that marks a missing value in a table; other missing values are refused."
+    )
     categorical: list[str] = _CATEGORICAL
 
 
@@ -135,12 +137,14 @@ class Given(Repeats, panel="Data"):
 
     members: Path | None = option(
         None,
-        "With --target, what it was trained on: a .csv, .parquet or .npz file, or a folder with one folder of images "
-        "per class.",
+        "The records that --target was trained on: a .csv, .parquet or .npz file, or a folder with one folder of "
+        "images per class.",
     )
-    nonmembers: Path | None = option(None, "The same of what it was not trained on.")
+    nonmembers: Path | None = option(None, "Records that --target was not trained on, in the same form.")
     population: Path | None = option(
-        None, "The same of further samples, to train the attacker's own models on.", shown="the attacker has none"
+        None,
+        "Further records in the same form, to train the attacker's own models on.",
+        shown="the attacker has none",
     )
     member_column: str | None = option(
         None,
@@ -150,7 +154,7 @@ class Given(Repeats, panel="Data"):
     label: str | None = _LABEL
     ignore: list[str] = _IGNORE
     separator: str = _SEPARATOR
-    group: str | None = option(None, "A column that says whose row it is, where a person has several rows.")
+    group: str | None = option(None, "The column that names the person, if one person has several rows.")
     categorical: list[str] = _CATEGORICAL
 
 
@@ -160,12 +164,12 @@ class Target(Part, panel="Model"):
     target: str | None = option(
         None,
         "Audit this model instead of training one: a file (.joblib, .skops, .onnx, .pt, .pt2, .ubj, .txt, .keras), a "
-        "folder of Hugging Face, an address (https://...), or FILE.py:FUNCTION, where the function returns a model.",
+        "Hugging Face folder, an address (https://...), or FILE.py:FUNCTION, where the function returns a model.",
     )
-    trust_pickle: bool = option(False, "Load --target even if it is a pickle, which runs its code.")
+    trust_pickle: bool = option(False, "Load --target even if it is a pickle. Loading a pickle runs the code in it.")
     trust_type: list[str] = option([], "A type in a .skops file that may be loaded; repeatable.")
     label_map: list[str] = option(
-        [], "ANSWER=LABEL, where the target answers with another name than the data have; repeatable."
+        [], "ANSWER=LABEL: the target's name of a class, then its name in the data; repeatable."
     )
     trainer: str | None = option(
         None,
@@ -175,8 +179,8 @@ class Target(Part, panel="Model"):
     )
     name: str | None = option(
         None,
-        "The name of the target under which its answers are kept; other models need other names.",
-        shown="what the file holds; the address",
+        "The name under which the target's answers are kept. Each model needs its own name.",
+        shown="by the file's content; the address",
     )
 
 
@@ -185,7 +189,7 @@ class Endpoint(Part, panel="Model"):
 
     protocol: str | None = option(
         None,
-        "What a --target at an address speaks: v2, tensorflow, tensorflow-inputs, mlflow, or a FILE.yaml that "
+        "The protocol of a --target at an address: v2, tensorflow, tensorflow-inputs, mlflow, or a FILE.yaml that "
         "describes it.",
         shown="by the address",
     )
@@ -194,17 +198,23 @@ class Endpoint(Part, panel="Model"):
         "NAME=VARIABLE: send the header NAME with the value of the environment variable, such as Authorization=TOKEN; "
         "repeatable.",
     )
-    rate: str | None = option(None, "Most requests per time, such as 20/s, 600/min or 1000/h.", shown="no limit")
+    rate: str | None = option(
+        None, "Most requests per second, minute or hour: 20/s, 600/min or 1000/h.", shown="no limit"
+    )
     timeout: float = option(60.0, "Seconds to wait for an answer.", gt=0, le=3600)
     ca: Path | None = option(
-        None, "Certificates of those who sign the target's, as PEM.", shown="those of common browsers"
+        None,
+        "A PEM file of the authorities that sign the target's certificate.",
+        shown="those of common browsers",
     )
-    use_scores: bool = option(False, "Let the score attacks have the scores in the target's answers.")
-    ledger: bool = option(False, "Write down every row that is sent, to pay for none twice; always at an address.")
-    votes: int = option(1, "Ask so many times about each row, and take the most frequent label.", ge=1, le=99)
+    use_scores: bool = option(False, "Let attacks that see confidences use the scores in the target's answers.")
+    ledger: bool = option(
+        False, "Record every row that is sent, so that none is paid for twice; always on for an address."
+    )
+    votes: int = option(1, "Ask this many times about each row, and take the most frequent label.", ge=1, le=99)
     max_rows: int | None = option(None, "Most rows that are sent to the target in all.", shown="no limit", ge=1)
     price_per_1000: float | None = option(
-        None, "Price of 1,000 rows: the plan tells the cost, and the run asks before it spends.", gt=0
+        None, "Price of 1,000 rows. The plan shows the cost, and the run asks before it spends.", gt=0
     )
 
 
@@ -218,7 +228,7 @@ class Training(Part, panel="Model"):
     )
     optimizer: Literal["adam", "sgd"] = option("adam", "adam or sgd.")
     learning_rate: float = option(1e-3, "Step size.", gt=0)
-    batch_size: int = option(100, "Samples of a training step.", ge=1)
+    batch_size: int = option(100, "Samples per training step.", ge=1)
     max_epochs: int = option(1000, "Most epochs of training.", ge=1)
     weight_decay: float = option(0.0, "L2 penalty in training.", ge=0)
     stop_at_accuracy: float | None = option(None, "Stop training at this train accuracy.", shown="never", gt=0, le=1)
@@ -238,7 +248,7 @@ class Samples(Part, panel="Attacker"):
     """The number of attacked samples."""
 
     samples: int | None = option(
-        None, "Members, and as many non-members, that are attacked.", shown="all, 1000 at most", ge=1
+        None, "How many members are attacked, and as many non-members.", shown="all, 1000 at most", ge=1
     )
 
 
@@ -247,7 +257,7 @@ class ShadowSamples(Part, panel="Attacker"):
 
     shadow_samples: int | None = option(
         None,
-        "Members, and as many non-members, of the shadow model that are asked about.",
+        "How many members of the shadow model it is asked about, and as many non-members.",
         shown="all, 500 at most",
         ge=1,
     )
@@ -258,7 +268,7 @@ class Attacks(Part, panel="Attacker"):
 
     attacks: Words | None = option(
         None,
-        "Names from `hardlabel attacks`, with commas between them; all runs everything, whatever it costs.",
+        "Names from `hardlabel attacks`, separated by commas; or all, which runs everything, whatever it costs.",
         shown="all that suit; under a budget the strongest; defend: one of each sort",
         commas=True,
     )
@@ -282,7 +292,7 @@ class OwnModels(Part, panel="Attacker"):
         le=256,
     )
     networks: Literal["all", "class"] = option(
-        "all", "Attack networks: all (one for all classes) or class (one for each)."
+        "all", "Attack networks: all (one for all classes) or class (one for each class)."
     )
 
 
@@ -295,7 +305,9 @@ class Labels(Part, panel="Attacker"):
     labels: Literal["true", "target"] = option(
         "true", "Labels of the attacked samples: true, or target to take the target's answers (extra queries)."
     )
-    wrong_labels: float = option(0.0, "Share of the attacked samples' labels that the attacker has wrong.", ge=0, lt=1)
+    wrong_labels: float = option(
+        0.0, "Share of the attacked samples for which the attacker has a wrong label.", ge=0, lt=1
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> "Labels":
@@ -315,26 +327,26 @@ class AtRisk(Part, panel="Report"):
 
     worst_case: Annotated[float | None, BeforeValidator(_share)] = option(
         None,
-        "Share of the samples, such as 0.5%: so many are chosen as most at risk by the attacker's own models, and "
+        "Share of the samples, such as 0.5%. The attacker's own models choose this share as most at risk; it is "
         "reported separately.",
         metavar="SHARE",
         gt=0,
         lt=1,
     )
-    show_records: bool = option(False, "The report shows the exposed records themselves, not only pseudonyms.")
+    show_records: bool = option(False, "Show the exposed records themselves in the report, not only pseudonyms.")
 
 
 class Slices(Part, panel="Report"):
     """Groups for which risk is reported."""
 
-    slices: list[str] = option([], "A column whose groups risk is reported for; repeatable.", flag="--slice")
+    slices: list[str] = option([], "Report the risk of each group in this column; repeatable.", flag="--slice")
 
 
 class SlicesFile(Part, panel="Report"):
     """A file with groups."""
 
     slices_file: Path | None = option(
-        None, "A .csv or .parquet file with such columns, one row for each row of the data."
+        None, "A .csv or .parquet file with the columns for --slice, one row for each row of the data."
     )
 
 
@@ -344,7 +356,7 @@ class Private(Part, panel="Report"):
     private: bool = option(
         False,
         "Whether the target was trained with differential privacy. Such a model may be right no more often than "
-        "guessing; of another model this contradicts that it was trained on the members, and there is no verdict.",
+        "guessing. For any other model, this contradicts that it was trained on the members: there is no verdict.",
     )
 
 
@@ -352,12 +364,12 @@ class Where(Part, panel="Where it runs"):
     """Where the work is done. Results do not depend on it, and run folders do not keep it."""
 
     executor: str = option("local", "Where the attacker's own models are trained and asked: local or ray.")
-    address: str | None = option(None, "The Ray cluster's address.", shown="one that runs, else a new one here")
-    jobs: int | None = option(None, "Processes at once, of local.", shown="one per core", ge=1)
-    cores: int = option(1, "Cores, and threads, of each piece of work.", ge=1)
-    gpus: float = option(0.0, "GPUs of each piece of work, fractions included; of ray.", ge=0)
-    chunk: int = option(CHUNK, "Samples of a piece of work: what a broken run may have to ask again.", ge=1)
-    yes: bool = option(False, "Spend what --price-per-1000 amounts to without a question.")
+    address: str | None = option(None, "The Ray cluster's address.", shown="a running one, else a new one here")
+    jobs: int | None = option(None, "Processes at once, with --executor local.", shown="one per core", ge=1)
+    cores: int = option(1, "Cores (and threads) for each piece of work.", ge=1)
+    gpus: float = option(0.0, "GPUs for each piece of work, with --executor ray; fractions are allowed.", ge=0)
+    chunk: int = option(CHUNK, "Samples in a piece of work. A run that broke off asks unfinished pieces again.", ge=1)
+    yes: bool = option(False, "Spend the cost by --price-per-1000 without asking first.")
     accept_change: bool = option(False, "Go on although the target has changed since the run began.")
 
 
@@ -418,13 +430,13 @@ class GateFiles(Part, panel="Gate"):
     """Where the outcome of the gate is written. Run folders do not keep it."""
 
     junit: Path | None = option(None, "Write the outcome of --fail-if as JUnit XML.")
-    summary: Path | None = option(None, "The same as Markdown for a pull request.")
+    summary: Path | None = option(None, "Write the outcome of --fail-if as Markdown, for a pull request.")
 
 
 class RunSettings(Gate, panel="Where it runs"):
     """The settings of every run."""
 
-    seed: int = option(0, "Fixes every draw.", ge=0)
+    seed: int = option(0, "Seed of all random draws.", ge=0)
     device: str = option("auto", "Where models run: auto, cpu, cuda, ...")
     out: Path | None = option(None, "Run folder.", shown="a new one under runs/")
 
@@ -505,7 +517,7 @@ class RecipeSettings(
 
     repeats: int = option(
         8,
-        "Audit the recipe instead of one model: so many models play target in turn, 2 to references + 2.",
+        "Audit the recipe instead of one model: this many models play target in turn, 2 to references + 2.",
         shown="one model is audited",
         ge=2,
     )
@@ -530,7 +542,7 @@ class DefensesSettings(TrainedSettings, OwnTable, Samples, Attacks, OwnModels, p
 
     repeats: int = option(8, "Models that play target in turn, 2 to references + 2.", ge=2)
     defenses: Words | None = option(
-        None, "Names, with commas between them; --list shows them.", shown="all that suit", commas=True
+        None, "Names, separated by commas; --list shows them.", shown="all that suit", commas=True
     )
     levels: Annotated[dict[str, list[Strength]] | None, BeforeValidator(_levels)] = option(
         None, "Strengths of a defense, as NAME=LEVEL,LEVEL; repeatable.", shown="three each"
@@ -558,12 +570,16 @@ class CanariesSettings(TrainedSettings, panel="Model"):
 
     canaries: int = option(500, "Canaries in one training.", ge=1)
     kinds: Words = option(
-        list(CANARY_KINDS), f"Kinds of canaries, with commas: {', '.join(CANARY_KINDS)}.", commas=True
+        list(CANARY_KINDS), f"Kinds of canaries, separated by commas: {', '.join(CANARY_KINDS)}.", commas=True
     )
-    trainings: int = option(1, "1, or so many trainings with and without a single canary.", old="runs", ge=1)
+    trainings: int = option(1, "1, or the number of trainings with and without a single canary.", old="runs", ge=1)
     epsilon: float | None = option(None, "Train by DP-SGD with this guarantee.", shown="train as it is", gt=0)
     delta: float | None = option(
-        None, "Of the bounds and the guarantee.", shown="the largest power of ten below 1 / train_size", gt=0, lt=1
+        None,
+        "Delta of the bounds and the guarantee.",
+        shown="the largest power of ten below 1 / train_size",
+        gt=0,
+        lt=1,
     )
 
 

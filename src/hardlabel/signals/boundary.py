@@ -31,19 +31,19 @@ _TITLES = {"hopskipjump": "HopSkipJump", "geoda": "GeoDA"}
 
 @dataclass(frozen=True, kw_only=True)
 class Boundary:
-    """The L2 distance from each copy of a sample to the nearest point found that has not its true label.
+    """The L2 distance from each copy of a sample to the nearest point found without the sample's true label.
 
     Values (n, copies) are in input units (in widths of each channel where the domain has bounds per channel), one
-    column per copy: 0 for a misclassified copy, else an upper bound of the distance to the boundary that the oracle's
-    own answers prove. Where no start has another label the value is the distance to the box's farthest corner and the
-    sample is not complete.
+    column per copy. A misclassified copy has 0. Other values are upper bounds of the distance to the boundary, proven
+    by the oracle's answers. Where no start has another label, the value is the distance to the box's farthest corner,
+    and the sample is not complete.
 
     Costs at most `queries` queries per sample; a misclassified copy costs 1 of them.
 
     Attributes:
         queries: Most queries per sample, all copies together; each copy gets an equal share, rounded down.
         copies: Which moved copies of a sample are searched, each on its own; moves need images.
-        search: How: "hopskipjump", as the paper does, or "geoda".
+        search: How to search: "hopskipjump", as in the paper, or "geoda".
 
     References:
         Choquette-Choo et al. (2021), section 3.4, and section 3.5 for several copies; Chen et al. (2020) for

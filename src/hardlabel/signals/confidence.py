@@ -38,8 +38,8 @@ class Statistic(StrEnum):
 class Confidence:
     """A statistic of the confidence vector, signed so that higher means likelier a member. Costs 1 query per sample.
 
-    Values are (n, 1), of VECTOR (n, classes). CONFIDENCE lies in [0, 1]. LOSS, VECTOR and LOGIT are in nats, none below
-    LOWEST; LOGIT is at most -LOWEST. ENTROPY and MODIFIED_ENTROPY are in nats too, 0 or less.
+    Values are (n, 1), but (n, classes) for VECTOR. CONFIDENCE lies in [0, 1]. LOSS, VECTOR and LOGIT are in nats, none
+    below LOWEST; LOGIT is at most -LOWEST. ENTROPY and MODIFIED_ENTROPY are in nats too, 0 or less.
 
     Attributes:
         statistic: What is read from the vector.

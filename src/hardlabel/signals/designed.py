@@ -52,19 +52,19 @@ class Designed:
     """How much likelier the labels of chosen neighbours are on models trained on the sample, (n, 1) log ratio.
 
     Costs at most `queries` queries per sample, asked one after another. Each question is the candidate whose label has
-    the most mutual information with membership, given the answers so far. The sample itself is one of the candidates. A
-    sample of which nothing tells anything is asked about itself once.
+    the most mutual information with membership, given the answers so far. The sample itself is one of the candidates.
+    If no candidate tells anything, the target is asked about the sample itself once.
 
-    Without beliefs the first `queries` candidates are asked, the sample itself before all others. Values (n, queries)
-    then say which keep the label.
+    Without beliefs the first `queries` candidates are asked, beginning with the sample itself. Values (n, queries) then
+    say which keep the label.
 
     Attributes:
         queries: Most queries per sample, 1 or more.
         candidates: Neighbours per sample, `queries` or more; see `hardlabel.signals.neighbours`.
 
     References:
-        Ours (studies/DESIGNED.md). One most telling question is the idea of Wu et al. (2024), who optimise it by
-        gradients.
+        Ours (studies/DESIGNED.md). Asking the single most telling question is the idea of Wu et al. (2024), who
+        optimise the question by gradients.
 
     Raises:
         InvalidInput: `queries` is below 1, or `candidates` below `queries`.
@@ -112,8 +112,9 @@ class Designed:
 class Margins:
     """The margins of a sample's candidates, (n, 2 candidates): the margins, then the distances from the sample.
 
-    A margin is the log probability of the true class minus the highest other one, cut where the two alone would have
-    CONFIDENT and 1 - CONFIDENT. It is above 0 exactly where the label is the true class.
+    A margin is the log probability of the true class minus that of the likeliest other class. It is cut where two
+    classes alone would have the probabilities CONFIDENT and 1 - CONFIDENT. It is above 0 exactly where the label is the
+    true class.
 
     Costs the target no query: the attacker asks models of its own, each about n * `candidates` rows.
 

@@ -39,14 +39,15 @@ LEVELS_ELSEWHERE = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """What several label signals see, one after another, their columns side by side, (n, columns of all parts).
+    """The values of several label signals, asked one after another, with columns side by side, (n, columns of all
+    parts).
 
-    Costs the queries of all parts, but the sample itself is asked once: the first part that asks pays, each later one
-    gets the same answer. Every part gets the same seed, so that two noise levels see the same draws. Where every part
-    is censored, so are all columns. Else none is: an infinite edge of an interval is cut 1 beyond the finite one, both
-    edges stay as columns. Where a part asks less under beliefs, so does the whole. Points are clipped into a continuous
-    domain first (Samples allow a rounding error), so that parts which clip and parts which do not ask about the same
-    point.
+    Costs the queries of all parts, but the sample itself is asked once: the first part that asks pays, and each later
+    part gets the same answer. Every part gets the same seed, so that two noise levels see the same draws. If every part
+    is censored, all columns are. Otherwise no column is: an infinite edge of an interval is cut 1 beyond the finite
+    edge, and both edges stay as columns. If a part asks less under beliefs, so does the whole. Points are clipped into
+    a continuous domain first (`Samples` allows a rounding error). So all parts ask about the same point, whether they
+    clip or not.
 
     Attributes:
         parts: The signals, in the order they are asked; at least one.

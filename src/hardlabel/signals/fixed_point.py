@@ -51,19 +51,17 @@ class FixedPoint:
     """The share of the way from a sample to a fixed point at which it loses its true label, in [0, 1].
 
     Values are (n, points), one column per fixed point. A sample whose label never changes has 1, the bound known to
-    hold, and is not complete. In a continuous domain the way is the straight line; among bits the ones that differ are
-    set one after another, in one random order for all samples, so that every point asked is legal.
+    hold, and is not complete. In a continuous domain the way is the straight line. In a binary domain the bits that
+    differ are set one after another, in one random order for all samples, so that every point asked is legal.
 
-    SCAN asks at the shares j / m for j = 0, 1, ... m - 1, where m is the queries per point (the number of
-    differing bits where that is less), and gives the first share with a wrong label. A misclassified sample whose
-    first j points are wrong has exp(-j) / m: less than every other sample, more the sooner its label turns right.
-    BISECTION gives the middle of the last interval, off by at most half of it: with h halvings 2^-(h+1); among
-    bits, with enough queries, the exact number of bits. A misclassified sample has 0 for the one query that showed
-    it.
+    SCAN asks at the shares j / m for j = 0, 1, ... m - 1, where m is the number of queries per point (or of differing
+    bits, if that is less), and gives the first share with a wrong label. A misclassified sample whose first j points
+    are wrong has exp(-j) / m: less than every other sample, and more the sooner its label turns right. BISECTION gives
+    the middle of the last interval, with an error of at most 2^-(h+1) after h halvings. In a binary domain it finds the
+    exact number of bits, given enough queries. A misclassified sample costs 1 query and has 0.
 
-    The sample itself is asked once for all points. Costs at most `queries` queries per sample, and less where the
-    answer is known
-    sooner: SCAN ends at the change, BISECTION after HALVINGS halvings or at a single bit.
+    The sample itself is asked once for all points. Costs at most `queries` queries per sample, and fewer where the
+    answer is known sooner: SCAN ends at the change, BISECTION after HALVINGS halvings or at a single bit.
 
     Attributes:
         queries: Most queries per sample, all points together, at least 1 + `points`; each point gets an equal share,
@@ -125,8 +123,8 @@ class FixedPoint:
         """Chooses the fixed points; asks nothing.
 
         Raises:
-            InvalidInput: A mixed table; no population, too small a one or one of another domain, where the points
-                are taken from it.
+            InvalidInput: The domain is a mixed table; or the points come from the population, which is missing, too
+                small or of another domain.
         """
         domain = samples.domain
         if not (domain.continuous or isinstance(domain, BinaryFeatures)):

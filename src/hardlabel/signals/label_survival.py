@@ -18,14 +18,14 @@ from hardlabel.signals.shares import Shares, SharesPlan
 class Kept:
     """The number of copies that get the true label, one scalar per group of moves: values (n, 2 groups).
 
-    The same copies as those of `Shares`, told as censored values: the half-integers around the number, infinite where
-    no copy or all of them keep the label, for then more copies might have told more. Costs one query per copy.
+    The copies are those of `Shares`. Values are censored: the half-integers around the number. An edge is infinite
+    where no copy or every copy keeps the label, since more copies might tell more. Costs one query per copy.
 
     Attributes:
         moves: Groups of moved copies, each of at least one; images only.
 
     References:
-        The copies are those of Choquette-Choo et al. (2021), section 3.3; counting them beside a path is ours.
+        The copies are those of Choquette-Choo et al. (2021), section 3.3; counting them in addition to a path is ours.
 
     Raises:
         InvalidInput: No group, or an empty one.

@@ -17,9 +17,9 @@ from hardlabel.signals.base import Access, Knowledge, Measurement, keeps_label, 
 class Noise:
     """The share of noisy copies that keep the true label, (n, 1) in [0, 1].
 
-    Costs 1 + `draws` queries per sample, and 1 for a misclassified sample, whose value is 0. Every sample
-    sees the same draws (see `hardlabel.data.domain`), and so does the shadow model. The domain says what
-    noise is: Gaussian, clipped, for continuous values, flips for binary ones, both for mixed tables.
+    Costs 1 + `draws` queries per sample, and 1 for a misclassified sample, whose value is 0. Every sample sees the same
+    draws (see `hardlabel.data.domain`), and so does the shadow model. The domain defines the noise: clipped Gaussian
+    noise for continuous values, flips for binary values, both for mixed tables.
 
     Attributes:
         level: Strength of the noise.

@@ -21,23 +21,24 @@ TAUS = (0.9, 0.7, 0.5, 0.2, 0.1, 0.05, 0.01, 0.001)  # Candidates; a lower one a
 
 @dataclass(frozen=True, kw_only=True)
 class Oslo:
-    """Asks one adversarial example of the sample, made for models that never saw it. Costs 1 query per sample.
+    """Asks about one adversarial example of the sample, made on models that never saw it. Costs 1 query per sample.
 
     The value, (n, 1), is 1.0 where the target keeps the label there, else 0.0: a member resists a change that is just
-    enough for the others. The attacker's crafters are split: sources, the first half (rounded up), make the change;
-    judges, the rest, say when to stop. A single crafter is both. Models speak together by the mean of their logits.
+    large enough for models that never saw it. The attacker's crafters are split. The first half (rounded up) are
+    sources, which make the change; the rest are judges, which say when to stop. A single crafter is both. The logits of
+    several models are averaged.
 
-    In round r the change of each coordinate is bounded by r / rounds * reach, and `steps` steps of momentum
-    iterative FGSM raise the sources' cross-entropy of y, each of 1.25 / steps times that bound along the
-    sign of the momentum, which starts each round anew. It ends before the first round at whose start the judges'
-    confidence in y is below tau. `complete` is False where no round got there; the last point is then asked.
+    In round r the change of each coordinate is at most r / rounds * reach. In this round, `steps` steps of momentum
+    iterative FGSM raise the sources' cross-entropy of the label y. A step is 1.25 / steps times that bound, along the
+    sign of the momentum, which starts anew in each round. Crafting ends before the first round at whose start the
+    judges' confidence in y is below tau. If no round gets there, the last point is asked and `complete` is False.
 
     Attributes:
-        tau: The judges' confidence to fall below, in (0, 1). Candidates for a ROC: TAUS.
+        tau: Crafting ends when the judges' confidence is below it, in (0, 1). Candidates for a ROC: TAUS.
         reach: Largest change of a coordinate, in box widths, above 0.
         rounds: Rounds until the bound is `reach`, 1 or more; in a binary domain the most bits flipped.
         steps: Steps per round, 1 or more; in a binary domain a round is one flip.
-        momentum: The share of the momentum that is left after a step, 0 or more.
+        momentum: Share of the momentum that is left after a step, 0 or more.
 
     References:
         Peng et al. (2024), "OSLO: One-Shot Label-Only Membership Inference Attacks", NeurIPS, arXiv 2405.16978.
@@ -47,8 +48,8 @@ class Oslo:
 
     Deviations: bounds are in box widths and any continuous domain will do; the paper's are images. In a box of whole
     numbers the point is rounded once, at the end. In a binary domain each round flips the bit that gains most to first
-    order, none of them twice. A sample below tau from the start is asked as it is. The paper has several architectures
-    among its surrogates; ours are what crafters are.
+    order, no bit twice. A sample below tau from the start is asked as it is. The paper's surrogates have several
+    architectures; ours are the crafters.
 
     Raises:
         InvalidInput: A setting is out of range.

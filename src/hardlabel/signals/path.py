@@ -33,11 +33,11 @@ Answer = Callable[[Tensor, Tensor, Tensor], Tensor]
 class Path:
     """The position where a sample's route crosses into another class: how many of its levels keep the true label.
 
-    A route has levels behind the sample, the sample itself, and levels ahead (see `hardlabel.signals.routes`); a
-    right label means looking ahead for the first level that loses it, a wrong one looking behind for the nearest
-    that gains it. The label is assumed to change once along a route. Values are censored: per route the lower
-    and the upper edge of the interval that holds the position, half-integers in level units, infinite at the
-    ends; an interval of width 1 is exact. Values are (n, 2 routes).
+    A route has levels behind the sample, the sample itself, and levels ahead (see `hardlabel.signals.routes`). If the
+    label is right, the search looks ahead for the first level that loses it; if it is wrong, behind for the nearest
+    level that gains it. The label is assumed to change once along a route. Values (n, 2 routes) are censored: per route
+    the lower and the upper edge of the interval that holds the position. Edges are half-integers in level units,
+    infinite at the ends; an interval of width 1 is exact.
 
     Bisection costs 1 query for the sample itself, whatever the number of routes, and at most 4 more per route. A
     plan with beliefs costs at most `queries` queries per sample.
@@ -45,9 +45,9 @@ class Path:
     Attributes:
         queries: Most queries per sample under beliefs, 1 or more; without any, bisection runs to its end.
         routes: Where the routes lead, each once: "others", "runner-up" or "second".
-        informed: Whether the target is asked what tells most about membership, where there are beliefs. Without,
+        informed: Whether each question is the one that tells most about membership, where there are beliefs. If false,
             `queries` must allow the whole bisection.
-        reach: Length of a straight route, above 0, see `routes.lengths_of`; of no meaning where inputs are discrete.
+        reach: Length of a straight route, above 0, see `routes.lengths_of`; not used where inputs are discrete.
 
     References:
         Ours (studies/RESULTS.md). The single most telling question is the idea of Wu et al. (2024), "You Only Query

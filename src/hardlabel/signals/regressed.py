@@ -28,11 +28,11 @@ class Regressed:
     A forest learns from their inputs and classes what values the target shows on non-members. The attacker trains no
     model like the target. The questions about the population belong to no sample: they are charged aside.
 
-    A sample costs the queries of the inner signal, 1 for `Gap`. The overhead is as many for each of at most `rows`
-    population records. Values (n, 1) lie in [-1, 1] where the inner signal's lie in [0, 1].
+    A sample costs the queries of the inner signal, 1 for `Gap`. The overhead is the same number for each of at most
+    `rows` population records. Values (n, 1) lie in [-1, 1] where the inner signal's lie in [0, 1].
 
     Attributes:
-        inner: The signal, one number per sample, not known up to intervals.
+        inner: The signal: one number per sample, not an interval.
         rows: Most population records asked about, drawn at random; 1 or more.
         trees: Trees of the forest, 1 or more.
 
@@ -40,8 +40,8 @@ class Regressed:
         InvalidInput: The inner signal is censored, or a number is below 1.
 
     References:
-        Bertran et al. (2023), arXiv:2307.03694, who predict a quantile of the confidence. The mean takes the quantile's
-        place here: whether a label is right has no other quantiles than 0 and 1.
+        Bertran et al. (2023), arXiv:2307.03694, who predict a quantile of the confidence. Here the mean takes the
+        quantile's place, because all quantiles of whether a label is right are 0 or 1.
 
     Example:
         >>> import torch
@@ -82,7 +82,7 @@ class Regressed:
         """Draws the population records; asks nothing.
 
         Raises:
-            InvalidInput: No population, or one of another domain.
+            InvalidInput: The population is missing or of another domain.
         """
         population = knowledge.population
         if population is None or not len(population):

@@ -17,8 +17,8 @@ from hardlabel.signals.base import Access, Knowledge, Measurement, chunks
 class Sampling:
     """How often each class answers noisy copies of a sample: true class first, the others in falling order.
 
-    Values (n, 1 + `top`) in [0, 1]; a row sums to 1 unless more than `top` other classes answered. Made for an
-    attack network, as a confidence vector is; only the first column is higher for members.
+    Values (n, 1 + `top`) in [0, 1]; a row sums to 1 unless more than `top` other classes occurred. The values are made
+    for an attack network, like a confidence vector; only the first column is higher for members.
 
     Costs exactly `draws` queries per sample, misclassified or not: the sample itself is not asked. The copies are
     those of the `Noise` signal at the same level, draws and seed.
@@ -26,7 +26,8 @@ class Sampling:
     Attributes:
         level: Strength of the noise; see `hardlabel.data.domain`.
         draws: Noisy copies per sample, 1 or more.
-        top: Other classes counted, 1 or more, since labels do not tell how many there are; absent ones count 0.
+        top: Number of other classes counted, 1 or more, since labels do not show how many there are; absent classes
+            count 0.
 
     References:
         Rahimian, Orekondy & Fritz (2020), "Sampling Attacks: Amplification of Membership Inference Attacks by

@@ -22,9 +22,9 @@ class Shares:
 
     Values are (n, groups + levels).
 
-    Costs one query per copy for every sample: a copy of a misclassified sample that gets the true label tells
-    that the sample lies near it. Every level sees the same draws, and so do all samples and models. A group is a
-    share and not its single bits, so that a regression has few columns to learn from few models.
+    Costs one query per copy for every sample: if a copy of a misclassified sample gets the true label, the sample lies
+    near that class. Every level sees the same draws, and so do all samples and models. A group gives one share instead
+    of single bits, so that a regression has few columns to learn from few models.
 
     Attributes:
         moves: Groups of augmented copies; images only.

@@ -21,12 +21,12 @@ OVERHEAD = "labelling the surrogate's data"
 class Transfer:
     """Minus the cross-entropy of a surrogate on the sample and its true class, (n, 1) in nats, in [LOWEST, 0].
 
-    The surrogate is trained on points of the attacker's population with the labels the target gives them. Those
-    queries belong to no sample: `overhead` of them, for all samples together, are charged aside. A sample itself
-    costs no query, or 1 query with `ask_samples`, which gives a misclassified one LOWEST.
+    The surrogate is trained on points of the attacker's population with the labels that the target gives them. These
+    queries belong to no sample: they are the `overhead`, for all samples together. A sample itself costs no query, or 1
+    query with `ask_samples`; then a misclassified sample has LOWEST.
 
-    A target that answers one class only teaches a surrogate nothing: none is trained, every value is 0 (but for
-    misclassified samples, if asked) and no sample is complete.
+    A target that answers with one class only teaches nothing. Then no surrogate is trained, every value is 0 (except
+    for misclassified samples, if asked) and no sample is complete.
 
     Attributes:
         rows: Population points labelled, 1 or more, drawn at random; None for all of them.
@@ -80,7 +80,7 @@ class Transfer:
         """Draws the points to be labelled; asks nothing.
 
         Raises:
-            InvalidInput: No population, too small a one, one of another domain, or nobody who trains.
+            InvalidInput: The population is missing, too small or of another domain, or `knowledge.fit` is missing.
         """
         population = knowledge.population
         least = self.rows or 1

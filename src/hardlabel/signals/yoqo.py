@@ -21,21 +21,22 @@ SPREAD = 0.26  # Standard deviation of the authors' images in box widths (.27, .
 
 @dataclass(frozen=True, kw_only=True)
 class Yoqo:
-    """Asks one point near the sample, where IN models say its label and OUT models do not. Costs 1 query per sample.
+    """Asks about a point to which IN models give the sample's label and OUT models do not. Costs 1 query per sample.
 
-    The value, (n, 1), is 1.0 where the target keeps the label there, else 0.0. CE is the cross-entropy, t_k the class
-    that an OUT model k holds likeliest of all but y at the sample itself, a mean runs over the models of a side. Plain
-    gradient steps lead the point x' from x down to a loss of `stop` or less:
+    The value, (n, 1), is 1.0 where the target keeps the label there, else 0.0. IN models were trained on the sample,
+    OUT models were not. CE is the cross-entropy, y the sample's label, and t_k the class other than y that OUT model k
+    finds likeliest at the sample itself. A mean is over the models of a side. Plain gradient steps lead the point x'
+    from x down to a loss of `stop` or less:
 
         online:   mean over IN of CE(x', y) + alpha * mean over OUT of CE(x', t_k)
         offline:  mean over OUT of CE(x', t_k) + distance * mean square of x' - x
 
-    Offline, x' goes no further than the OUT models' border, and a model trained with x holds its label beyond.
-    Lengths are in units of SPREAD box widths, in a binary domain of one bit.
+    Offline, x' goes no farther than the border of the OUT models; a model trained on x keeps its label beyond that
+    border. The unit of lengths is SPREAD box widths, in a binary domain one bit.
 
-    Online needs `Knowledge.shadows` with a model on either side of each sample. Offline takes `Knowledge.crafters`
-    and, where there are none, the shadows outside. The paper's rule is member for 1.0; no threshold need be
-    chosen, and none can be on the models that took part, which the point suits better than any other.
+    Online needs `Knowledge.shadows` with a model on each side of each sample. Offline takes `Knowledge.crafters` or,
+    where there are none, the OUT shadows. As in the paper, 1.0 means member, so no threshold need be chosen. It could
+    not be chosen on the models that took part, because the point suits them better than any other model.
 
     Attributes:
         online: Whether IN models take part.
@@ -51,9 +52,9 @@ class Yoqo:
         (github.com/WU-YU-TONG/YOQO: README.md, shadow_training/yoqo_atk.py); the paper's own text was out of reach.
 
     Deviations: steps are clipped to the box (the authors' points may leave it); in a box of whole numbers the point is
-    rounded once, at the end. In a binary domain each step flips the bit that gains most to first order, none of them
-    twice (theirs moves bits to fractions). The point of lowest loss is taken (theirs: the last, one step past the
-    stop). Losses are means over the models of a side, so that sides may differ in size (theirs: sums over pairs).
+    rounded once, at the end. In a binary domain each step flips the bit that gains most to first order, no bit twice
+    (theirs moves bits to fractions). The point of lowest loss is taken (theirs: the last, one step past the stop).
+    Losses are means over the models of a side, so that sides may differ in size (theirs: sums over pairs).
 
     Raises:
         InvalidInput: A setting is out of range.

@@ -66,11 +66,11 @@ def load_target(path: Path | str, *, trust_pickle: bool = False, trust_types: Se
     Args:
         path: Where the model is.
         trust_pickle: Whether code in a pickle may run.
-        trust_types: Types that a .skops file may hold beside those that skops trusts.
+        trust_types: Types that a .skops file may hold in addition to those that skops trusts.
 
     Raises:
         InvalidInput: There is no such model, it is damaged, its package is not installed, it would run code that is not
-            trusted, or it is no classifier with one label for each row.
+            trusted, or it is not a classifier with one label for each row.
 
     Example:
         >>> from hardlabel.targets.files import load_target
@@ -118,7 +118,7 @@ def target_hash(path: Path | str) -> str:
     """
     checks.path(target=path)
     if _FUNCTION.fullmatch(str(path)) is not None:
-        raise InvalidInput(f"target {Path(path).name} has no content that tells its model from others: give it a name")
+        raise InvalidInput(f"target {Path(path).name} is code: its content does not identify the model, give it a name")
     path = Path(path)
     if os.path.isdir(path):
         digest = hashlib.sha256()

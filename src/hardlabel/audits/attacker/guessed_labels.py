@@ -72,13 +72,13 @@ def notes(terms: Terms, case: Case) -> list[str]:
     sentences = []
     if terms.attacker.labels == "target":
         sentences.append(
-            "The attacker had no labels of the points asked about and took the target's answers, one query more for "
-            "each; its reference models were trained with them. Asked whether it gives its own answer, the target "
-            "always does: the gap attack finds nothing so."
+            "The attacker had no labels of the points asked about and took the target's answers, one more query for "
+            "each. Its reference models were trained with these labels. The target always agrees with its own answer, "
+            "so the gap attack finds nothing."
         )
     if terms.attacker.wrong_labels:
         sentences.append(
-            f"About {100 * terms.attacker.wrong_labels:g} % of the labels that the attacker has of the points are "
-            "wrong; its reference models were trained with them, the target with the true ones."
+            f"About {100 * terms.attacker.wrong_labels:g} % of the attacker's labels of the points are wrong. Its "
+            "reference models were trained with these labels, the target with the true labels."
         )
     return sentences

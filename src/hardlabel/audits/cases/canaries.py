@@ -49,7 +49,7 @@ class Planted:
     """A training set with canaries in it.
 
     Attributes:
-        base: The training samples that are no canaries, n of them; inputs (n, *shape).
+        base: The training samples that are not canaries, n of them; inputs (n, *shape).
         canaries: All canaries, planted or not, m of them; inputs (m, *shape).
         kinds: Kind of each canary, (m,): "mislabelled", "rare" or "crafted".
         inside: Whether each canary is planted, (m,) bool, by an independent fair coin.
@@ -81,7 +81,7 @@ class Planted:
         return concatenate(self.base, self.canaries).take(self.rows(self.inside))
 
     def rows(self, inside: Bools) -> Tensor:
-        """Rows to train on with these canaries, in random order; rows are counted in the base, then in all canaries."""
+        """Rows to train on with these canaries, in random order; numbers run through the base, then the canaries."""
         planted = len(self.base) + torch.from_numpy(inside).nonzero().flatten()
         rows = torch.cat([torch.arange(len(self.base)), planted])
         return rows[torch.randperm(len(rows), generator=randomness.generator(self.seed, "planted order"))]
@@ -104,7 +104,7 @@ def plant(
     Args:
         data: (inputs, labels) to train on and to make canaries from, arrays or tensors (n, *shape) and (n,). Repeated
             inputs are dropped; the notes say which.
-        canaries: Number of canaries, of all kinds in turn; about half are planted.
+        canaries: Number of canaries; the kinds take turns. About half of the canaries are planted.
         kinds: "mislabelled" (a sample with a wrong label), "rare" (a random input with a random label) and "crafted" (a
             noisy sample with the label that a network finds least likely), at least one of them.
         train_size: Number of training samples without canaries; None for half of the data.

@@ -34,7 +34,7 @@ def one_of_each(given: Given, *, seed: int) -> Given:
         if len(both) > MOST_SHARED * len(group):
             raise InvalidInput(
                 f"members and nonmembers must not share persons, got {len(both)} in both, of {len(group)} in {name}: "
-                f"up to {MOST_SHARED:.0%} would be dropped, more is likely a mistake"
+                f"at most {MOST_SHARED:.0%} are dropped, more is likely a mistake: put each person into one group"
             )
     chosen = {
         name: _drawn(values, without=both if name != "population" else members | nonmembers, seed=derive(seed, name))

@@ -139,7 +139,7 @@ def _told_shared(contents: Mapping[str, list[bytes]], shared: set[bytes], *, str
         if len(part) > MOST_SHARED * len(contents[name]):
             raise InvalidInput(
                 f"members and nonmembers must not share inputs, got {len(shared)} in both, {len(part)} of "
-                f"{len(contents[name])} {name} ({where}): up to {MOST_SHARED:.0%} of a group would be dropped, more is "
+                f"{len(contents[name])} {name} ({where}): at most {MOST_SHARED:.0%} of a group are dropped, more is "
                 "likely a mistake; give non-members that the target was not trained on"
             )
     return f"Inputs that are members and non-members at once were dropped from both: {len(shared)} ({where})."

@@ -56,7 +56,10 @@ def many_runs(
 ) -> list[CanaryBound]:
     """Bounds from many models, half of them trained with the canary."""
     if min(inside.sum(), (~inside).sum()) < 2:
-        raise InvalidInput(f"trainings must be more, got {len(inside)} of which {int(inside.sum())} with the canary")
+        raise InvalidInput(
+            "trainings must be 2 or more with the canary and 2 or more without it, "
+            f"got {len(inside)}, {int(inside.sum())} with it: ask for more"
+        )
     watch = asking.watch
     jobs = [
         shadows.Job(rows=planted.rows(np.array([planting])), seed=randomness.derive(asking.seed, "canary run", run))

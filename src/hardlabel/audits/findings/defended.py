@@ -72,7 +72,7 @@ class Stage:
                 self.scores[NONE, attack.name] = _stacked(played)
                 self._figures[attack.name] = self._figure(attack, played, adaptive=True)
         if not self._figures:
-            raise InvalidInput("attacks must hold one that these models can be asked about, got none")
+            raise InvalidInput("attacks must hold an attack that suits these models, got none")
         return self._result(None, None, self._plain, list(self._figures.values()))
 
     def defended(self, strength: Strength, made: Defended) -> DefenseResult:
@@ -164,7 +164,7 @@ class Stage:
         resolved = [attack for attack in attacks if attack.tpr.value is not None]
         description = models.case.plan.trainer.description
         if not attacks:
-            raise InvalidInput(f"attacks must hold one that {description} can be asked about")
+            raise InvalidInput(f"attacks must hold an attack that suits {description}, got none")
         return DefenseResult(
             defense=NONE if strength is None else strength.row.name,
             level=None if strength is None else strength.level,

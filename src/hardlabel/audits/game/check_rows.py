@@ -144,7 +144,7 @@ class CheckRows:
         if result is not None and result.changed:
             raise InvalidInput(
                 f"target must be the model that was asked before, {result.otherwise} of {result.rows} check rows got "
-                "other answers: --accept-change goes on all the same, a new --name and --out begin anew"
+                "other answers: --accept-change goes on all the same, a new --name and --out begin a new run"
             )
 
     def count(self, rows: int) -> None:

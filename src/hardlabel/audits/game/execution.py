@@ -16,15 +16,15 @@ class Execution:
 
     Attributes:
         executor: Trains and asks the attacker's own models: `hardlabel.Local()` or `hardlabel.Ray(...)`.
-        chunk: Most samples per piece of work; a run that breaks off may have to ask about these again.
+        chunk: Most samples per piece of work. A run that was interrupted may have to ask about these again.
         watch: Receives the progress. By default, progress is shown at a terminal and in a notebook;
             `hardlabel.SILENT` shows none.
-        agree: Is told what a run will cost before it spends anything, and raises an error where that is too much; None
-            if nobody is to be told.
-        accept_change: Whether a run goes on although its target has changed since it began.
+        agree: A function that gets the cost of a run, in words, before anything is spent. It raises an error if the
+            cost is too high. None if there is no such function.
+        accept_change: Whether a run continues although its target has changed since it began.
 
     Raises:
-        InvalidInput: `chunk` is no whole number above 0, or an object lacks a method.
+        InvalidInput: `chunk` is not a whole number above 0, or an object lacks a method.
 
     Example:
         >>> from hardlabel import Execution, Local

@@ -156,7 +156,7 @@ def _places(frame: pd.DataFrame, columns: list[Hashable], group: str) -> list[in
     lost = [label for label in columns if label not in place]
     extra = [label for label in place if label not in set(columns)]
     if lost or extra:
-        parts = [f"lacks {listed(lost)}"] * bool(lost) + [f"has {listed(extra)} besides"] * bool(extra)
+        parts = [f"lacks {listed(lost)}"] * bool(lost) + [f"also has {listed(extra)}"] * bool(extra)
         raise InvalidInput(
             f"{group} must have the same {len(columns)} columns as the first frame, but {' and '.join(parts)}"
         )

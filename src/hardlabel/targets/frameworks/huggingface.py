@@ -122,7 +122,7 @@ class PixelNetwork(nn.Module):
         if low < 0 or high > 255 or (not self._judged and len(images) >= FEWEST_JUDGED):
             raise InvalidInput(
                 f"{self.role} wants pixels from 0 to 255, as its preprocessor_config.json says, got {low:.3g} to "
-                f"{high:.3g}: give the pictures as they are, or take that file away for inputs already processed"
+                f"{high:.3g}: give the pictures as they are, or remove that file if inputs are processed already"
             )
         if self._size is not None and tuple(images.shape[2:]) != self._size:
             smooth: dict[str, Any] = {} if self._filter == "nearest" else {"antialias": True, "align_corners": False}

@@ -66,7 +66,7 @@ class Reading:
             values = [self._by_label(scores) for scores in values]
         widths = {len(scores) for scores in values}
         if len(widths) != 1 or any(not _is_number(score) for scores in values for score in scores):
-            raise WrongAnswer("answered with lists that are not as many numbers for each row")
+            raise WrongAnswer("answered with lists that do not hold equally many numbers for each row")
         return np.array(values, dtype=np.float64)
 
     def _by_label(self, scores: dict[str, Any]) -> list[Any]:

@@ -198,8 +198,8 @@ class OpenInference:
         if given != wanted.keys():
             missing, extra = listed(wanted.keys() - given) or "none", listed(given - wanted.keys()) or "none"
             raise InvalidInput(
-                f"target must be asked about its inputs: {missing} of them are no columns of the data, and {extra} of "
-                "the columns are no inputs; --ignore COLUMN leaves a column out"
+                f"target must have the columns of the data as inputs: only the target has {missing}, only the data "
+                f"have {extra}; --ignore COLUMN leaves a column out"
             )
         return [(column, wanted[column.name]) for column in columns]
 
