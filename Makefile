@@ -63,7 +63,7 @@ bench-quick: $(PEERS)/.installed
 	$(PEERS)/bin/python benchmarks/bench.py --quick
 
 test: $(VENV)/.extras
-	$(BIN)/pytest --numprocesses auto --dist loadfile --max-worker-restart 0
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 quick: $(VENV)/.extras
 	$(BIN)/pytest --numprocesses auto -m "not slow and not browser and not long"

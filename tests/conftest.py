@@ -12,6 +12,23 @@ torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # For the processes that tests start.
 os.environ.setdefault("HARDLABEL_SECRET", "a secret of the tests")  # Else the user's own would be made and used.
 
+# The files that take longest. They come first: else a process may have one of them left when the others are done.
+LONGEST = (
+    "executors",
+    "endings",
+    "hostile_targets",
+    "reproduce",
+    "attacks_calibrated",
+    "runs",
+    "cli",
+    "audit",
+    "toys",
+    "processes",
+    "roles",
+    "target_audits",
+    "docs",
+)
+
 # A deadline would assert a time, and a shared machine would break it.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
@@ -25,3 +42,8 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: set HARDLABEL_DATA, or put it into {beside}")
     return folder
+
+
+def pytest_collection_modifyitems(items):
+    places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))

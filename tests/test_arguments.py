@@ -149,6 +149,26 @@ def test_the_help_shows_a_default_for_each_setting_that_has_one(name):
             assert "[default: " in parameter.help
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_defaults_stand_in_the_help_without_parentheses(name):
+    command = COMMANDS[name]
+    parameters = [parameter for parameter in command.params if getattr(parameter, "help", None)]
+    assert parameters
+    assert [parameter.name for parameter in parameters if isinstance(parameter.show_default, str)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"), [("run", "config"), ("resume", "run"), ("gate", "run"), ("show", "folder")]
+)
+def test_what_a_command_cannot_do_without_is_required(name, argument):
+    assert next(parameter for parameter in COMMANDS[name].params if parameter.name == argument).required
+
+
+@pytest.mark.parametrize("name", ["audit", "defend", "canaries"])
+def test_a_settings_file_is_optional(name):
+    assert not next(parameter for parameter in COMMANDS[name].params if parameter.name == "config").required
+
+
 def test_words_of_the_help_are_those_of_the_tables():
     """The help may not import what it lists, so the lists are compared here."""
     described = {

@@ -52,7 +52,8 @@ def content(record):
     for target in found["targets"] if isinstance(found.get("targets"), list) else ():
         target.pop("classes")
     if "notes" in found:
-        found["notes"] = [note for note in found["notes"] if "whether the target changes" not in note]
+        notes = [note for note in found["notes"] if "whether the target changes" not in note]
+        found["notes"] = [note.replace("; that is no attack's cost.", ", charged to no attack.") for note in notes]
     return found
 
 

@@ -143,12 +143,21 @@ def test_a_configuration_file_is_read_and_options_take_precedence(tmp_path, monk
         (["--repeats", "1"], "repeats must be at least 2, got 1"),
         (["--references", "4", "--repeats", "7"], "repeats must lie in [2, references + 2 = 6], got 7"),
         (["--references", "5", "--repeats", "2"], "references must be an even number from 2 to 256, got 5"),
-        (["--repeats", "two"], "Invalid value for '--repeats'"),
+        (["--repeats", "two"], "--repeats must be a whole number, got 'two'"),
         (["--attacks", "all,gap"], "attack 'all' is unknown"),
         (["--augment", "spin"], 'augment must be "mirror", "shift:PIXELS" or "rotate:DEGREES", got \'spin\''),
-        (["--device", "abacus"], "device 'abacus' cannot be used here"),
+        (["--device", "abacus"], "device 'abacus' cannot be used here: use auto or cpu"),
+        (["--arch", "resnet19", "--repeats", "2"], "arch 'resnet19' is unknown"),
+        (["--arch", "cnn1d"], "arch 'cnn1d' does not suit the data: shape must be"),
+        (["--train-size", "x"], "--train-size must be a whole number, got 'x'"),
+        (["--size", "1.5"], "--size must be a whole number, got '1.5'"),
+        (["--gpus", "half"], "--gpus must be a number, got 'half'"),
+        (["--executor", "ray", "--jobs", "3"], "jobs is a setting of executor 'local', got executor 'ray'"),
+        (["--label", "x"], "label must be left at None, since the data set 'digits' needs no such setting, got 'x'"),
+        (["--repeats", "2", "--missing", "?"], "missing must be left at None, since the data set 'digits'"),
+        (["--folder", "sets"], "folder must be left at None, since data 'digits' is bundled, got 'sets'"),
         (["--seed", "-1"], "seed must be at least 0"),
-        (["--budget", "many"], "Invalid value for '--budget'"),
+        (["--budget", "many"], "--budget must be a whole number, got 'many'"),
         (["--colour", "red"], "colour"),
         (["missing.yaml"], "config 'missing.yaml' cannot be read"),
         (["--out", "taken/run"], "out 'taken/run' must be a folder that can be written to"),
@@ -168,6 +177,35 @@ def test_bad_usage_is_one_line_and_exit_code_2_before_any_training(arguments, ru
     lines = [line for line in stderr.splitlines() if line.strip()]
     assert len(lines) == 1, stderr
     assert rule in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ["run"],
+            "Missing argument 'config' (settings as YAML; `kind:` names the kind of run): see `hardlabel run --help`",
+        ),
+        (["resume"], "Missing argument 'run' (a run folder): see `hardlabel resume --help`"),
+        (
+            ["gate", "--fail-if", "label.auc > 0.6"],
+            "Missing argument 'run' (a run folder): see `hardlabel gate --help`",
+        ),
+        (["show"], "Missing argument 'run' (a run folder): see `hardlabel show --help`"),
+        (["ledger"], "Missing argument 'run' (a run folder, or the file of a ledger): see `hardlabel ledger --help`"),
+        (["attacks", "--budget", "x"], "--budget must be a whole number, got 'x'"),
+        (["reproduce", "--part", "1", "--part", "two"], "--part must be a whole number, got 'two'"),
+        (["reproduce", "--minutes", "1h"], "--minutes must be a number, got '1h'"),
+        (["reproduce", "--executor", "ray", "--jobs", "2", "--dry-run"], "jobs is a setting of executor 'local'"),
+        (["defend", "--pretrain", "nosuch"], "pretrain: data 'nosuch' is unknown"),
+        (["canaries", "--categorical", "x"], "categorical must be left at [], since the data set 'digits'"),
+    ],
+)
+def test_wrong_words_after_a_command_are_one_line_and_exit_code_2(arguments, line, monkeypatch, capsys):
+    code, stdout, stderr = called(*arguments, monkeypatch=monkeypatch, capsys=capsys)
+    assert (code, stdout) == (2, "")
+    assert stderr.startswith(f"hardlabel: {line}"), stderr
+    assert stderr.count("\n") == 1, stderr
 
 
 @pytest.mark.parametrize(
@@ -326,7 +364,7 @@ def test_what_nobody_can_provide_changes_the_strongest_attack(monkeypatch, capsy
     [
         (["--budget", "0"], "budget must be at least 1, got 0"),
         (["--domain", "mixed"], "domain 'mixed' is unknown: did you mean 'mixed table'"),
-        (["--budget", "ten"], "Invalid value for '--budget'"),
+        (["--budget", "ten"], "--budget must be a whole number, got 'ten'"),
     ],
 )
 def test_a_bad_question_about_the_attacks_is_one_line(arguments, rule, monkeypatch, capsys):

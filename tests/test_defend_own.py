@@ -608,7 +608,10 @@ def test_an_unfitted_classifier_of_a_file_gets_the_rows_of_a_named_data_set(fold
         (["--trainer", "own.py:fit", "--missing", "?"], "missing must be left at None, since trainer trains"),
         (["--trainer", "own.py:fit", "--defenses", "l2"], "defense 'l2' changes the training: trainer must be a"),
         (["--trainer", "own.py:fit", "--data", "nine"], "data 'nine' is unknown"),
-        (["--trainer", "own.py:fit", "--data", "digits", "--ignore", "x"], "ignore must be left at [] unless data"),
+        (
+            ["--trainer", "own.py:fit", "--data", "digits", "--ignore", "x"],
+            "ignore must be left at [], since the data set 'digits'",
+        ),
         (["--ignore", "x"], "ignore must be left at [], since only trainer uses it, got ['x']"),
         (["--trainer", "own.py:fit", "--label", "sick"], "label 'sick' is unknown"),
     ],

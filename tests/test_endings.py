@@ -145,13 +145,16 @@ def killed_while_workers_start(folder, kills, seed):
 @pytest.mark.slow
 def test_kills_while_workers_start_leave_nobody_and_change_nothing(tmp_path):
     """Thirty of them, at other moments, in test_long_kills.py."""
-    killed_while_workers_start(tmp_path, 3, seed=0)
+    killed_while_workers_start(tmp_path, 1, seed=0)
 
 
 # --- full disks ---
 
 
-@pytest.mark.parametrize("kilobytes", [1, 48], ids=["nothing fits", "the report does not fit"])
+@pytest.mark.parametrize(
+    "kilobytes",
+    [pytest.param(1, id="nothing fits", marks=pytest.mark.long), pytest.param(48, id="the report does not fit")],
+)
 def test_a_limit_on_the_size_of_files_ends_with_one_line_and_the_run_goes_on(tmp_path, kilobytes):
     def limited():
         resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1024, kilobytes * 1024))

@@ -198,6 +198,7 @@ def test_a_users_function_is_sent_to_a_cluster_and_kept(cluster, tmp_path):
     assert [one.model for one in again] == [one.model for one in made]
 
 
+@pytest.mark.long
 def test_a_comparison_of_defenses_is_the_same_by_processes_and_on_a_cluster(cluster, tmp_path, monkeypatch):
     """Defenses that train, one of them from a kept network, and one that guards what is trained elsewhere."""
     here = compared(tmp_path / "here", executor=Local(processes=1))
@@ -278,6 +279,7 @@ def test_a_piece_gets_the_cores_and_the_share_of_a_gpu_that_were_asked_for(clust
         cluster.remove_node(node)
 
 
+@pytest.mark.long
 def test_what_pieces_print_comes_back_to_the_one_terminal(cluster, tmp_path):
     """A process of its own, because Ray prints to the terminal that its driver was started from."""
     script = tmp_path / "script.py"
@@ -312,8 +314,8 @@ def test_what_pieces_print_comes_back_to_the_one_terminal(cluster, tmp_path):
         ({"name": "rey"}, "executor 'rey' is unknown: did you mean 'ray'"),
         ({"name": "local", "address": "auto"}, "address is a setting of executor 'ray', got executor 'local'"),
         ({"name": "local", "gpus": 0.5}, "gpus is a setting of executor 'ray'"),
-        ({"name": "ray", "processes": 2}, "processes is a setting of executor 'local'"),
-        ({"name": "local", "processes": 0}, "processes must be at least 1, got 0"),
+        ({"name": "ray", "jobs": 2}, "jobs is a setting of executor 'local', got executor 'ray'"),
+        ({"name": "local", "jobs": 0}, "processes must be at least 1, got 0"),
         ({"name": "local", "cores": 0}, "cores must be at least 1, got 0"),
         ({"name": "ray", "gpus": -1.0}, "gpus must be 0 or more, got -1.0"),
     ],

@@ -427,9 +427,9 @@ def test_what_is_no_file_of_a_known_sort_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({"columns": LABEL}, "label must be left open unless members are a table, got 'income'"),
-        ({"columns": Columns(group="x")}, "group must be left open unless members are a table"),
-        ({"separator": ";"}, "separator must be left open unless members are a table"),
+        ({"columns": LABEL}, "label must be left at None, since members are no table with columns, got 'income'"),
+        ({"columns": Columns(group="x")}, "group must be left at None, since members are no table"),
+        ({"separator": ";"}, "separator must be left at ',', since members are no table"),
     ],
 )
 def test_arrays_have_no_columns(tmp_path, options, line):

@@ -25,8 +25,14 @@ def test_a_worker_whose_parent_was_killed_while_it_started_goes_at_once():
         assert (done.returncode, done.stdout) == ((0, "lives\n") if lives else (1, "")), done.stderr
 
 
-@pytest.mark.parametrize("main", [True, False], ids=["started by the main thread", "started by another thread"])
-def test_workers_go_with_their_parent_whatever_they_are_doing(tmp_path, main):
+@pytest.mark.parametrize(
+    ("main", "moments"),
+    [
+        pytest.param(True, (0.0, 6.0), id="started by the main thread"),
+        pytest.param(False, (0.3, 1.0), id="started by another thread"),
+    ],
+)
+def test_workers_go_with_their_parent_whatever_they_are_doing(tmp_path, main, moments):
     """Killed while its workers start, at moments from the first on; one worker's work holds Python's lock for good."""
     script = tmp_path / "script.py"
     script.write_text(
@@ -53,7 +59,7 @@ def test_workers_go_with_their_parent_whatever_they_are_doing(tmp_path, main):
             """
         )
     )
-    for moment in (0.0, 0.3, 1.0, 6.0):
+    for moment in moments:
         mark = f"{tmp_path.name}-{moment}"
         process = subprocess.Popen([sys.executable, script], env={**os.environ, "HARDLABEL_TEST_MARK": mark})
         while process.poll() is None and len(marked(mark)) < 2:  # Joblib's trackers and workers.

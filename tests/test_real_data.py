@@ -58,7 +58,7 @@ def test_adult_is_audited_as_a_mixed_table_with_legal_queries_only(shared_data, 
     assert sum(seen) > 600 * 20  # Noisy copies were among what was checked.
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_mnist_is_audited_with_the_papers_cnn(shared_data, tmp_path):
     settings = ModelSettings(
         data="mnist",
@@ -75,7 +75,7 @@ def test_mnist_is_audited_with_the_papers_cnn(shared_data, tmp_path):
     assert record.attack("boundary").queries_per_sample.max <= 50
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_boundary_distance_on_the_papers_cnn_does_not_depend_on_the_batch(shared_data):
     """Kernels round differently by batch, so that a query at the boundary itself may be answered differently."""
     samples = sources.load("cifar10", folder=shared_data).samples.take(slice(0, 340))

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
 from hardlabel.checks import InvalidInput
-from hardlabel.kinds import KINDS
+from hardlabel.data.sources import SOURCES
+from hardlabel.data.unused import COLUMNS, DEFAULTS, NAMED, check_data, check_tables, refuse_columns
+from hardlabel.kinds import KINDS, planned
 from hardlabel.runs.folder import CONFIG
 from hardlabel.runs.settings import ModelSettings, flat
 
@@ -185,3 +188,110 @@ def test_a_run_folder_must_be_named():
 def test_a_setting_that_a_run_would_not_look_at_is_refused(tmp_path, kind, name):
     with pytest.raises(InvalidInput, match=rf"^{name} must be left at .*, since {kind.title} does not use it, got"):
         kept(tmp_path / "run", kind, **{name: OTHER[name]})
+
+
+# Settings that the data do not use.
+
+VALUES = {
+    "label": "x",
+    "missing": "?",
+    "categorical": ["x"],
+    "ignore": ["x"],
+    "separator": ";",
+    "group": "x",
+    "member_column": "x",
+    "slices": ["x"],
+    "folder": Path("sets"),
+}
+
+
+@pytest.fixture
+def forms(tmp_path):
+    """Data of every form, by name: as `data` names them."""
+    (tmp_path / "mnist").mkdir()
+    pd.DataFrame({"x": [1, 2], "y": [0, 1]}).to_parquet(tmp_path / "table.parquet")
+    pd.DataFrame({"image": [b"a", b"b"], "label": [0, 1]}).to_parquet(tmp_path / "images.parquet")
+    paths = {name: str(tmp_path / name) for name in ("table.parquet", "images.parquet", "mnist", "t.csv", "a.npz")}
+    return {**paths, "digits": "digits", "named": "mnist", "wrong": "mnits"}
+
+
+UNUSED = {
+    "digits": {*NAMED, "folder"},
+    "named": {*NAMED},
+    "mnist": {*NAMED, "folder"},
+    "a.npz": {*COLUMNS, "folder"},
+    "table.parquet": {"separator", "folder"},
+    "images.parquet": {"separator", "folder", "missing", "categorical"},
+    "t.csv": {"folder"},
+    "wrong": set(),  # Its name is refused later.
+}
+
+
+def checked(data, values, *, exact=False, shared=False):
+    check_data(data, values, known=SOURCES, exact=exact, shared=shared)
+
+
+def error_of(call, *arguments, **options):
+    """What a call refuses, in words; "" if it refuses nothing."""
+    try:
+        call(*arguments, **options)
+    except InvalidInput as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("form", UNUSED)
+def test_a_setting_that_the_data_do_not_use_is_refused_and_no_other(forms, form):
+    errors = {name: error_of(checked, forms[form], {**DEFAULTS, name: value}) for name, value in VALUES.items()}
+    assert {name for name, error in errors.items() if error} == UNUSED[form]
+    for name in UNUSED[form]:
+        value = str(VALUES[name]) if name == "folder" else VALUES[name]
+        assert errors[name].startswith(f"{name} must be left at {DEFAULTS[name]!r}, since ")
+        assert f", got {value!r}: leave it out" in errors[name]
+
+
+@pytest.mark.parametrize("form", UNUSED)
+def test_a_setting_with_its_default_is_never_refused(forms, form):
+    checked(forms[form], DEFAULTS)
+    checked(forms[form], {name: () if default == [] else default for name, default in DEFAULTS.items()})
+    check_tables([Path("m.parquet")], DEFAULTS)
+    refuse_columns(DEFAULTS, "members")
+
+
+def test_defaults_are_those_of_the_settings():
+    fields = {name: field for kind in KINDS.rows.values() for name, field in kind.settings.model_fields.items()}
+    assert {name: fields[name].get_default(call_default_factory=True) for name in DEFAULTS} == DEFAULTS
+
+
+def test_a_folder_counts_if_another_data_set_is_read_from_it(forms):
+    checked("digits", {**DEFAULTS, "folder": Path("sets")}, shared=True)
+
+
+def test_a_training_of_the_users_reads_pictures_as_a_table(forms):
+    checked(forms["images.parquet"], {**DEFAULTS, "categorical": ["x"]}, exact=True)
+
+
+def test_a_separator_counts_as_soon_as_one_file_is_csv():
+    check_tables([Path("m.parquet"), Path("n.csv")], {"separator": ";"})
+    with pytest.raises(
+        InvalidInput, match=r"separator must be left at ',', since the data are .parquet files, got ';'"
+    ):
+        check_tables([Path("m.parquet"), Path("n.parquet")], {"separator": ";"})
+
+
+def test_a_run_that_began_with_such_a_setting_goes_on(tmp_path):
+    """Earlier versions began such runs."""
+    kept(tmp_path / "run", MODEL, label="x", device="cpu")
+    _, settings = KINDS.begun(tmp_path / "run")
+    assert planned(settings, store=None).trainings
+    with pytest.raises(InvalidInput, match="label must be left at None, since the data set 'digits' needs no such"):
+        planned(settings.model_copy(update={"out": tmp_path / "new"}), store=None)
+
+
+def test_a_target_s_parquet_files_have_no_separator(tmp_path):
+    files = {name: tmp_path / f"{name}.parquet" for name in ("members", "nonmembers")}
+    settings = KINDS.made(
+        KINDS.rows["target"], {"target": "m.onnx", **files, "separator": ";", "out": tmp_path / "run"}
+    )
+    with pytest.raises(InvalidInput, match=r"separator must be left at ',', since the data are .parquet files"):
+        planned(settings, store=None)

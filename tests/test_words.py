@@ -1,5 +1,6 @@
 """Plain English: turns that readers had to read twice, and what to write instead, checked in all we publish."""
 
+import ast
 import inspect
 import re
 from pathlib import Path
@@ -26,12 +27,27 @@ TURNS = {
     r"\bwhat of\b": "which part of",
     r"\bthe like\b": "the noun",
     r"\bof one's own\b": "of your own",
+    r"\bspeaks? of\b": "is about",
+    r"\b(in silence|without a word)\b": "without a warning",
+    r"\bby turns\b": "take turns",
+    r"\bat no sure cost\b": "without a certain cost",
+    r"\bmembers surely\b": "with certainty",
+    r"\bhas no say\b": "does not influence",
+    r"\btrained otherwise than\b": "trained differently from",
+    r"\brightly\b": "correctly",
+    r"\bsome (hundred|thousand)\b": "about 100, or hundreds of",
+    r"\bdepends? on company\b": "on the other samples",
+    r"\bof like\b": "of similar",
 }
 PAGES = [
     path
     for pattern in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**/*.md", "src/hardlabel/reports/*.jinja")
     for path in sorted(ROOT.glob(pattern))
 ]
+
+SOURCE = ROOT / "src" / "hardlabel"
+PRINTED = [path for room in ("reports", "records", "cli") for path in sorted((SOURCE / room).glob("*.py"))]
+PRINTED += [SOURCE / "attacks" / "table.py", SOURCE / "defenses" / "table.py"]
 
 
 def found(text):
@@ -70,3 +86,44 @@ def test_help_and_settings_have_none_of_them():
 def test_public_docstrings_have_none_of_them():
     texts = {name: inspect.getdoc(getattr(hardlabel, name)) or "" for name in hardlabel.__all__}
     assert {name: found(text) for name, text in texts.items() if found(text)} == {}
+
+
+def text_of(node):
+    """The text of a constant or an f-string, with {} for each value; "" for anything else."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(text_of(part) or "{}" for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def texts_of(tree):
+    """All texts in a syntax tree, each once: no part of an f-string is a text of its own."""
+    parts = {part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    return [text for node in ast.walk(tree) if node not in parts and (text := text_of(node))]
+
+
+def hits(texts):
+    return {text: found(text) for text in texts if found(text)}
+
+
+def test_a_turn_in_a_text_of_the_code_is_found_across_its_parts():
+    tree = ast.parse('say(f"it {verb} speaks"\n" of {noun}" f" and {of} nobody")\nother("fine")')
+    assert texts_of(tree) == ["it {} speaks of {noun} and {} nobody", "fine"]
+    assert list(hits(texts_of(tree))) == ["it {} speaks of {noun} and {} nobody"]
+
+
+@pytest.mark.parametrize("path", PRINTED, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_texts_that_reports_records_and_commands_print_have_none_of_them(path):
+    assert hits(texts_of(ast.parse(path.read_text(encoding="utf-8")))) == {}
+
+
+def errors_of(tree):
+    """The texts of the errors for bad input."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    errors = [call for call in calls if getattr(call.func, "id", getattr(call.func, "attr", "")) == "InvalidInput"]
+    return [text for call in errors for argument in call.args for text in texts_of(argument)]
+
+
+def test_errors_have_none_of_them():
+    texts = [text for path in SOURCE.rglob("*.py") for text in errors_of(ast.parse(path.read_text(encoding="utf-8")))]
+    assert len(texts) > 500
+    assert hits(texts) == {}

@@ -91,7 +91,7 @@ def gap() -> str:
             words(132 + full * right / 2, y + 24, "right: called member", color="#ffffff"),
         ]
     parts.append(words(532, 180, "wrong: called non-member", anchor="end"))
-    return figure("Members are classified rightly more often", *parts)
+    return figure("Members are classified correctly more often", *parts)
 
 
 def augmentation() -> str:

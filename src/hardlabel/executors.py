@@ -264,12 +264,12 @@ def executor_of(
     name: str,
     *,
     address: str | None = None,
-    processes: int | None = None,
+    jobs: int | None = None,
     cores: int = 1,
     gpus: float = 0.0,
     scratch: Path | None = None,
 ) -> Executor:
-    """The executor of that name.
+    """The executor of that name, from settings of the command line; `jobs` are the processes of `Local`.
 
     Raises:
         InvalidInput: The name is unknown, a setting is of the other executor only, or Ray is not installed.
@@ -279,9 +279,9 @@ def executor_of(
         for setting, given in (("address", address is not None), ("gpus", gpus > 0)):
             if given:
                 raise InvalidInput(f"{setting} is a setting of executor 'ray', got executor 'local'")
-        return Local(processes=processes, cores=cores, scratch=scratch)
-    if processes is not None:
-        raise InvalidInput("processes is a setting of executor 'local', got executor 'ray'")
+        return Local(processes=jobs, cores=cores, scratch=scratch)
+    if jobs is not None:
+        raise InvalidInput("jobs is a setting of executor 'local', got executor 'ray'")
     return Ray(address=address, cores=cores, gpus=gpus)
 
 

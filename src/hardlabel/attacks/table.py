@@ -450,7 +450,7 @@ _ROWS: tuple[Attack, ...] = (
     _calibrated(
         "lira-offline", LikelihoodRatio(online=False), "the same, from models without the sample", "Carlini et al. 2022"
     ),
-    _calibrated("lira-shrunken", ShrunkenRatio(), "the ratio shrunken to neighbours of like difficulty", _RATIO),
+    _calibrated("lira-shrunken", ShrunkenRatio(), "the ratio shrunken to neighbours of similar difficulty", _RATIO),
     _calibrated(
         "lira-bavaria", BaVarIA(), "the ratio of Student's t with one prior for all samples", "arXiv:2603.11799"
     ),

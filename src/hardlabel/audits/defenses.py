@@ -36,7 +36,7 @@ from hardlabel.checks import InvalidInput, shown
 from hardlabel.data import sources
 from hardlabel.data.codecs.base import Codec
 from hardlabel.data.domain import Domain
-from hardlabel.data.samples import concatenate
+from hardlabel.data.samples import Samples, concatenate
 from hardlabel.defenses.table import chosen
 from hardlabel.metrics.rates import CONFIDENCE
 from hardlabel.models import shadows
@@ -300,6 +300,13 @@ class DefensesAudit:
         )
 
 
+def _pretraining(pretrain: str, folder: Path | None) -> Samples:
+    try:
+        return sources.load(pretrain, folder=folder).samples
+    except InvalidInput as error:  # It calls the setting `data`.
+        raise InvalidInput(f"pretrain: {error}") from error
+
+
 def prepare(
     settings: DefensesSettings, *, device: torch.device, store: Store | None, execution: Execution
 ) -> DefensesAudit:
@@ -318,7 +325,7 @@ def prepare(
         dataset = dataset_of(settings, execution.watch, store)
         samples, data, classes, notes = dataset.samples, dataset.name, dataset.classes, ()
         trainer = checked_trainer(settings, dataset, device=device, store=store, float32=True)
-    pretraining = None if settings.pretrain is None else sources.load(settings.pretrain, folder=settings.folder).samples
+    pretraining = None if settings.pretrain is None else _pretraining(settings.pretrain, settings.folder)
     compared = case_of_defenses(
         samples,
         trainer,

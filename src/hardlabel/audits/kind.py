@@ -1,5 +1,6 @@
 """How a run of any kind is done: it is checked, prepared, planned, played and saved."""
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,15 +16,18 @@ from hardlabel.audits.game.execution import USUAL, Execution
 from hardlabel.audits.plan import Plan
 from hardlabel.checks import InvalidInput
 from hardlabel.data.domain import BinaryFeatures, Box, Domain, channel_bounds
+from hardlabel.data.sources import SOURCES
 from hardlabel.data.table import MixedTable
 from hardlabel.data.tokens import Tokens
+from hardlabel.data.unused import check_data, check_tables
 from hardlabel.records.base import Record
 from hardlabel.runs import listing
+from hardlabel.runs.folder import CONFIG
 from hardlabel.runs.kinds import Kinds, with_precision
 from hardlabel.runs.part import Part
 from hardlabel.runs.places import places_of
 from hardlabel.runs.progress import SILENT
-from hardlabel.runs.settings import Attacker, Focus, RunSettings
+from hardlabel.runs.settings import Attacker, Data, DefensesSettings, Focus, Given, RunSettings
 from hardlabel.store import Store
 from hardlabel.targets.torch import resolve_device
 
@@ -109,8 +113,25 @@ def _prepared(
     assert folder is not None, "the folder has been checked"
     settings = with_precision(settings, elsewhere=execution.executor.elsewhere)
     device = resolve_device(settings.device)
+    if not os.path.lexists(folder / CONFIG):  # A run that has begun goes on, also one of an earlier version.
+        _check_data(settings)
     prepared = kind.load("prepare")(settings, device=device, store=keeps, execution=execution)
     return config, prepared, folder
+
+
+def _check_data(settings: RunSettings) -> None:
+    """Refuses settings about the data that these data do not use.
+
+    Raises:
+        InvalidInput: There is such a setting.
+    """
+    if isinstance(settings, Data):
+        exact = isinstance(settings, DefensesSettings) and settings.trainer is not None
+        shared = getattr(settings, "pretrain", None) is not None
+        check_data(settings.data, dict(settings), known=SOURCES, exact=exact, shared=shared)
+    if isinstance(settings, Given):
+        files = [settings.members, settings.nonmembers, settings.population]
+        check_tables([file for file in files if file is not None], dict(settings))
 
 
 # Arguments that no record holds: data, models, where the work is done, and `name`, which may be an address or a key.

@@ -58,7 +58,7 @@ class NormalBeliefs(Beliefs):
         """Log of how much likelier the values are on a model trained on the sample, (n,) float64.
 
         Args:
-            values: (n, c), taken by their densities; or (n, 2c) where censored, lower and upper edges by turns, taken
+            values: (n, c), taken by their densities; or (n, 2c) where censored, lower and upper edges in pairs, taken
                 by the probability .98 Normal + .02 uniform of the interval. The uniform part counts an interval
                 outside the observed range by its width too, so that no interval is impossible.
             censored: Which of the two.

@@ -21,11 +21,11 @@ from hardlabel.checks import InvalidInput
 from hardlabel.cli import compare as compare_command
 from hardlabel.cli import gate as gates
 from hardlabel.cli import ledger as ledger_commands
-from hardlabel.cli import lists, reproduce
+from hardlabel.cli import lists, reproduce, usage
 from hardlabel.cli import runs as run_commands
 from hardlabel.cli import show as shows
 from hardlabel.cli import view as view_command
-from hardlabel.cli.options import CONFIG, command
+from hardlabel.cli.options import CONFIG, command, with_default
 from hardlabel.cli.progress import Bar, errors, put, say
 from hardlabel.kinds import KINDS, markdown, planned, run, write_report
 from hardlabel.oracles.stopped import Stopped
@@ -191,7 +191,7 @@ def _execution(settings: RunSettings, where: dict[str, Any], watch: Bar | None =
     executor = executor_of(
         options.executor,
         address=options.address,
-        processes=options.jobs,
+        jobs=options.jobs,
         cores=options.cores,
         gpus=options.gpus,
         scratch=settings.out / SCRATCH,
@@ -234,7 +234,8 @@ def _register() -> None:
             )
         )
     path = Annotated[Path, typer.Argument(help="Settings as YAML; `kind:` names the kind of run.")]
-    folder = Annotated[Path | None, typer.Option("--out", help="Run folder.", show_default="a new one under runs/")]
+    where = with_default("Run folder.", "a new one under runs/")
+    folder = Annotated[Path | None, typer.Option("--out", help=where, show_default=False)]
     app.command("run")(
         command(
             _run,
@@ -300,7 +301,7 @@ def main() -> None:
         if full is not None:
             _fail(f"the disk is full: {full}; {KEPT} once there is room", 1)
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # Click's own usage errors.
-            _fail(error.format_message(), error.exit_code)
+            _fail(usage.words(error), error.exit_code)
         if isinstance(error, RuntimeError) and "home directory" in str(error):  # As `Path.expanduser` says it.
             _fail("paths must not begin with ~, since this user has no home folder (or set HOME)", 2)
         if isinstance(error, FileNotFoundError) and "No usable temporary directory" in str(error):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from hardlabel.checks import InvalidInput, shown
+from hardlabel.cli.options import with_default
 from hardlabel.cli.progress import put, say
 from hardlabel.kinds import load
 from hardlabel.store import write_text
@@ -22,7 +23,11 @@ def compare(
     ] = None,
     undecided: Annotated[
         str | None,
-        typer.Option(help="What an undecided gate counts as.", metavar="pass|fail", show_default="exit code 4"),
+        typer.Option(
+            help=with_default("What an undecided gate counts as.", "exit code 4"),
+            metavar="pass|fail",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Compare runs: what changed between versions of a model, with intervals (Markdown on stdout).

@@ -32,10 +32,10 @@ def command(
         run: Does the work. An option that was not given is None.
         parts: Settings whose fields become options. A field in several parts becomes one option.
         doc: The help of the command.
-        positional: Annotations of positional arguments, by name.
+        positional: Annotations of further parameters, by name. One whose type does not allow None is required.
         flags: Help of options without a value, by name.
     """
-    parameters = [_parameter(name, annotation) for name, annotation in (positional or {}).items()]
+    parameters = [_positional(name, annotation) for name, annotation in (positional or {}).items()]
     settings = [(part, name) for part in parts for name in in_order(part)]
     settings.sort(key=lambda setting: PANELS.index(setting[0].panels[setting[1]]))
     parameters += [parameter for part, name in settings for parameter in _options(part, name)]
@@ -62,13 +62,18 @@ def _options(part: type[Part], name: str) -> Iterator[inspect.Parameter]:
     default = extra["shown"] or _default(field)
     option = typer.Option(
         extra["flag"] or _flag(name),
-        help=f"{field.description} {escape(f'[default: {default}]')}" if default else field.description,
+        help=with_default(field.description or "", default),
         rich_help_panel=part.panels[name],
         metavar=extra["metavar"] or ("TEXT" if kind == list[str] | None else None),
     )
     yield _parameter(name, Annotated[kind, option])
     if extra["old"]:
         yield _parameter(extra["old"], Annotated[kind, typer.Option(_flag(extra["old"]), hidden=True)])
+
+
+def with_default(help: str, default: str) -> str:
+    """The help of an option with its default in words, which Typer itself would put into parentheses."""
+    return f"{help} {escape(f'[default: {default}]')}" if default else help
 
 
 def _type(field: FieldInfo) -> Any:
@@ -89,6 +94,10 @@ def _default(field: FieldInfo) -> str:
     if isinstance(default, list):
         return ",".join(map(str, default))
     return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _positional(name: str, annotation: Any) -> inspect.Parameter:
+    return _parameter(name, annotation, None if type(None) in types_of(annotation) else inspect.Parameter.empty)
 
 
 def _parameter(name: str, annotation: Any, default: Any = None) -> inspect.Parameter:

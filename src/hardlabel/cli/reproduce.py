@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hardlabel.checks import InvalidInput
+from hardlabel.cli.options import with_default
 from hardlabel.cli.progress import Bar, put, say
 from hardlabel.runs.settings import Where
 
@@ -21,22 +22,30 @@ page from all summaries. A part is one target of one cell of a table. To use
 more cores, start the same command several times: each part is run once.
 """
 PAGE = "reproduction"
+
+
+def _option(flag: str, help: str, default: str) -> Any:
+    return typer.Option(flag, help=with_default(help, default), show_default=False)
+
+
 POSITIONAL: dict[str, Any] = {
     "experiments": Annotated[
         list[str] | None,
-        typer.Argument(help="table1, table2, figure1 to figure6, outliers, or all.", show_default="all"),
+        typer.Argument(
+            help=with_default("table1, table2, figure1 to figure6, outliers, or all.", "all"), show_default=False
+        ),
     ],
     "scale": Annotated[
         str | None,
-        typer.Option("--scale", help="smoke (minutes, digits), cpu (hours) or paper.", show_default="smoke"),
+        _option("--scale", "smoke (minutes, digits), cpu (hours) or paper.", "smoke"),
     ],
     "out": Annotated[
         Path | None,
-        typer.Option("--out", help="Folder of the summaries, by scale.", show_default="runs/reproduction"),
+        _option("--out", "Folder of the summaries, by scale.", "runs/reproduction"),
     ],
     "page": Annotated[
         Path | None,
-        typer.Option("--page", help="The page, as Markdown.", show_default="reproduction.md among the summaries"),
+        _option("--page", "The page, as Markdown.", "reproduction.md among the summaries"),
     ],
     "part": Annotated[
         list[int] | None,
@@ -44,11 +53,11 @@ POSITIONAL: dict[str, Any] = {
     ],
     "minutes": Annotated[
         float | None,
-        typer.Option("--minutes", help="Begin no part after this many minutes.", show_default="no limit"),
+        _option("--minutes", "Begin no part after this many minutes.", "no limit"),
     ],
     "device": Annotated[
         str | None,
-        typer.Option("--device", help="Where models run: auto, cpu, cuda, ...", show_default="auto"),
+        _option("--device", "Where models run: auto, cpu, cuda, ...", "auto"),
     ],
 }
 FLAGS = {
@@ -143,7 +152,7 @@ def _execution(folder: Path, options: dict[str, Any], watch: Bar | None) -> Any:
     executor = executor_of(
         where.executor,
         address=where.address,
-        processes=where.jobs,
+        jobs=where.jobs,
         cores=where.cores,
         gpus=where.gpus,
         scratch=folder / SCRATCH,

@@ -20,6 +20,7 @@ from hardlabel.data.arrays import read_pair
 from hardlabel.data.csv_types import with_types_of_members
 from hardlabel.data.opening import read_csv, readable
 from hardlabel.data.pictures import decoded
+from hardlabel.data.unused import refuse_columns
 from hardlabel.reading import Unreadable
 
 TABLES, ARRAYS = (".csv", ".parquet"), ".npz"
@@ -69,7 +70,7 @@ class Columns:
         member: The column that marks members, or None.
         group: The column that says whose row it is, or None.
         ignore: Columns that are no inputs.
-        slices: Columns whose values are wanted besides.
+        slices: Columns whose values are also wanted.
         categorical: Columns that are categories: none of them is taken for an id.
     """
 
@@ -444,11 +445,8 @@ def _read_arrays(
 ) -> tuple[dict[str, Pair], tuple[str, ...]]:
     """Inputs and labels by group, and notes."""
     first = next(iter(files))
-    of_tables = {"separator": separator if separator != "," else None}
-    of_tables |= {"member_column" if name == "member" else name: value for name, value in vars(columns).items()}
-    for argument, value in of_tables.items():
-        if value:
-            raise InvalidInput(f"{argument} must be left open unless {first} are a table, got {checks.shown(value)}")
+    roles = {"member_column" if name == "member" else name: value for name, value in vars(columns).items()}
+    refuse_columns({**roles, "separator": separator}, first)
     if sort == FOLDER:
         pairs, notes = _pictures(files)
     else:

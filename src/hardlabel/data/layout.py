@@ -26,7 +26,7 @@ class Layout(NamedTuple):
     rounding: Tensor  # Raw error that float32 may have made.
     integer: Tensor  # (k,) bool.
     marks: Tensor  # (m,) columns of indicators.
-    marked: Tensor  # (m,) which of the k numbers they speak of.
+    marked: Tensor  # (m,) which of the k numbers they are about.
     hot: Tensor  # (h,) columns of categories.
     group: Tensor  # (h,) their group.
     place: Tensor  # (h,) their place within it.

@@ -24,7 +24,7 @@ FEWEST_RESERVE = 20  # Samples a defender must have aside, where a defense learn
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Defender:
-    """What whoever defends a model knows and has, besides its training data.
+    """What the defender of a model knows and has, apart from its training data.
 
     Attributes:
         domain: Which inputs are legal.

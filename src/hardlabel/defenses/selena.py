@@ -1,4 +1,4 @@
-"""SELENA: a model taught by sub-models that never saw the sample they speak of."""
+"""SELENA: a model taught by sub-models that never saw the sample they answer about."""
 
 from dataclasses import dataclass, field, replace
 

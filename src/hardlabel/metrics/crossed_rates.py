@@ -15,7 +15,7 @@ def accuracy(right: Mask, inside: Mask, *, confidence: float = CONFIDENCE) -> Es
     """Mean over targets of the share of right answers on each one's non-members, cut to [0, 1].
 
     Args:
-        right: Whether each target answered each sample rightly, (T, n) bool.
+        right: Whether each target answered each sample correctly, (T, n) bool.
         inside: Whether each sample was in each target's training set, (T, n) bool; the rest of a row is counted.
         confidence: Of the interval, strictly between 0 and 1.
     """

@@ -1,6 +1,6 @@
 """Intervals of figures that look at more than one threshold: AUC, paired differences, TPR at an FPR.
 
-They speak of one target and vary its samples: how the figure would move if other members and other
+They are about one target and vary its samples: how the figure would move if other members and other
 non-members of the same populations had been attacked.
 """
 

@@ -1,6 +1,6 @@
 """Lower bounds on epsilon from one run with many canaries, each of them inside or not by a coin of its own.
 
-If the training is (epsilon, delta)-private, whoever guesses coins from the model does no better than with
+If the training is (epsilon, delta)-private, guessing coins from the model is no better than
 independent guesses that are right with chance e^epsilon / (1 + e^epsilon) each, but for a term in delta.
 More right guesses than that prove epsilon to be larger.
 

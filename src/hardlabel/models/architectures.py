@@ -27,6 +27,7 @@ SMALLEST_CNN_SIDE = 16  # Smaller pictures get the fully connected network by de
 SMALLEST_CNN1D_LENGTH = 8  # Steps of a series; shorter ones get the fully connected network by default.
 _SMALLEST_SIDE = {"cnn": 10, "resnet18": 8}  # Below, a pooling or a stage would have no pixel left.
 _HIDDEN_UNITS = 128
+_DEEPER = ("fc-2", "fc-3")  # Examples of names with a number, for errors.
 _FC = re.compile(r"fc-([1-9]\d?)")
 _EMBEDDING = re.compile(r"embedding-([1-9]\d{0,7})(?:-(\d{1,8}))?")
 _EMBEDDING_WIDTH, _EMBEDDING_SPREAD = 32, 0.1
@@ -80,15 +81,15 @@ def convolves(name: str) -> bool:
     return name in ("cnn", "resnet18")
 
 
-def check_name(name: str) -> None:
-    """Refuses a name that `build` does not know, and offers the nearest one."""
+def check_name(name: str, *, argument: str = "architecture") -> None:
+    """Refuses a name that `build` does not know, and offers the nearest one; `argument` is what the error calls it."""
     if not isinstance(name, str) or not (_FC.fullmatch(name) or _EMBEDDING.fullmatch(name)):
         if isinstance(name, str) and name.startswith("embedding"):
             raise InvalidInput(
-                "architecture must tell the number of ids, as 'embedding-5000' does, and which is padding, as "
+                f"{argument} must tell the number of ids, as 'embedding-5000' does, and which is padding, as "
                 f"'embedding-5000-0' does, got {name!r}"
             )
-        checks.one_of(ARCHITECTURES, architecture=name)
+        checks.one_of((*ARCHITECTURES, *_DEEPER), **{argument: name})
 
 
 def penultimate(model: nn.Sequential, inputs: Tensor) -> Tensor:

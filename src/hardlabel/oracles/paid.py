@@ -223,7 +223,7 @@ class PaidOracle:
     sum of what is answered, under way and of unknown fate never exceeds the budget of a sample, or `max_rows`.
 
     Where rows of unknown fate have used up a sample's budget, its further rows get the last label that the sample got,
-    and the sample's id is added to `Purpose.incomplete`. Rows of the samples are sent by turns, so that what is under
+    and the sample's id is added to `Purpose.incomplete`. The samples take turns in sending rows, so that what is under
     way when a process dies, or when a connection breaks, costs no sample more than a few rows.
 
     Args:

@@ -1,4 +1,4 @@
-"""What the attacker spends and has: queries, models of its own, and the attack that the ladder names for it."""
+"""What the attacker spends and has: queries, models of its own, and the attack that the ranking names for it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -106,7 +106,7 @@ def reference_models(references: ReferenceModels) -> list[str]:
 def named(
     choice: Choice | None, budget: int | None, labels: Sequence[Graded], *, spoken_of: Graded | None
 ) -> list[str]:
-    """Which label-only attack the ladder names and why, and how it did here if it was run."""
+    """Which label-only attack the ranking names and why, and how it did here if it was run."""
     if choice is None:
         return []
     unset = "No budget was set. " if budget is None else ""

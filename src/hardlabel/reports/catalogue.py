@@ -36,7 +36,7 @@ class Means:
         kind: Which kind of data, of KINDS; None for any.
         trainer: Whether models can be trained.
         alike: Whether they are trained as the target was.
-        data: Whether there are samples besides those asked about.
+        data: Whether there are more samples than those asked about.
 
     Raises:
         InvalidInput: A budget below 1, or an unknown kind.
@@ -74,7 +74,7 @@ def rungs(means: Means) -> list[tuple[str, Rung]]:
 
 
 def rung_rows(means: Means) -> list[tuple[str, ...]]:
-    """The same as cells under RUNGS; kinds of data with the same answer share a row."""
+    """The same as cells under `RUNGS`; kinds of data with the same answer share a row."""
     found: dict[Rung, list[str]] = {}
     for kind, rung in rungs(means):
         found.setdefault(rung, []).append(kind)

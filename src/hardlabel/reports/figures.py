@@ -50,7 +50,7 @@ def styles(attacks: Sequence[Graded], first: Sequence[Graded] = ()) -> dict[str,
 
 
 def curves(results: Results, attacks: Sequence[AttackResult], strongest: str | None) -> list[AttackResult]:
-    """The attacks whose ROC is drawn: the one quoted, the one the ladder names, the one to beat, and the strongest."""
+    """The attacks whose ROC is drawn: the one quoted, the choice of the ranking, the one to beat, and the strongest."""
     return featured(attacks, [strongest, results.choice.attack if results.choice else None, "gap"])
 
 

@@ -59,7 +59,7 @@ TERMS = {
         "An order of the label-only attacks, measured on other models. It names the strongest attack for a number of "
         "queries and for what the attacker has.",
     ),
-    "gap": ("Gap attack", "The simplest attack: a record that the model classifies rightly is called a member."),
+    "gap": ("Gap attack", "The simplest attack: a record that the model classifies correctly is called a member."),
     "fdr": (
         "False discovery rate",
         "The share of wrong names that is expected on a list of records named as members.",

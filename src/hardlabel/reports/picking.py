@@ -1,4 +1,4 @@
-"""Which attack a verdict speaks of."""
+"""Which attack a verdict is about."""
 
 from collections.abc import Sequence
 

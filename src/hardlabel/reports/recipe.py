@@ -1,4 +1,4 @@
-"""The verdict of a recipe's audit, in plain words: it speaks of models trained alike, not of one model."""
+"""The verdict of a recipe's audit, in plain words: it is about models trained alike, not of one model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class RecipeParagraph:
         sentences: What belongs beside it.
         strongest: Name of the label-only attack spoken of, or None.
         strongest_scores: Name of the attack that sees confidences and is strongest at the same rate, or None.
-        fpr: False-positive rate of the headline, or None where it speaks of the AUC.
+        fpr: False-positive rate of the headline, or None where it is about the AUC.
     """
 
     grade: Grade

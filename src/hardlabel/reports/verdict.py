@@ -1,4 +1,4 @@
-"""The first paragraph of an audit's report: the verdict in words, and the attack that it speaks of."""
+"""The first paragraph of an audit's report: the verdict in words, and the attack that it is about."""
 
 from dataclasses import dataclass
 
@@ -52,7 +52,7 @@ class Paragraph:
         sentences: What belongs beside it: accusations at the prior, confidences, how the attack was picked.
         strongest: Name of the label-only attack spoken of, or None.
         strongest_scores: Name of the attack that sees confidences and is strongest at the same rate, or None.
-        fpr: False-positive rate of the headline, a key of `tpr_at_fpr`, or None where it speaks of another figure.
+        fpr: False-positive rate of the headline, a key of `tpr_at_fpr`, or None where it is about another figure.
         precision: Share of right accusations at `fpr` and the record's prior; undefined where `fpr` is None.
     """
 

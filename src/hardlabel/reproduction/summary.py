@@ -50,7 +50,7 @@ class PlaySummary(RecordPart):
         samples: Number of samples, members and non-members together.
         content: Fingerprint of the samples, their order and who is a member.
         members: Who is a member, one bit for each sample.
-        right: Whom the target labels rightly.
+        right: Which samples the target labels correctly.
         attacks: By name, under a mask with its name.
         left_out: Attacks that could not be run, with the reason.
     """

@@ -662,7 +662,7 @@ def made(
 ) -> S:
     """Settings of a kind from names and values.
 
-    A setting that only other kinds use must have its default: this kind would ignore any other value in silence.
+    A setting that only other kinds use must have its default: this kind would ignore any other value without a warning.
 
     Args:
         kind: The settings class of the kind.

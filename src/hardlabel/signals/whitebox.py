@@ -1,7 +1,7 @@
-"""White-box distances to the boundary: how near a search through labels could come, on networks of one's own.
+"""White-box distances to the boundary: how near a search through labels could come, on your own networks.
 
 DeepFool and Carlini & Wagner see a network's gradients. They are no attacks, for no endpoint shows those, and no
-signals: they are what a benchmark, or whoever owns the model, compares `boundary` with. What they find are upper bounds
+signals: they are what a benchmark, or the owner of the model, compares `boundary` with. What they find are upper bounds
 of the distance, like what a search finds, only that gradients leave less above the truth.
 
 Every row is computed for itself, so that company and order change it by a network's rounding only.

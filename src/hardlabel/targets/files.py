@@ -471,7 +471,7 @@ def _beside(path: Path) -> list[Path]:
 
 
 def _check_trees(path: Path) -> None:
-    """Refuses a LightGBM model that is cut off. LightGBM itself would read some of them without a word.
+    """Refuses a LightGBM model that is cut off. LightGBM itself would read some of them without a warning.
 
     Raises:
         InvalidInput: The trees are not as long as the model says, or what follows them is missing.

@@ -180,7 +180,7 @@ def askable(
     classes: int | None = None,
     exact: bool = False,
 ) -> AskableModel:
-    """A model in the form that audits ask. Whoever asks it, its answers are checked: `InvalidInput` names its role.
+    """A model in the form that audits ask. Its answers are always checked: `InvalidInput` names its role.
 
     Args:
         model: An object that one of ADAPTERS accepts, or a model of one of the frameworks that `plain` knows.

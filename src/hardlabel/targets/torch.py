@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hardlabel import checks
-from hardlabel.checks import InvalidInput
+from hardlabel.checks import InvalidInput, shown
 from hardlabel.executors import threads
 from hardlabel.models.modes import evaluating
 from hardlabel.oracles.base import VALUES_IN_MEMORY
@@ -39,8 +39,18 @@ def resolve_device(device: str | torch.device) -> torch.device:
         resolved = torch.device(device)
         torch.zeros(1, device=resolved).item()  # A device without memory, such as "meta", fails here.
     except (RuntimeError, AssertionError) as error:
-        raise InvalidInput(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
+        usable = _usable()
+        # Of a device that this machine has, only the error says what is wrong: its memory may be full.
+        there = str(device).partition(":")[0] in usable
+        reason = str(error).splitlines()[0] if there else f"use {' or '.join(['auto', *usable])}"
+        raise InvalidInput(f"device {shown(str(device))} cannot be used here: {reason}") from error
     return resolved
+
+
+def _usable() -> list[str]:
+    """The types of devices that this machine has."""
+    others = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return ["cpu", *(name for name, there in others.items() if there)]
 
 
 @contextlib.contextmanager

@@ -145,5 +145,5 @@ def accuracies(sides: Sequence[Side]) -> list[tuple[float, float]]:
 
 
 def right_on(side: Side) -> Tensor:
-    """Which samples a model of the attacker's own classifies rightly, bool (n,), on the CPU."""
+    """Which samples a model of the attacker's own classifies correctly, bool (n,), on the CPU."""
     return (side.model.labels.ask(side.samples.inputs, side.samples.ids) == side.samples.labels).cpu()

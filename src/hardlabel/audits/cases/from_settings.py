@@ -29,7 +29,7 @@ from hardlabel.data.samples import Samples, concatenate
 from hardlabel.data.split import Split, equal_sizes, split
 from hardlabel.executors import Executor
 from hardlabel.models import shadows
-from hardlabel.models.architectures import build, usual_architecture
+from hardlabel.models.architectures import build, check_name, usual_architecture
 from hardlabel.models.train import Recipe, usual_precision
 from hardlabel.models.trainers import RecipeTrainer
 from hardlabel.runs.progress import Watch, told
@@ -159,6 +159,8 @@ def dataset_of(settings: TrainedSettings, watch: Watch, store: Store | None) -> 
 
 def recipe_of(settings: TrainedSettings, domain: Domain, device: torch.device | None = None) -> Recipe:
     """How the settings train on `device`. None trains in float32, as defenses need."""
+    if settings.arch is not None:
+        check_name(settings.arch, argument="arch")
     architecture = settings.arch or usual_architecture(domain)
     precision = (
         "float32" if device is None else getattr(settings, "precision", None) or usual_precision(architecture, device)
@@ -186,7 +188,12 @@ def checked_trainer(
     """
     domain = data.samples.domain
     recipe = recipe_of(settings, domain, None if float32 else device)
-    build(recipe.architecture, shape=domain.shape, classes=data.classes, seed=0)  # Refuses a wrong shape.
+    try:
+        build(recipe.architecture, shape=domain.shape, classes=data.classes, seed=0)
+    except InvalidInput as error:  # It calls `arch` by another name.
+        if settings.arch is None:
+            raise
+        raise InvalidInput(f"arch {settings.arch!r} does not suit the data: {error}") from error
     return RecipeTrainer(recipe=recipe, classes=data.classes, device=device, store=store)
 
 

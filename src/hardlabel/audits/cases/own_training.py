@@ -63,12 +63,6 @@ def own_training(settings: DefensesSettings, *, device: torch.device, store: Sto
     assert settings.trainer is not None, "the settings have been checked"
     training = training_of(settings.trainer)
     if _is_named(settings.data):
-        for name in ("ignore", "separator"):
-            default = type(settings).model_fields[name].get_default(call_default_factory=True)
-            if getattr(settings, name) != default:
-                raise InvalidInput(
-                    f"{name} must be left at {default!r} unless data are a table, got {shown(getattr(settings, name))}"
-                )
         dataset = dataset_of(settings, watch, store)
         read = Read(groups={}, domain=dataset.samples.domain, coding=Coding(), arrays=True, notes=())
         samples, data, classes = dataset.samples, dataset.name, dataset.classes

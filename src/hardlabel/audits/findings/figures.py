@@ -54,7 +54,7 @@ def result(
         played: Its outcome.
         member: Which samples are members, (n,).
         labels: True classes, (n,).
-        right: Which samples the target classifies rightly, (n,).
+        right: Which samples the target classifies correctly, (n,).
         prior: Share of members among the samples that an attacker would ask about.
         overhead: Queries charged to no sample, by purpose.
         seed: Fixes the bootstrap.

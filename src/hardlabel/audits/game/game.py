@@ -126,7 +126,7 @@ class Game:
     learned: dict[str, Learned] | None = None
 
     def right(self) -> Tensor:
-        """Which samples the target classifies rightly, bool (n,). The gap attack reuses these answers."""
+        """Which samples the target classifies correctly, bool (n,). The gap attack reuses these answers."""
         gap = self.asking.answer(
             ACCURACY,
             self.target,

@@ -418,7 +418,7 @@ def _is_code(levels: NDArray[np.float64], *, rows: int) -> bool:
     """Whether whole numbers are codes: 0 and 1, or a few that leave gaps though every one is seen often.
 
     Were they counts, some row would have filled a gap. Taken as a number, a ward between 3 and 7 would be asked about,
-    which a target's one-hot encoder turns into zeros without a word; taken as codes, counts lose their order only.
+    which a target's one-hot encoder turns into zeros without a warning; taken as codes, counts lose their order only.
     """
     if np.isin(levels, (0, 1)).all():
         return True

@@ -42,7 +42,7 @@ class Framework:
 class ForwardFailed(InvalidInput, RuntimeError):
     """A network could not be run on its inputs; the message says why in one line.
 
-    It is a RuntimeError too, since whoever tries another layout of the inputs expects one.
+    It is a RuntimeError too, since code that tries another layout of the inputs expects one.
     """
 
 
