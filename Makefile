@@ -15,18 +15,18 @@ BIN := $(VENV)/bin
 
 $(BIN)/hardlabel: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/.extras: $(BIN)/hardlabel
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,check,docs,dp]'
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[test,check,docs,dp]'
 	@touch $@
 
 # The peers live apart: nothing of theirs is needed to run or to test hardlabel.
 PEERS := .venv-bench
 $(PEERS)/.installed: benchmarks/requirements.txt pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/pip install --quiet --constraint constraints.txt --requirement benchmarks/requirements.txt --editable .
+	$(PEERS)/bin/pip install --quiet --no-compile --constraint constraints.txt --requirement benchmarks/requirements.txt --editable .
 	@touch $@
 
 docs: $(VENV)/.extras docs/samples/.made

@@ -142,12 +142,6 @@ def killed_while_workers_start(folder, kills, seed):
     assert len(made) == len(set(made))
 
 
-@pytest.mark.slow
-def test_kills_while_workers_start_leave_nobody_and_change_nothing(tmp_path):
-    """Thirty of them, at other moments, in test_long_kills.py."""
-    killed_while_workers_start(tmp_path, 1, seed=0)
-
-
 # --- full disks ---
 
 

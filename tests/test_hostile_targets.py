@@ -225,7 +225,13 @@ def test_two_classes_and_one_logit_are_read_by_its_sign():
     assert record.results.verdict.grade in (Grade.CLEAR, Grade.SEVERE)
 
 
-@pytest.mark.parametrize("make", [trained, lambda *data, seed: LogisticRegression(max_iter=500).fit(*data)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(trained, id="network", marks=pytest.mark.long),
+        pytest.param(lambda *data, seed: LogisticRegression(max_iter=500).fit(*data), id="logistic regression"),
+    ],
+)
 def test_the_grade_does_not_depend_on_the_attacks_asked_for(make):
     """The same grade, or "not fully tested", or "at least" where another attack proves more."""
     verdicts = {}
