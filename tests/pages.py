@@ -78,6 +78,8 @@ def foreign(words):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     if program == "export":
         assert all("=" in word for word in rest), words
+    elif program == ".":
+        assert rest == [".venv/bin/activate"], words  # Where the Makefile installs.
     elif program == "make":
         assert set(rest) <= set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)), words
     elif program == "pip":

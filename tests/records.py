@@ -308,6 +308,21 @@ def changed(record: AuditRecord, name: str | None = None, **figures: object) -> 
     return replace(record, results=record.results.model_copy(update={"attacks": attacks}))
 
 
+def with_members_wrong(record: AuditRecord) -> AuditRecord:
+    """The record of a target that is right on every non-member and on half of the members."""
+    attacks = [
+        attack.model_copy(
+            update={
+                "classes": [
+                    row.model_copy(update={"train_accuracy": 0.5, "test_accuracy": 1.0}) for row in attack.classes
+                ]
+            }
+        )
+        for attack in record.results.attacks
+    ]
+    return changed(record, attacks=attacks)
+
+
 def make_recipe_record(
     recipes: Sequence[Recipe] = CALIBRATED, *, targets: int = 4, samples: int = 300, named: str = "path-estimate"
 ) -> RecipeRecord:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 import yaml
 from rich.console import Console
 
@@ -22,6 +23,7 @@ from commands import called
 from hardlabel.attacks import TABLE, ladder
 from hardlabel.checks import InvalidInput
 from hardlabel.cli import app as cli
+from hardlabel.cli.usage import MEANT
 from hardlabel.kinds import markdown, render
 from hardlabel.records.recipe import RecipeRecord
 from hardlabel.reports import catalogue
@@ -52,7 +54,7 @@ def test_an_audit_leaves_a_whole_run_folder_and_prints_only_the_reports_path(tmp
     first, second = (told.index(line) for line in verdict_lines(hardlabel.load(out)))
     table = next(place for place, line in enumerate(told) if line.startswith("attack "))
     assert first + 1 == second < table  # The verdict in two lines, then the table, what to do, and where it is.
-    assert next(line for line in told[table:] if line.startswith("next 1: "))
+    assert next(line for line in told[:table] if line.startswith("next 1: "))  # The answer and what follows first.
     assert told[-1] == f"kept in {out}"
     assert any(line.startswith("noise") for line in told[table:])
     assert visible(out) == {
@@ -153,9 +155,9 @@ def test_a_configuration_file_is_read_and_options_take_precedence(tmp_path, monk
         (["--size", "1.5"], "--size must be a whole number, got '1.5'"),
         (["--gpus", "half"], "--gpus must be a number, got 'half'"),
         (["--executor", "ray", "--jobs", "3"], "jobs is a setting of executor 'local', got executor 'ray'"),
-        (["--label", "x"], "label must be left at None, since the data set 'digits' needs no such setting, got 'x'"),
-        (["--repeats", "2", "--missing", "?"], "missing must be left at None, since the data set 'digits'"),
-        (["--folder", "sets"], "folder must be left at None, since data 'digits' is bundled, got 'sets'"),
+        (["--label", "x"], "label must be left out, since the data set 'digits' needs no such setting, got 'x'"),
+        (["--repeats", "2", "--missing", "?"], "missing must be left out, since the data set 'digits'"),
+        (["--folder", "sets"], "folder must be left out, since data 'digits' is bundled, got 'sets'"),
         (["--seed", "-1"], "seed must be at least 0"),
         (["--budget", "many"], "--budget must be a whole number, got 'many'"),
         (["--colour", "red"], "colour"),
@@ -198,7 +200,9 @@ def test_bad_usage_is_one_line_and_exit_code_2_before_any_training(arguments, ru
         (["reproduce", "--minutes", "1h"], "--minutes must be a number, got '1h'"),
         (["reproduce", "--executor", "ray", "--jobs", "2", "--dry-run"], "jobs is a setting of executor 'local'"),
         (["defend", "--pretrain", "nosuch"], "pretrain: data 'nosuch' is unknown"),
-        (["canaries", "--categorical", "x"], "categorical must be left at [], since the data set 'digits'"),
+        (["canaries", "--categorical", "x"], "categorical must be left out, since the data set 'digits'"),
+        (["audit", "--model", "x"], "No such option: --model: did you mean --target?"),
+        (["runs", "--model", "x"], "No such option: --model"),
     ],
 )
 def test_wrong_words_after_a_command_are_one_line_and_exit_code_2(arguments, line, monkeypatch, capsys):
@@ -206,6 +210,20 @@ def test_wrong_words_after_a_command_are_one_line_and_exit_code_2(arguments, lin
     assert (code, stdout) == (2, "")
     assert stderr.startswith(f"hardlabel: {line}"), stderr
     assert stderr.count("\n") == 1, stderr
+
+
+def test_every_option_that_is_offered_for_another_name_exists_and_the_other_does_not():
+    options = {
+        name for parameter in typer.main.get_command(cli.app).commands["audit"].params for name in parameter.opts
+    }
+    assert set(MEANT.values()) <= options
+    assert not set(MEANT) & options
+
+
+def test_the_program_alone_prints_its_help_and_no_error(monkeypatch, capsys):
+    _, stdout, stderr = called(monkeypatch=monkeypatch, capsys=capsys)
+    assert "Usage: hardlabel" in stdout + stderr
+    assert "hardlabel: " not in stderr
 
 
 @pytest.mark.parametrize(

@@ -605,14 +605,14 @@ def test_an_unfitted_classifier_of_a_file_gets_the_rows_of_a_named_data_set(fold
         (["--trainer", "own.py:nothing"], "must return an unfitted scikit-learn classifier, got None"),
         (["--trainer", "own.py:broken"], "trainer own.py:broken raised OSError: no license"),
         (["--trainer", "own.py:fit", "--max-epochs", "3"], "max_epochs must be left at 1000, since trainer trains"),
-        (["--trainer", "own.py:fit", "--missing", "?"], "missing must be left at None, since trainer trains"),
+        (["--trainer", "own.py:fit", "--missing", "?"], "missing must be left out, since trainer trains"),
         (["--trainer", "own.py:fit", "--defenses", "l2"], "defense 'l2' changes the training: trainer must be a"),
         (["--trainer", "own.py:fit", "--data", "nine"], "data 'nine' is unknown"),
         (
             ["--trainer", "own.py:fit", "--data", "digits", "--ignore", "x"],
-            "ignore must be left at [], since the data set 'digits'",
+            "ignore must be left out, since the data set 'digits'",
         ),
-        (["--ignore", "x"], "ignore must be left at [], since only trainer uses it, got ['x']"),
+        (["--ignore", "x"], "ignore must be left out, since only trainer uses it, got ['x']"),
         (["--trainer", "own.py:fit", "--label", "sick"], "label 'sick' is unknown"),
     ],
 )

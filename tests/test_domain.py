@@ -4,6 +4,7 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -17,6 +18,7 @@ from hardlabel.checks import InvalidInput
 from hardlabel.data import augment, mapped
 from hardlabel.data.domain import BinaryFeatures, Box, NoiseLevel, channel_bounds, infer_domain, l2, relaxed
 from hardlabel.data.samples import Samples
+from hardlabel.data.table import MixedTable
 from hardlabel.defenses.ldl import _level
 from hardlabel.signals.augmentation import Augmentation
 from hardlabel.signals.base import Knowledge
@@ -408,6 +410,14 @@ def test_a_shown_image_goes_from_black_to_white_in_each_channel(monkeypatch):
         with pytest.raises(ZeroDivisionError):
             text_or_image(samples_of(UNLIKE, torch.stack(ends), [0, 1]), place)
     assert [np.unique(pixels).tolist() for pixels in shown] == [[0], [255]]
+
+
+def test_a_shown_row_has_no_digits_of_the_encoding():
+    frame = pd.DataFrame({"charge": [84.1, 4113.1, 20.05], "total": [1234567.8, 0.25, 3.0], "tenure": [40, 1, 2]})
+    table = MixedTable.fit(frame.assign(plan=["a", "b", "a"]))
+    samples = samples_of(table, table.encode(frame.assign(plan=["a", "b", "a"])), [0, 1, 0])
+    assert text_or_image(samples, 0) == "charge 84.1, total 1234567.8, tenure 40, plan a"
+    assert text_or_image(samples, 1) == "charge 4113.1, total 0.25, tenure 1, plan b"
 
 
 def test_bounds_per_channel_come_back_from_a_file_with_their_types():

@@ -620,10 +620,10 @@ FILES = {"members": Path("m.csv"), "nonmembers": Path("n.csv")}
 @pytest.mark.parametrize(
     ("given_settings", "line"),
     [
-        ({"target": "m.onnx", "protocol": "v2"}, "protocol must be left at None, since target is no address"),
+        ({"target": "m.onnx", "protocol": "v2"}, "protocol must be left out, since target is no address"),
         ({"target": "m.onnx", "votes": 3}, "votes must be left at 1, since target is no address"),
         ({"target": "m.onnx", "ledger": True, "votes": 3}, None),
-        ({"target": "m.onnx", "ledger": True, "rate": "1/s"}, "rate must be left at None"),
+        ({"target": "m.onnx", "ledger": True, "rate": "1/s"}, "rate must be left out"),
         ({"target": "ftp://host/m"}, "target must be an address of http or https, got 'ftp'"),
         ({"target": "https://u:p@host/m"}, "target must hold no user and password"),
         ({"target": "https://host/m", "header_env": [f"A={TOKEN}"]}, "header_env must be NAME=VARIABLE"),

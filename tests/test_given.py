@@ -427,8 +427,8 @@ def test_what_is_no_file_of_a_known_sort_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({"columns": LABEL}, "label must be left at None, since members are no table with columns, got 'income'"),
-        ({"columns": Columns(group="x")}, "group must be left at None, since members are no table"),
+        ({"columns": LABEL}, "label must be left out, since members are no table with columns, got 'income'"),
+        ({"columns": Columns(group="x")}, "group must be left out, since members are no table"),
         ({"separator": ";"}, "separator must be left at ',', since members are no table"),
     ],
 )

@@ -25,7 +25,16 @@ from hardlabel.runs.settings import (
     TargetSettings,
 )
 from hardlabel.store import Store
-from records import CALIBRATED, SIX, changed, choice, make_canary_record, make_defend_record, make_recipe_record
+from records import (
+    CALIBRATED,
+    SIX,
+    changed,
+    choice,
+    make_canary_record,
+    make_defend_record,
+    make_recipe_record,
+    with_members_wrong,
+)
 from records import make_record as made
 
 TINY = {"train_size": 40, "max_epochs": 2, "references": 2, "device": "cpu"}
@@ -224,7 +233,8 @@ def test_an_attack_that_was_not_run_is_added_to_those_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("scores", "says"), [(0.9, "will not help"), (0.915, "will help little"), (0.95, "helps, but not enough")]
+    ("scores", "says"),
+    [(0.9, "will not help"), (0.915, "will help little"), (0.95, "is not enough: it lowers the cases")],
 )
 def test_hiding_confidences_does_not_help_where_labels_leak_as_much(scores, says):
     record = of_model(0.9, scores)
@@ -234,7 +244,24 @@ def test_hiding_confidences_does_not_help_where_labels_leak_as_much(scores, says
     gain = Estimate(scores - 0.9, scores - 0.9 - 0.005, scores - 0.9 + 0.005)
     pairs = [Difference(first=other, second=name, auc=gain) for name in labels for other in seeing]
     texts = [step.text for step in next_steps(changed(record, differences=pairs))]
-    assert any(says in text and "0.900 [0.890, 0.910]" in text for text in texts)
+    [text] = [text for text in texts if says in text]
+    fell = "from 95 [94, 96] to 90 [89, 91]. Labels alone still leak."
+    assert (fell if scores == 0.95 else "0.900 [0.890, 0.910]") in text.replace("\u00a0", " ")
+
+
+def test_what_hiding_confidences_changes_is_told_at_the_rate_of_the_verdict():
+    record = changed(of_model(0.65), differences=[])
+    labels, seeing = (
+        [one.name for one in record.results.attacks if one.access == access] for access in ("label", "scores")
+    )
+    rates = dict.fromkeys(labels, Estimate(0.087, 0.03, 0.136)) | dict.fromkeys(seeing, Estimate(0.355, 0.27, 0.43))
+    attacks = [one.model_copy(update={"tpr_at_fpr": {"0.01": rates[one.name]}}) for one in record.results.attacks]
+    gain = Estimate(0.25, 0.24, 0.26)
+    pairs = [Difference(first=other, second=name, auc=gain) for name in labels for other in seeing]
+    texts = [
+        step.text.replace("\u00a0", " ") for step in next_steps(changed(record, attacks=attacks, differences=pairs))
+    ]
+    assert any("100, at 1 false alarm in 100, from 36 [27, 43] to 9 [3, 14]. Labels alone" in text for text in texts)
 
 
 def test_confidences_are_advised_against_where_labels_leak_nothing():
@@ -254,7 +281,46 @@ def test_confidences_are_advised_against_where_labels_leak_nothing():
 def test_records_at_risk_are_named_by_the_attack_that_sees_labels():
     found = Named(attack="path-estimate", access="label", rate=0.1, known=500, asked=1500, named=882, right=855)
     record = changed(of_model(0.9), named=[found, found.model_copy(update={"access": "scores", "right": 860})])
-    assert any("Of 882 records that an attacker names, 855 are members." in step.text for step in next_steps(record))
+    [step] = [
+        step for step in next_steps(record) if "Of 882 records that an attacker names, 855 are members." in step.text
+    ]
+    assert "lists the records found first" in step.text
+    assert "--show-records" in step.command
+    shown = replace(record, config={**record.config, "show_records": True})
+    [step] = [step for step in next_steps(shown) if "Of 882 records" in step.text]
+    assert step.command is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "option"),
+    [
+        ("no networks could be trained without population", "--population more.csv"),
+        ("no reference models could be trained without trainer", "--trainer train.py:train"),
+        ("needs 100 queries", "--budget 100"),
+        ("it needs images", None),
+    ],
+)
+def test_an_attack_out_of_reach_is_named_with_the_option_that_lifts_this(reason, option):
+    kept = KINDS.rows["target"].kept(TargetSettings(target="m.joblib", members="a.csv", nonmembers="b.csv"))
+    record = replace(graded(made(CALIBRATED), 0.65), config=kept)
+    named = record.results.choice.model_copy(update={"why": f"it is cheap; designed would be stronger but {reason}"})
+    places = {"members": "a.csv", "nonmembers": "b.csv", "target": "m.joblib"}
+    steps = next_steps(changed(record, choice=named), places=places)
+    found = [step for step in steps if "“designed”" in step.text]
+    assert len(found) == (option is not None)
+    assert all(option in step.command for step in found)
+    # A population holds what own models are trained on, and a few non-members.
+    assert "population" not in reason or "at least 320 more rows" in found[0].text
+
+
+def test_files_that_seem_exchanged_are_audited_the_other_way_round():
+    settings = TargetSettings(target="m.joblib", members="a.csv", nonmembers="b.csv")
+    record = replace(graded(made(CALIBRATED), 0.5), config=KINDS.rows["target"].kept(settings))
+    places = {"members": "a.csv", "nonmembers": "b.csv", "target": "m.joblib"}
+    assert not any("--members b.csv" in (step.command or "") for step in next_steps(record, places=places))
+    first, *others = next_steps(with_members_wrong(record), places=places)
+    assert "--members b.csv --nonmembers a.csv" in first.command
+    assert others == []
 
 
 def test_a_contradiction_is_mended_before_anything_is_decided():
@@ -290,6 +356,38 @@ def test_the_audit_of_a_target_is_repeated_with_the_variable_of_a_secret_and_nev
     assert any("--header-env Authorization=TOKEN" in command for command in commands)
     assert not any("hunter2" in command for command in commands)
     assert not any(step.command for step in next_steps(record))
+
+
+@pytest.mark.parametrize(
+    ("changes", "form", "command"),
+    [
+        ({}, "hardlabel defend --data 'a b.csv' --label y --trainer FILE.py:FUNCTION", None),
+        (
+            {"trainer": "fit.py:fit", "ignore": ["id"], "separator": ";"},
+            None,
+            "hardlabel defend --data 'a b.csv' --label y --ignore id --separator ';' --trainer fit.py:fit",
+        ),
+        (
+            {"nonmembers": None, "member_column": "inside"},
+            "hardlabel defend --data 'a b.csv' --label y --ignore inside --trainer FILE.py:FUNCTION",
+            None,
+        ),
+        ({"members": Path("photos"), "label": None}, "hardlabel defend --trainer FILE.py:FUNCTION", None),
+    ],
+)
+def test_defenses_for_the_users_model_are_a_command_or_a_form_to_fill_in(changes, form, command, checked, monkeypatch):
+    monkeypatch.setattr(audits, "_prepared", lambda *given: None)
+    given = {"target": "m.joblib", "members": Path("a b.csv"), "nonmembers": Path("n.csv"), "label": "y", **changes}
+    record = replace(graded(made(CALIBRATED), 0.9), config=KINDS.rows["target"].kept(TargetSettings(**given)))
+    places = {name: str(given[name]) for name in ("target", "members", "nonmembers", "trainer") if given.get(name)}
+    [step] = [step for step in next_steps(record, places=places) if step.text.startswith("Compare defenses")]
+    assert step.command == command
+    assert re.findall("“(hardlabel [^”]+)”", step.text) == ([form] if form else [])
+    for line in filter(None, [form if changes.get("label", "y") else None, command]):
+        assert str(checked(line).data) == "a b.csv"
+    # Without the whole paths, the page has the form and no command.
+    [step] = [step for step in next_steps(record) if step.text.startswith("Compare defenses")]
+    assert step.command is None
 
 
 def test_a_gate_is_advised_once():

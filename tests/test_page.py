@@ -32,8 +32,9 @@ from hardlabel.reports.downloads import csv_of, downloads
 from hardlabel.reports.figures import queries_figure, roc_figure, styles
 from hardlabel.reports.glossary import AUDIT, CANARIES, DEFENSES, RECIPE, TERMS
 from hardlabel.reports.places import apart, labels
-from hardlabel.reports.questions import alarms, axis_end, found_words, pair_words
+from hardlabel.reports.questions import alarms, axis_end, ends_of_100, found_words, pair_words, rounded
 from hardlabel.reports.strips import auc_figure, stacked
+from hardlabel.reports.summary import verdict_lines
 from hardlabel.reports.tables import in_order
 from records import (
     CALIBRATED,
@@ -46,6 +47,7 @@ from records import (
     make_recipe_record,
     make_record,
     reference_models,
+    with_members_wrong,
 )
 
 REFERENCES = changed(make_record(CALIBRATED), references=reference_models(), choice=choice())
@@ -188,7 +190,8 @@ def test_reasons_to_rely_and_reasons_for_care_follow_from_the_record():
     assert "The strongest known attack for this attacker was run (“path-estimate”)." in good
     assert "Members and non-members are comparable." in good
     assert "300 members and 300 non-members." in good
-    assert "Accusations at 1 in 100 and 1 in 1,000 false alarms cannot be tested with 300 non-members." in care
+    wanting = "Accusations at 1 in 100 and 1 in 1,000 false alarms cannot be tested with 300 non-members"
+    assert f"{wanting}; 1,000 and 10,000 non-members would do." in care
     assert any("One model only" in text for text in care)
     _, care = grounds(changed(REFERENCES, choice=choice("another")))
     assert "The strongest known attack for this attacker (“another”) was not run." in care
@@ -204,6 +207,62 @@ def test_reasons_to_rely_and_reasons_for_care_follow_from_the_record():
     assert any("4 models" in text for text in grounds(make_recipe_record(targets=4))[0])
 
 
+def test_a_stronger_attack_out_of_reach_stands_beside_the_strongest_run():
+    why = "it is cheap; designed would be stronger but no networks could be trained without population"
+    good, care = grounds(changed(REFERENCES, choice=choice().model_copy(update={"why": why})))
+    assert not any("strongest known attack for this attacker" in text for text in good)
+    assert "Of the attacks that could be run with what was given, the strongest known one was run" in " ".join(good)
+    assert any("“designed”" in text and "without population (--population lifts this)" in text for text in care)
+
+
+def test_groups_that_seem_exchanged_are_not_called_comparable():
+    good, care = grounds(with_members_wrong(REFERENCES))
+    assert "Members and non-members are comparable." not in good
+    assert any("may be exchanged" in text for text in care)
+
+
+def test_how_many_of_the_records_given_were_used_is_told():
+    note = "Of 1495 members and 1492 non-members, at most 300 each were attacked."
+    record = changed(REFERENCES, notes=[note])
+    told = "300 of your 1,495 members and 300 of your 1,492 non-members were used; --samples for more."
+    assert told in grounds(record)[0]
+    assert verdict_lines(record)[1].endswith(told)
+    assert "were used" not in "".join(verdict_lines(REFERENCES))
+
+
+def test_the_heading_says_what_confidences_would_add_where_that_is_measured():
+    rate = {"0.01": Estimate(0.087, 0.03, 0.136)}
+    attacks = [REFERENCES.attack(name) for name in ("path-estimate", "lira")]
+    record = changed(REFERENCES, attacks=attacks)
+    record = changed(record, "path-estimate", tpr_at_fpr=rate, auc=Estimate(0.65, 0.63, 0.67))
+    pair = Difference(first="lira", second="path-estimate", auc=Estimate(0.25, 0.23, 0.27))
+    record = changed(record, "lira", tpr_at_fpr={"0.01": Estimate(0.355, 0.27, 0.43)}, auc=Estimate(0.9, 0.89, 0.91))
+    assert answers(changed(record, differences=[])).also == ""
+    record = changed(record, differences=[pair])
+    also = "If the model also gives out its confidences, an outsider finds 36 of 100 members instead of 9, at 1 false "
+    assert answers(record).also.startswith(also)
+    assert also in render(record)
+    assert also in verdict_lines(record)[0]
+    assert answers(record).leaking[1].startswith("About 9 of 100 members found")
+    unsure = pair.model_copy(update={"auc": Estimate(0.25, -0.01, 0.3)})
+    assert answers(changed(record, differences=[unsure])).also == ""
+
+
+@pytest.mark.parametrize(
+    ("estimate", "written", "ends"),
+    [
+        (Estimate(0.087, 0.03, 0.136), "about 9", " [3, 14]"),
+        (Estimate(0.081, 0.039, 0.12), "about 8", " [4, 12]"),
+        (Estimate(0.021, 0.012, 0.03), "2.1", " [1.2, 3]"),
+        (Estimate(0.65, 0.58, 0.74), "65", " [58, 74]"),
+        (Estimate(0.004, 0.0, 0.03), "0.4", " [0, 3]"),
+    ],
+)
+def test_no_digit_is_shown_that_the_interval_makes_worthless(estimate, written, ends):
+    assert rounded(estimate) == written
+    assert ends_of_100(estimate).replace("\u00a0", " ") == ends
+
+
 def test_who_is_at_risk_counts_the_records_named_and_the_members_above_every_non_member():
     named = [
         Named(attack="gap", access="label", rate=0.1, known=150, asked=450, named=0, right=0),
@@ -215,6 +274,7 @@ def test_who_is_at_risk_counts_the_records_named_and_the_members_above_every_non
     told = plain(answers(record).risk)
     strongest = "path-estimate"
     assert "Of 88 records named by “path-estimate”, 85 were members" in told
+    assert "In this test 300 of the 450 records asked about were members." in told
     rows = record.scores[record.scores["attack"] == strongest]
     most = rows.loc[~rows["member"], "score"].max()
     count = int((rows.loc[rows["member"], "score"] > most).sum())

@@ -142,7 +142,7 @@ def test_machines_of_a_cluster_need_not_be_alike(data, tmp_path, trained_in, rep
 @pytest.mark.parametrize("kind", ["defenses", "canaries"])
 def test_what_trains_in_float32_may_be_told_so(kind):
     KINDS.made(KINDS.rows[kind], {"precision": "float32"})
-    with pytest.raises(InvalidInput, match="precision must be left at None"):
+    with pytest.raises(InvalidInput, match="precision must be left out"):
         KINDS.made(KINDS.rows[kind], {"precision": "bfloat16"})
 
 

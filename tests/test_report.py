@@ -21,7 +21,7 @@ from hardlabel.records.recipe import RecipeRecord
 from hardlabel.reports.figures import auc_range, histogram_figure, queries_figure, roc_figure, styles
 from hardlabel.reports.strips import STRIP_WIDTH, auc_figure, strip
 from hardlabel.reports.svg import Scale, element
-from hardlabel.reports.tables import comparisons, featured, in_order, lowest_rate, most_exposed
+from hardlabel.reports.tables import comparisons, featured, in_order, lowest_rate, most_exposed, why
 from hardlabel.reports.verdict import verdict
 from records import (
     CALIBRATED,
@@ -229,6 +229,19 @@ def test_the_table_behind_the_roc_reads_the_largest_tpr_within_the_rate():
     expected = tpr_at(rows["score"].to_numpy(), rows["member"].to_numpy(dtype=bool), 0.1)
     [row] = [row for row in figure.rows if row[0] == "boundary"]
     assert row[figure.header.index("at 10\u00a0% FPR")] == f"{100 * expected:.0f}\u00a0%"
+
+
+def test_the_table_behind_the_roc_has_the_figures_of_the_other_tables_where_the_drawn_curve_has_few_corners():
+    few = Curve(fpr=[0.0, 0.05, 1.0], tpr=[0.0, 0.08, 1.0])
+    record = changed(RECORDS["six attacks"], "boundary", roc=few, tpr_at_fpr={"0.1": Estimate(0.273, 0.2, 0.3)})
+    figure = roc_figure(record.results, in_order(record.results), "boundary")
+    [row] = [row for row in figure.rows if row[0] == "boundary"]
+    assert row[figure.header.index("at 10\u00a0% FPR")] == "27\u00a0%"
+
+
+@pytest.mark.parametrize(("apart", "told"), [(0.2, False), (1.4, True)])
+def test_that_models_answer_differently_is_a_reason_only_where_it_is_more_than_chance(apart, told):
+    assert ("answer differently" in why(standout(1).model_copy(update={"separability": apart}))) is told
 
 
 def test_figures_name_every_attack_in_words_too():

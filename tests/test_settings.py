@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from hardlabel.checks import InvalidInput
+from hardlabel.checks import InvalidInput, as_default
 from hardlabel.data.sources import SOURCES
 from hardlabel.data.unused import COLUMNS, DEFAULTS, NAMED, check_data, check_tables, refuse_columns
 from hardlabel.kinds import KINDS, planned
@@ -186,7 +186,11 @@ def test_a_run_folder_must_be_named():
     ids=lambda one: one if isinstance(one, str) else one.name,
 )
 def test_a_setting_that_a_run_would_not_look_at_is_refused(tmp_path, kind, name):
-    with pytest.raises(InvalidInput, match=rf"^{name} must be left at .*, since {kind.title} does not use it, got"):
+    refused = rf"^{name} must be left .*, since {kind.title} does not use it, got"
+    fields = {other: row.settings.model_fields.keys() for other, row in KINDS.rows.items()}
+    if kind.name in ("model", "recipe") and name in fields["target"] - fields["model"] - fields["recipe"] - {"target"}:
+        refused = r"^--[a-z0-9-]+ needs --target MODEL: which model "
+    with pytest.raises(InvalidInput, match=refused):
         kept(tmp_path / "run", kind, **{name: OTHER[name]})
 
 
@@ -246,7 +250,7 @@ def test_a_setting_that_the_data_do_not_use_is_refused_and_no_other(forms, form)
     assert {name for name, error in errors.items() if error} == UNUSED[form]
     for name in UNUSED[form]:
         value = str(VALUES[name]) if name == "folder" else VALUES[name]
-        assert errors[name].startswith(f"{name} must be left at {DEFAULTS[name]!r}, since ")
+        assert errors[name].startswith(f"{name} must be {as_default(DEFAULTS[name])}, since ")
         assert f", got {value!r}: leave it out" in errors[name]
 
 
@@ -284,7 +288,7 @@ def test_a_run_that_began_with_such_a_setting_goes_on(tmp_path):
     kept(tmp_path / "run", MODEL, label="x", device="cpu")
     _, settings = KINDS.begun(tmp_path / "run")
     assert planned(settings, store=None).trainings
-    with pytest.raises(InvalidInput, match="label must be left at None, since the data set 'digits' needs no such"):
+    with pytest.raises(InvalidInput, match="label must be left out, since the data set 'digits' needs no such"):
         planned(settings.model_copy(update={"out": tmp_path / "new"}), store=None)
 
 

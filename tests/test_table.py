@@ -183,7 +183,7 @@ def test_fit_infers_each_kind_of_column():
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
-        ([1.0, math.nan, 2.0], "no missing value unless `missing` declares it, got nan in row 1"),
+        ([1.0, math.nan, 2.0], "unless `missing` declares it, got nan in row 1: --missing '' declares"),
         (["a", None, "b"], "no missing value"),
         (["17", "?", "18"], r"must not mix numbers with '\?'"),
         ([1.0, math.inf, 2.0], "must be finite"),

@@ -401,6 +401,13 @@ def test_a_population_serves_the_path_attack(there, hardlabel_):
     assert path.auc.value is not None
 
 
+def test_a_model_that_the_plan_times_is_not_one_made_before(there, hardlabel_):
+    command = [*target(there), "--attacks", "noise-ratio", "--budget", "2", *QUIETLY[:-1], "--out", "run"]
+    assert "2 trainings" in (told := hardlabel_("audit", *command)[2])
+    assert "made before" not in told
+    assert re.search(r"pieces at most, \d+ of them made before", hardlabel_("audit", *command)[2])
+
+
 # --- what is refused before anything is spent ---
 
 
@@ -458,6 +465,10 @@ REFUSED = {
     "another separator": ({"tables": "semicolons"}, SEMICOLON),
     "one class": ({"model": "constant.joblib"}, "target answers one class for all (299|300) rows: are the columns as"),
     "other rows": ({"model": "unlike.joblib"}, r"target is right on \d+% of members, guessing is \d+%: are these its"),
+    "another label": (
+        {"label": ["--label", "Contract"]},
+        "target wants 19 columns, also 'Contract', which --label Contract took out of the table: .* --label Churn",
+    ),
     "an id": ({"model": "with-id.joblib"}, "target wants the column 'customerID', which was ignored .* --categorical"),
     "a regressor": ({"model": "regressor.joblib"}, "target must be a classifier that answers each row with one class"),
     "not fitted": ({"model": "unfitted.joblib"}, "target must be fitted, got Pipeline"),

@@ -169,17 +169,20 @@ FILES = ["--members", "m.csv", "--nonmembers", "n.csv"]
     [
         (
             ["--members", "m.csv"],
-            "members must be left at None, since the audit of a model does not use it, got 'm.csv'",
+            "--members needs --target MODEL: which model was trained on these rows?",
         ),
         (
             ["--members", "m.csv", "--repeats", "2"],
-            "members must be left at None, since the audit of a recipe does not",
+            "--members needs --target MODEL: which model was trained on these rows?",
         ),
         (
             ["--trust-pickle"],
-            "trust_pickle must be left at False, since the audit of a model does not use it, got True",
+            "--trust-pickle needs --target MODEL: which model is to be audited?",
         ),
-        (["--target", "a.onnx"], "members must name a file or a folder with what the target was trained on, got None"),
+        (
+            ["--target", "a.onnx"],
+            "members must name a file or a folder with what the target was trained on, got nothing: --members F",
+        ),
         (
             ["--target", "a.onnx", "--members", "m.csv"],
             "nonmembers must name a file or a folder with what the target was",
@@ -194,7 +197,7 @@ FILES = ["--members", "m.csv", "--nonmembers", "n.csv"]
         ),
         (
             ["--target", "a.onnx", *FILES, "--member-column", "in"],
-            "member_column must be left at None where nonmembers",
+            "member_column must be left out where nonmembers",
         ),
         (
             ["--target", "a.onnx", *FILES, "--trainer", "sane"],
@@ -206,7 +209,7 @@ FILES = ["--members", "m.csv", "--nonmembers", "n.csv"]
         ),
         (
             ["--target", "a.onnx", *FILES, "--arch", "fc"],
-            "arch must be left at None, since the audit of your model does",
+            "arch must be left out, since the audit of your model does",
         ),
         (
             ["--target", "a.onnx", *FILES, "--data", "mnist"],
@@ -218,7 +221,7 @@ FILES = ["--members", "m.csv", "--nonmembers", "n.csv"]
         ),
         (
             ["--target", "a.onnx", *FILES, "--slices-file", "s.csv"],
-            "slices_file must be left at None, since the audit o",
+            "slices_file must be left out, since the audit o",
         ),
         (["--target", "a.onnx", *FILES, "--seed", "-1"], "seed must be at least 0, got -1"),
     ],
@@ -232,7 +235,8 @@ def test_wrong_options_are_one_line_before_anything_is_loaded(begun, options, li
 def test_members_without_a_target_are_told_what_is_missing(begun, monkeypatch, capsys):
     for name in ("members", "nonmembers", "member-column", "trainer", "group"):
         _, _, errors = called("audit", f"--{name}", "x", monkeypatch=monkeypatch, capsys=capsys)
-        assert errors.endswith("it goes with --target\n")
+        question = "was trained on these rows" if name in ("members", "member-column") else "is to be audited"
+        assert errors == f"hardlabel: --{name} needs --target MODEL: which model {question}?\n"
 
 
 def test_the_help_shows_the_options_in_their_panels():
@@ -251,7 +255,7 @@ def test_the_help_shows_the_options_in_their_panels():
     help = {option.name: getattr(option, "help", "") for option in command.params}
     assert help["trainer"].endswith("[default: same where the target can be cloned, else surrogate]")
     assert help["separator"].endswith("[default: ,]")
-    assert "With --target it audits your own model" in " ".join(command.help.split())
+    assert command.help.startswith("Audit your own model (--target)")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The verdict: which attack it speaks of, how bad it says it is, and that its figures are right."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hardlabel.kinds import markdown, render
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.records.model import AuditRecord, Difference, Queries
 from hardlabel.records.recipe import RecipeRecord
-from hardlabel.records.verdict import Grade
+from hardlabel.records.verdict import Grade, Picked
 from hardlabel.reports.recipe import recipe_verdict
 from hardlabel.reports.verdict import verdict
 from hardlabel.reports.wording import MINUS, decimal, duration, finely, listed, number, odds, percent, times
@@ -338,13 +340,52 @@ def test_the_verdict_says_which_attack_the_ladder_names_and_why_and_how_it_did()
     record = changed(make_record(CALIBRATED), choice=choice(), budget=10)
     assert "Within 10 queries per record, the attack to choose for what this attacker has" in told(record)
     assert "“path-estimate”, by a ranking measured on other models: estimates each sample's confidence." in told(record)
-    assert "It is the attack quoted above." in told(record)
+    assert "It is the attack quoted in the verdict." in told(record)
     other = changed(record, choice=choice("noise", 101), budget=101)
     auc = record.attack("noise").auc
     assert f"Here it asked 101 times per record, and its AUC is {auc.value:.3f} [" in told(other)
     assert "It was not run here." in told(changed(record, choice=choice("yoqo", 1)))
     assert "No budget was set" in told(changed(record, budget=None))
     assert "an order measured" not in told(changed(record, choice=None))
+
+
+def everywhere(record: AuditRecord) -> dict[str, str]:
+    """What each place says of how the attack quoted was picked."""
+    page = render(record)
+    return {
+        "findings": " ".join(verdict(record).sentences),
+        "limits": page[page.index("Several attacks were tried") :].split("</li>")[0],
+        "table": " ".join(re.findall(r'<span class="note">(quoted[^<]*)<', page)),
+        "markdown": markdown(record),
+    }
+
+
+def test_every_place_says_alike_that_the_attack_quoted_was_named_beforehand():
+    record = labels_only(Estimate(0.7, 0.65, 0.75), NOTHING)
+    assert verdict(record).picked is Picked.BEFOREHAND
+    places = everywhere(record)
+    assert not [name for name, words in places.items() if "picked on" in words or "picked by" in words]
+    assert "The ranking named it before the target was looked at" in places["findings"]
+    assert "The ranking named the attack quoted (“a”) before anybody looked at this target" in places["limits"]
+    assert places["table"] == "quoted; named by the ranking"
+    assert "It is the attack quoted in the verdict." in places["markdown"]
+
+
+def test_every_place_says_alike_that_the_attack_quoted_was_picked_by_its_result():
+    record = labels_only(NOTHING, Estimate(0.7, 0.65, 0.75))
+    assert verdict(record).picked is Picked.HERE
+    places = everywhere(record)
+    assert "It was picked on this target" in places["findings"]
+    assert "The best of them (“b”) was picked on this target" in places["limits"]
+    assert places["table"] == "quoted; picked by its result"
+    assert "The attack quoted in the verdict is another one, “b”, picked by its result." in places["markdown"]
+    assert not [name for name, words in places.items() if "It is the attack quoted" in words]
+
+
+def test_the_only_attack_run_was_not_picked():
+    record = changed(labels_only(Estimate(0.7, 0.65, 0.75)), choice=choice("another"))
+    assert verdict(record).picked is Picked.ALONE
+    assert not [name for name, words in everywhere(record).items() if "picked" in words]
 
 
 def recipe_told(record: RecipeRecord) -> str:
@@ -367,7 +408,7 @@ def test_a_recipes_verdict_speaks_of_models_trained_this_way():
     assert f"with a standard deviation of {attack.spread.value:.3f}" in words
     assert "with those of 12 reference models; asking and fitting" in words
     assert "“lira”" in words
-    assert "It is the attack quoted above." in words
+    assert "It is the attack quoted in the verdict." in words
 
 
 def test_a_recipe_that_shows_nothing_is_no_proof():

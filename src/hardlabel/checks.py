@@ -50,6 +50,17 @@ def shown(value: object) -> str:
     return cut(" ".join(repr(value).split()))
 
 
+def as_default(default: object) -> str:
+    """How an error asks for a default: "left out" where it is nothing, else "left at" with its value.
+
+    Example:
+        >>> from hardlabel.checks import as_default
+        >>> as_default(None), as_default("digits")
+        ('left out', "left at 'digits'")
+    """
+    return "left out" if default is None or default is False or default in ([], {}, ()) else f"left at {default!r}"
+
+
 def plain(value: Any) -> Any:
     """The value with Python's numbers and lists in place of NumPy's; also in lists, tuples and dictionaries.
 

@@ -13,8 +13,8 @@ from hardlabel import secret
 from hardlabel.audits.arguments import checked
 from hardlabel.audits.game.asking import Asking
 from hardlabel.audits.game.execution import USUAL, Execution
-from hardlabel.audits.plan import Plan
-from hardlabel.checks import InvalidInput
+from hardlabel.audits.plan import Plan, pieces_made
+from hardlabel.checks import InvalidInput, as_default
 from hardlabel.data.domain import BinaryFeatures, Box, Domain, channel_bounds
 from hardlabel.data.sources import SOURCES
 from hardlabel.data.table import MixedTable
@@ -86,7 +86,8 @@ def run(kinds: Kinds, settings: RunSettings, *, store: Store | None, execution: 
     config |= prepared.settled
     with listing.begun(folder, config, store=journaled, places=places_of(settings.model_dump(mode="json"))):
         if watch is not SILENT:  # To plan, the speed of models is measured, which takes a second.
-            watch.say(str(prepared.plan(execution, folder)))
+            before = pieces_made(folder)  # A plan may make a piece, to time it.
+            watch.say(str(replace(prepared.plan(execution, folder), done=before)))
         record = prepared.play(Asking.by(execution, seed=settings.seed, store=journaled), started)
         return replace(record, config={**config, **record.config}).save(folder)
 
@@ -196,6 +197,6 @@ def refuse(attacker: Attacker, focus: Focus, title: str, unused: Sequence[str]) 
             field = type(part).model_fields.get(name)
             if field is not None and getattr(part, name) != field.get_default(call_default_factory=True):
                 raise InvalidInput(
-                    f"{name} must be left at {field.default!r}, since {title} does not use it, "
+                    f"{name} must be {as_default(field.default)}, since {title} does not use it, "
                     f"got {getattr(part, name)!r}"
                 )

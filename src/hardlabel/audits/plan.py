@@ -73,8 +73,8 @@ class Plan:
         return (
             f"plan: {self.pieces} pieces at most{done}: {self.trainings} trainings, {self.measurements} measurements, "
             f"{self.scores} scores; at most {self.queries:,} queries to the target and {self.rows:,} rows through own "
-            f"models; training takes about {duration(self.seconds)}, {self.workers} at once{assumed}; "
-            f"about {math.ceil(self.bytes / 1e6):,} MB on disk{advice}"
+            f"models; to train and ask all this takes about {duration(self.seconds)}, {self.workers} at once{assumed}"
+            f"; about {math.ceil(self.bytes / 1e6):,} MB on disk{advice}"
         )
 
 
@@ -266,7 +266,7 @@ def plan_of(
         trainings=models,
         measurements=questions.measurements,
         scores=scores,
-        done=0 if folder is None else _made(folder),
+        done=0 if folder is None else pieces_made(folder),
         queries=questions.queries,
         rows=questions.rows,
         seconds=seconds
@@ -323,7 +323,8 @@ def _epochs(recipe: Recipe) -> int:
     return min(recipe.max_epochs, GUESSED_EPOCHS)
 
 
-def _made(folder: Path) -> int:
+def pieces_made(folder: Path) -> int:
+    """Number of pieces that the run in the folder has made so far."""
     return len({line.get("piece") for line in Journal(folder / JOURNAL).lines() if line.get("event") == MADE})
 
 

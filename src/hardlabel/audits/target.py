@@ -481,6 +481,7 @@ def prepare(
         )
         description = f"{type(target).__name__} from {last_name(settings.target)}"
     _check_ids(target, given, settings.ignore)
+    _check_label(target, given, settings.label)
     terms = Terms.of(settings)
     # Each vote is a row that is paid.
     budget = None if terms.budget is None else terms.budget // settings.votes
@@ -524,6 +525,19 @@ def _check_ids(target: object, given: Given, chosen: Sequence[str]) -> None:
                 f"target wants the column {column!r}, which was ignored because its values are all different: "
                 f"--categorical {column} keeps it"
             )
+
+
+def _check_label(target: object, given: Given, label: str | None) -> None:
+    """Refuses a label column that the target wants among its inputs, where no other column is missing."""
+    wanted = list(map(str, getattr(target, "feature_names_in_", ())))
+    there = list(map(str, getattr(given.members[0], "columns", ())))
+    if not there or [name for name in wanted if name not in there] != [label]:
+        return
+    extra = [name for name in there if name not in wanted]
+    meant = f": did you mean --label {extra[0]}?" if len(extra) == 1 else ""
+    raise InvalidInput(
+        f"target wants {len(wanted)} columns, also {label!r}, which --label {label} took out of the table{meant}"
+    )
 
 
 def _check_rows(case: Case) -> None:

@@ -56,12 +56,13 @@ def _hardlabel(version: Annotated[bool, typer.Option("--version", help="Print th
 
 
 DOCS = {
-    "audit": """Train a model and the attacker's own models, audit the model, write a report.
+    "audit": """Audit your own model (--target), or one that is trained here; write a report.
 
-    Without arguments it audits a small network on scikit-learn's digits.
-    With --repeats it audits the way of training: several models trained alike
-    are attacked in turn. With --target it audits your own model, on --members
-    and --nonmembers, and trains only the attacker's models.
+    hardlabel audit --target m.onnx --members a.csv --nonmembers b.csv --label y
+
+    With --target it trains only the attacker's models. Without arguments it
+    audits a small network on scikit-learn's digits. With --repeats it audits the
+    way of training: several models trained alike are attacked in turn.
     """,
     "defend": """Compare defenses: train with each, attack all alike, say which helps and what it costs.
 
@@ -152,13 +153,13 @@ def _finish(kind: Kind, settings: RunSettings, where: dict[str, Any], *, quiet: 
     write_report(record, report)
     if not quiet:
         shows.say_verdict(record)
+        shows.say_steps(record, _whole_paths(settings))
     if kind.summary is None:
         put(markdown(record))
     elif not quiet:
         for part in kind.load("summary")(record, errors.width):
             say(part) if isinstance(part, str) else errors.print(part)
     if not quiet:
-        shows.say_steps(record, _whole_paths(settings))
         say(f"kept in {settings.out}" + (f"; report: {report}" if kind.summary is None else ""))
     if kind.summary is not None:
         put(report)
@@ -301,7 +302,10 @@ def main() -> None:
         if full is not None:
             _fail(f"the disk is full: {full}; {KEPT} once there is room", 1)
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # Click's own usage errors.
-            _fail(usage.words(error), error.exit_code)
+            words = usage.words(error)
+            if not words:  # The help was asked for, and has been printed.
+                sys.exit(error.exit_code)
+            _fail(words, error.exit_code)
         if isinstance(error, RuntimeError) and "home directory" in str(error):  # As `Path.expanduser` says it.
             _fail("paths must not begin with ~, since this user has no home folder (or set HOME)", 2)
         if isinstance(error, FileNotFoundError) and "No usable temporary directory" in str(error):

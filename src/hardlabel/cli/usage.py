@@ -7,6 +7,15 @@ from pydantic import ValidationError
 from hardlabel.checks import shown
 from hardlabel.runs.part import NUMBERS
 
+# What other tools call our options: names that are spelled too differently to be guessed.
+MEANT = {
+    "--model": "--target",
+    "--train": "--members",
+    "--test": "--nonmembers",
+    "--target-column": "--label",
+    "--output": "--out",
+}
+
 
 def words(error: Any) -> str:
     """One line for a usage error. Errors that already name what is wrong keep Typer's words.
@@ -16,7 +25,8 @@ def words(error: Any) -> str:
     """
     parameter, cause = getattr(error, "param", None), error.__cause__
     if parameter is None:
-        return str(error.format_message())
+        meant = _meant(error)
+        return f"No such option: {error.option_name}: did you mean {meant}?" if meant else str(error.format_message())
     if isinstance(cause, ValidationError):
         first = cause.errors()[0]
         kind = next((kind for kind in NUMBERS if first["type"].startswith(kind.__name__)), None)
@@ -26,6 +36,13 @@ def words(error: Any) -> str:
         help = f"{parameter.help[0].lower()}{parameter.help[1:].rstrip('.')}"
         return f"Missing argument {_name(parameter)!r} ({help}): see `{error.ctx.command_path} --help`"
     return str(error.format_message())
+
+
+def _meant(error: Any) -> str | None:
+    """The option that was meant by an unknown one, if the command has it."""
+    meant = MEANT.get(getattr(error, "option_name", ""))
+    options = [] if error.ctx is None else [name for parameter in error.ctx.command.params for name in parameter.opts]
+    return meant if meant in options else None
 
 
 def _name(parameter: Any) -> str:

@@ -412,5 +412,5 @@ def _undeclared(name: str, cells: Cells, absent: NDArray[np.bool_]) -> InvalidIn
     row = int(absent.argmax())
     return InvalidInput(
         f"column {name!r} must have no missing value unless `missing` declares it, got {cut(str(cells.iloc[row]))} in "
-        f"row {row}"
+        f"row {row}: --missing '' declares empty cells, --missing TEXT also cells with this text"
     )

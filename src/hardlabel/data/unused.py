@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from hardlabel.checks import InvalidInput, shown
+from hardlabel.checks import InvalidInput, as_default, shown
 from hardlabel.data import parquet
 from hardlabel.data.files import FILE_TYPES, IMAGE_COLUMNS
 
@@ -81,4 +81,4 @@ def _refuse(values: Mapping[str, object], unused: Iterable[str], *, why: str, wa
         if value not in (None, [], default):
             got = shown(str(value) if isinstance(value, Path) else value)
             or_else = f", or {way}" if way else ""
-            raise InvalidInput(f"{name} must be left at {default!r}, since {why}, got {got}: leave it out{or_else}")
+            raise InvalidInput(f"{name} must be {as_default(default)}, since {why}, got {got}: leave it out{or_else}")

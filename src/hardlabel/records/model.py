@@ -327,6 +327,11 @@ class Results(Judged):
             remarks=of_private(right) if private else [],
         )
 
+    @property
+    def seem_exchanged(self) -> bool:
+        """Whether the target is measurably less often right on members than on non-members."""
+        return bool(exchanged(class_rights(self.attacks)))
+
     def contradictions(self) -> Iterable[str]:
         yield from wrong_attacks(self.attacks)
         for attack in self.attacks:

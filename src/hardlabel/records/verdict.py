@@ -128,6 +128,14 @@ class Named(Protocol):
     def weak(self) -> str: ...
 
 
+class Picked(StrEnum):
+    """How an attack came to be the one that a page quotes."""
+
+    BEFOREHAND = "named by the ranking before the target was looked at"
+    ALONE = "the only label-only attack run"
+    HERE = "picked by its result"
+
+
 class ClassRight(RecordPart):
     """How often a target is right on one class: attacked members and non-members, and of each those it is right on."""
 
@@ -143,6 +151,27 @@ class ClassRight(RecordPart):
 
 
 A = TypeVar("A", bound=Graded)
+
+
+def how_picked(attack: str, attacks: Sequence[Graded], named: Named | None) -> Picked:
+    """Whether an attack was named beforehand, so that its figures are not those of the best of several.
+
+    Args:
+        attack: Name of the label-only attack that is quoted.
+        attacks: All attacks of the record.
+        named: The attack that the ranking names; None if the record does not say.
+
+    Example:
+        >>> from hardlabel.records.model import Choice
+        >>> from hardlabel.records.verdict import how_picked
+        >>> named = Choice(attack="noise", queries=10, why="")
+        >>> how_picked("noise", [], named)
+        <Picked.BEFOREHAND: 'named by the ranking before the target was looked at'>
+    """
+    if named is not None and named.attack == attack:
+        return Picked.BEFOREHAND
+    alone = [one.name for one in attacks if one.access == Access.LABEL] == [attack]
+    return Picked.ALONE if alone else Picked.HERE
 
 
 def decided(

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from hardlabel.metrics.estimate import Estimate
+from hardlabel.metrics.rates import FALSE_ALARMS
 from hardlabel.records.exposure import AVERAGE, CLASS, Games, GroupRisk, Named, WorstCase
 from hardlabel.records.model import AuditRecord, Checks, Choice, Results
 from hardlabel.records.recipe import RecipeRecord
 from hardlabel.records.verdict import FEWEST, MEASURED, Grade, Graded, Verdict, below_guessing
-from hardlabel.reports.next_steps import next_steps
+from hardlabel.reports import picking
+from hardlabel.reports.attacker import lifted_by, passed_over
+from hardlabel.reports.next_steps import given, next_steps
 from hardlabel.reports.picking import resolved
 from hardlabel.reports.questions import (
     Answers,
@@ -24,6 +27,7 @@ from hardlabel.reports.questions import (
     good,
     of_100,
     pair_words,
+    rounded,
 )
 from hardlabel.reports.recipe import RecipeParagraph
 from hardlabel.reports.sentences import gained
@@ -54,6 +58,8 @@ def model_answers(record: AuditRecord, found: Paragraph) -> Answers:
         grade=found.grade,
         title=found.title,
         meaning=MEANINGS[found.grade],
+        also=_also(results, found),
+        used=_used(results),
         subject=f"{results.target.description}, on {results.data}",
         leaking=_leaking(results.verdict, _attack(results, found.strongest), found.fpr),
         compared=_compared(results, found),
@@ -62,10 +68,10 @@ def model_answers(record: AuditRecord, found: Paragraph) -> Answers:
         steps=tuple(next_steps(record)),
         grounds=_sorted(
             [
-                _strongest_run(results.choice, results.attacks),
+                *_strongest_run(results.choice, results.attacks),
                 _groups_alike(results),
                 _sizes(results),
-                *_untestable(results.attacks, counted(results.nonmembers, "non-member")),
+                *_untestable(results.attacks, counted(results.nonmembers, "non-member"), noun="non-members"),
                 *_check_rows(results.checks),
                 *_guessed_training(results),
                 *_chance(found.grade, results.confidence),
@@ -87,6 +93,7 @@ def recipe_answers(record: RecipeRecord, found: RecipeParagraph) -> Answers:
         grade=found.grade,
         title=found.title,
         meaning=MEANINGS[found.grade].replace("the model", "models trained this way").replace(" leaks", " leak"),
+        also=_also(results, found),
         subject=f"{results.description}, on {results.data}; {counted(targets, 'model')}",
         leaking=_leaking(results.verdict, _attack(results, found.strongest), found.fpr),
         compared=_compared(results, found),
@@ -97,7 +104,7 @@ def recipe_answers(record: RecipeRecord, found: RecipeParagraph) -> Answers:
         steps=tuple(next_steps(record)),
         grounds=_sorted(
             [
-                _strongest_run(results.choice, results.attacks),
+                *_strongest_run(results.choice, results.attacks),
                 good("Members and non-members are comparable: who is which was drawn at random."),
                 good(f"{models}.") if targets >= FEW_MODELS else care(f"Only {models} (--repeats)."),
                 good(f"{counted(results.samples, 'record')}, about half of them members of each model."),
@@ -137,10 +144,7 @@ def _compared(results: Attacked[Graded], found: Paragraph | RecipeParagraph) -> 
     label, scores = _attack(results, found.strongest), _attack(results, found.strongest_scores)
     if label is None or label.auc.value is None or found.grade is Grade.NO_VERDICT:
         return None
-    rate = found.fpr
-    for attack in (label, scores):
-        if rate is not None and attack is not None and _share(attack, rate).value is None:
-            rate = None
+    _, _, rate = picking.beside(label, scores or label, found.fpr)
     guess = 0.5 if rate is None else float(rate)
     bars = [Bar(label="Guessing", value=guess, shown=of_100(guess))]
     for who, attack in (("This model, labels only", label), ("The same, confidences too", scores)):
@@ -152,7 +156,7 @@ def _compared(results: Attacked[Graded], found: Paragraph | RecipeParagraph) -> 
                     value=estimate.value or 0.0,
                     low=estimate.low,
                     high=estimate.high,
-                    shown=f"{of_100(estimate.value or 0.0)}{ends_of_100(estimate)}",
+                    shown=f"{rounded(estimate, about=False)}{ends_of_100(estimate)}",
                     sees=attack.access,
                     owner=attack.name,
                     figure="auc" if rate is None else f"tpr_at_{rate}",
@@ -169,6 +173,24 @@ def _compared(results: Attacked[Graded], found: Paragraph | RecipeParagraph) -> 
 
 def _share(attack: Graded, rate: str) -> Estimate:
     return attack.tpr_at_fpr.get(rate, Estimate.undefined("not reported"))
+
+
+def _also(results: Attacked[Graded], found: Paragraph | RecipeParagraph) -> str:
+    """What an outsider finds who sees confidences too; empty where that is not measurably more."""
+    label, scores = _attack(results, found.strongest), _attack(results, found.strongest_scores)
+    if label is None or scores is None or found.grade is Grade.NO_VERDICT:
+        return ""
+    compared, gain = gained(results, label.name, scores.name)
+    less, more, rate = picking.beside(label, scores, found.fpr)
+    if compared != scores.name or gain.low is None or gain.low <= 0:
+        return ""
+    if less.value is None or more.value is None or more.low is None or more.low <= max(less.value, 0.5 * (not rate)):
+        return ""
+    who = "models also give out their" if isinstance(found, RecipeParagraph) else "the model also gives out its"
+    finds, before = rounded(more, about=False), rounded(less, about=False)
+    which = f"members instead of {before}, at {alarms(rate)}" if rate else f"cases instead of {before}"
+    does = "finds" if rate else "tells a member from a non-member in"
+    return f"If {who} confidences, an outsider {does} {finds} of 100 {which}."
 
 
 def _beside(results: Attacked[Graded], found: Paragraph | RecipeParagraph) -> str:
@@ -188,6 +210,11 @@ def _beside(results: Attacked[Graded], found: Paragraph | RecipeParagraph) -> st
 def _risk_of_model(record: AuditRecord, found: Paragraph) -> list[str]:
     results = record.results
     words = _risk(found, results.named, [], results.worst_case, results.groups, _attack(results, found.strongest))
+    asked = next((entry.asked for entry in results.named if entry.named and entry.access == Access.LABEL), None)
+    if asked is not None and results.named and words != ["Not known."]:
+        # The list is about all members, and about the non-members that the attacker did not know before.
+        members = asked - (results.nonmembers - results.named[0].known)
+        words[0] += f" In this test {number(members)} of the {number(asked)} records asked about were members."
     sure, members = surest(record, found.strongest)
     if found.grade in MEASURED and sure:
         words.insert(
@@ -277,24 +304,43 @@ def _accusation(results: Results, found: Paragraph) -> list[str]:
     if found.precision.value is None or found.fpr is None:
         return []
     return [
-        f"If {odds(results.prior)} records asked about is a member (an assumption), "
-        f"{of_100(found.precision.value)} of 100 accusations at {alarms(found.fpr)} are "
+        f"In another crowd, where only {odds(results.prior)} records is a member (an assumption), "
+        f"{rounded(found.precision)} of 100 accusations at {alarms(found.fpr)} are "
         f"right{ends_of_100(found.precision)}."
     ]
 
 
-def _strongest_run(choice: Choice | None, attacks: Sequence[Graded]) -> Ground:
+def _strongest_run(choice: Choice | None, attacks: Sequence[Graded]) -> list[Ground]:
+    """Whether the attack that the ranking names was run, and which stronger one this attacker cannot run."""
     if choice is None:
-        return care("The record does not say which attack is the strongest known one.")
+        return [care("The record does not say which attack is the strongest known one.")]
+    above = passed_over(choice)
+    stronger = [] if above is None else [care(_out_of_reach(*above))]
     run = next((attack for attack in attacks if attack.name == choice.attack), None)
     if run is None:
-        return care(f"The strongest known attack for this attacker (“{choice.attack}”) was not run.")
+        return [care(f"The strongest known attack for this attacker (“{choice.attack}”) was not run."), *stronger]
     if choice.weak:
-        return care(f"The strongest attack that this attacker can use (“{choice.attack}”) is weak: {choice.weak}.")
-    return good(f"The strongest known attack for this attacker was run (“{choice.attack}”).")
+        told = f"The strongest attack that this attacker can use (“{choice.attack}”) is weak: {choice.weak}."
+        return [care(told), *stronger]
+    if above is not None:
+        told = f"Of the attacks that could be run with what was given, the strongest known one was run (“{run.name}”)."
+        return [good(told), *stronger]
+    return [good(f"The strongest known attack for this attacker was run (“{choice.attack}”).")]
+
+
+def _out_of_reach(attack: str, reason: str) -> str:
+    lifted = lifted_by(reason)
+    way = f" (--{lifted[0]} lifts this)" if lifted is not None else ""
+    return f"“{attack}”, which is known to be stronger, could not be run: {reason}{way}."
 
 
 def _groups_alike(results: Results) -> Ground:
+    if results.seem_exchanged:
+        alike = results.blind.auc.value is not None and not results.blind.differs
+        told = "Members and non-members may be exchanged or come from different sources"
+        return care(
+            f"{told}. Without the model they look alike, which speaks for an exchange." if alike else f"{told}."
+        )
     if results.blind.auc.value is None:
         return care("Whether members and non-members are comparable is not known.")
     if results.blind.differs:
@@ -304,10 +350,22 @@ def _groups_alike(results: Results) -> Ground:
 
 def _sizes(results: Results) -> Ground:
     sizes = f"{counted(results.members, 'member')} and {counted(results.nonmembers, 'non-member')}"
+    sizes = _used(results).removesuffix(".") or sizes
     return good(f"{sizes}.") if min(results.members, results.nonmembers) >= FEWEST else care(f"Only {sizes}.")
 
 
-def _untestable(attacks: Sequence[Graded], numbers: str) -> list[Ground]:
+def _used(results: Results) -> str:
+    """How many of the records given were attacked, by the note that an audit leaves; empty where all were."""
+    sizes = given(results.notes)
+    if sizes is None:
+        return ""
+    return (
+        f"{number(results.members)} of your {counted(sizes[0], 'member')} and {number(results.nonmembers)} of your "
+        f"{counted(sizes[1], 'non-member')} were used; --samples for more."
+    )
+
+
+def _untestable(attacks: Sequence[Graded], numbers: str, *, noun: str = "") -> list[Ground]:
     """The reported false-positive rates that no label-only attack resolves."""
     labels = [attack for attack in attacks if attack.access == Access.LABEL]
     known = resolved(labels)
@@ -315,7 +373,9 @@ def _untestable(attacks: Sequence[Graded], numbers: str) -> list[Ground]:
     if not missing:
         return []
     rates = listed([odds(float(rate)) for rate in missing])
-    return [care(f"Accusations at {rates} false alarms cannot be tested with {numbers}.")]
+    enough = [number(round(FALSE_ALARMS / float(rate))) for rate in missing]
+    needs = f"; {listed(enough)} {noun} would do" if noun else ""
+    return [care(f"Accusations at {rates} false alarms cannot be tested with {numbers}{needs}.")]
 
 
 def _check_rows(checks: Checks | None) -> list[Ground]:

@@ -1,11 +1,12 @@
 """What the attacker spends and has: queries, models of its own, and the attack that the ranking names for it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from hardlabel.attacks.ladder import USUAL
 from hardlabel.records.model import Choice, Compute, ReferenceModels
-from hardlabel.records.verdict import Graded
+from hardlabel.records.verdict import Graded, Picked, how_picked
 from hardlabel.reports.wording import counted, duration, figure, number, percent, times
 
 OWN = "Reference models (own rows, time)"
@@ -106,7 +107,10 @@ def reference_models(references: ReferenceModels) -> list[str]:
 def named(
     choice: Choice | None, budget: int | None, labels: Sequence[Graded], *, spoken_of: Graded | None
 ) -> list[str]:
-    """Which label-only attack the ranking names and why, and how it did here if it was run."""
+    """Which label-only attack the ranking names and why, and how it did here if it was run.
+
+    `spoken_of` is the attack that the verdict quotes.
+    """
     if choice is None:
         return []
     unset = "No budget was set. " if budget is None else ""
@@ -117,10 +121,56 @@ def named(
     run = next((attack for attack in labels if attack.name == choice.attack), None)
     if run is None:
         return [f"{told} It was not run here."]
+    if spoken_of is not None and how_picked(spoken_of.name, labels, choice) is Picked.BEFOREHAND:
+        return [f"{told} It is the attack quoted in the verdict."]
     asked = f"it asked {times(run.queries_per_sample.mean)} per record"
-    if spoken_of is not None and run.name == spoken_of.name:
-        return [f"{told} It is the attack quoted above."]
-    return [f"{told} Here {asked}, and its AUC is {figure(run.auc)}. It was not picked on this target."]
+    told = f"{told} Here {asked}, and its AUC is {figure(run.auc)}."
+    if spoken_of is None:
+        return [told]
+    picked = how_picked(spoken_of.name, labels, choice)
+    return [f"{told} The attack quoted in the verdict is another one, “{spoken_of.name}”, {picked}."]
+
+
+def mark(name: str, quoted: str | None, attacks: Sequence[Graded], choice: Choice | None) -> str:
+    """What stands below an attack's name in a table: whether it is quoted, and how it was picked."""
+    if name == quoted:
+        picked = how_picked(name, attacks, choice)
+        return {
+            Picked.BEFOREHAND: "quoted; named by the ranking",
+            Picked.ALONE: "quoted in the verdict",
+            Picked.HERE: "quoted; picked by its result",
+        }[picked]
+    return "named by the ranking" if choice is not None and name == choice.attack else ""
+
+
+def passed_over(choice: Choice | None) -> tuple[str, str] | None:
+    """The attack that the ranking puts above its choice, and why this attacker cannot run it; None without any.
+
+    Example:
+        >>> from hardlabel.records.model import Choice
+        >>> from hardlabel.reports.attacker import passed_over
+        >>> why = "how much noise it survives; designed would be stronger but no networks could be trained"
+        >>> passed_over(Choice(attack="noise-ratio", queries=10, why=why))
+        ('designed', 'no networks could be trained')
+    """
+    match = re.search(r"; (\S+) would be stronger but (.+)$", choice.why) if choice is not None else None
+    return (match[1], match[2]) if match else None
+
+
+def lifted_by(reason: str) -> tuple[str, str | int] | None:
+    """The setting, and a value for it, that lifts the reason why an attack cannot be run; None if none is known.
+
+    Example:
+        >>> from hardlabel.reports.attacker import lifted_by
+        >>> lifted_by("no networks could be trained without population"), lifted_by("needs 100 queries")
+        (('population', 'more.csv'), ('budget', 100))
+    """
+    if "without trainer" in reason:
+        return "trainer", "train.py:train"
+    if "population" in reason:
+        return "population", "more.csv"
+    match = re.search(r"needs ([\d,]+) queries", reason)
+    return ("budget", int(match[1].replace(",", ""))) if match else None
 
 
 def choice_line(choice: Choice | None, attacks: Sequence[str]) -> str:

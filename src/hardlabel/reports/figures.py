@@ -94,7 +94,8 @@ def roc_figure(
         caption=(
             "Both axes are logarithmic and begin at one non-member. The left side counts if an accusation must not be "
             f"wrong. Left of the vertical line fewer than {FALSE_ALARMS} non-members are false alarms, too few for a "
-            "figure. Marks only identify the curves. Solid lines and full marks: attacks that see labels only. Dashed "
+            "figure. Curves are drawn with few corners and may lie a little low; the table has the figures themselves. "
+            "Marks only identify the curves. Solid lines and full marks: attacks that see labels only. Dashed "
             "lines and hollow marks: attacks that see confidences."
             + (f" Of {len(attacks)} attacks {len(shown)} are drawn; the table has all." * (len(shown) < len(attacks)))
         ),
@@ -245,7 +246,9 @@ def _read(attack: AttackResult, fpr: float, nonmembers: int) -> str:
     lowest = lowest_rate(attack, fpr)
     if lowest is not None:
         return f"no threshold this low; lowest is {percent(lowest)}"
-    return percent(_tpr(attack, fpr))
+    # The record's curve has few corners, and may have none where a rate's figure is read.
+    known = attack.tpr_at_fpr.get(str(fpr))
+    return percent(_tpr(attack, fpr) if known is None or known.value is None else known.value)
 
 
 def _slots(count: int, smallest: float) -> list[float]:

@@ -16,10 +16,10 @@ from hardlabel.records.canaries import KINDS, CanaryRecord
 from hardlabel.records.defenses import NONE, DefendRecord
 from hardlabel.records.effects import LEAST, effects
 from hardlabel.records.exposure import CLASS, Standout, WorstCase
-from hardlabel.records.model import AuditRecord
-from hardlabel.records.recipe import RecipeRecord
+from hardlabel.records.model import AuditRecord, Results
+from hardlabel.records.recipe import RecipeRecord, RecipeResults
 from hardlabel.records.recommendation import picked, recommendation
-from hardlabel.reports import attacker, canaries, comparison, figures, glossary, strips, svg, tables, wording
+from hardlabel.reports import attacker, canaries, comparison, figures, glossary, sentences, strips, svg, tables, wording
 from hardlabel.reports.answers_audit import model_answers, recipe_answers
 from hardlabel.reports.answers_canaries import canary_answers
 from hardlabel.reports.answers_defenses import defense_answers
@@ -27,10 +27,11 @@ from hardlabel.reports.bars import bars
 from hardlabel.reports.contents import Frame, sections
 from hardlabel.reports.downloads import downloads
 from hardlabel.reports.questions import QUESTIONS, Answers
-from hardlabel.reports.recipe import recipe_verdict, right
+from hardlabel.reports.recipe import RecipeParagraph, recipe_verdict, right
 from hardlabel.reports.svg import Style
 from hardlabel.reports.templates import filled
-from hardlabel.reports.verdict import RULE, verdict
+from hardlabel.reports.verdict import RULE, Paragraph, verdict
+from hardlabel.signals.base import Access
 
 MODEL = Frame(kind="Membership audit", kicker="membership inference audit of a model", terms=glossary.AUDIT)
 RECIPE = Frame(kind="Recipe audit", kicker="membership inference audit of a training recipe", terms=glossary.RECIPE)
@@ -73,6 +74,7 @@ def model_page(record: AuditRecord) -> str:
         drawn,
         verdict=found,
         rule=RULE,
+        **_picking(results, found, on="this target"),
         family=shortfall(results.target.family),
         groups=tables.by_access(results),
         attacks=attacks,
@@ -116,6 +118,7 @@ def recipe_page(record: RecipeRecord) -> str:
         strip=lambda attack: strips.strip(attack.aucs, *ends, drawn[attack.name]),
         verdict=found,
         rule=RULE,
+        **_picking(results, found, on="these models"),
         family=shortfall(results.family),
         groups=tables.by_access(results),
         attacks=attacks,
@@ -206,6 +209,15 @@ def _page(
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
     return filled(template, **(shared | values))
+
+
+def _picking(results: Results | RecipeResults, found: Paragraph | RecipeParagraph, *, on: str) -> dict[str, object]:
+    """What the page says of how the attack quoted was picked: in a limit, and below names in tables."""
+    labels = [attack for attack in results.attacks if attack.access == Access.LABEL]
+    return {
+        "tried": sentences.tried(labels, found.picked, found.strongest, on=on, confidence=results.confidence),
+        "mark": lambda name: attacker.mark(name, found.strongest, results.attacks, results.choice),
+    }
 
 
 def _script() -> str:

@@ -1,15 +1,18 @@
 """What to do after a run: a few steps that follow from the record by fixed rules, each with a command where one runs.
 
 The rules stand in docs/next-steps.md. A command is shown only if it runs as pasted in the folder where the run was
-begun. Records keep the last name of a path, so that a run on a file has a command only where the whole path is known.
+begun; a form to fill in stands in the text, which says so. Records keep the last name of a path, so that a run on a
+file has a command only where the whole path is known.
 """
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from hardlabel.checks import InvalidInput
+from hardlabel.data.files import FILE_TYPES
 from hardlabel.data.sources import SOURCES
 from hardlabel.data.split import DEFAULT_SIZE, GROUPS
 from hardlabel.metrics.estimate import Estimate
@@ -17,11 +20,13 @@ from hardlabel.records.base import Record
 from hardlabel.records.canaries import CanaryRecord
 from hardlabel.records.defenses import DefendRecord
 from hardlabel.records.effects import LEAST
-from hardlabel.records.model import AuditRecord, Results
+from hardlabel.records.model import AuditRecord, Results, class_rights
 from hardlabel.records.recipe import RecipeRecord
 from hardlabel.records.recommendation import Outcome, decision, undecided
-from hardlabel.records.verdict import FEWEST, MEASURED, Grade, Verdict, wide
+from hardlabel.records.verdict import FEWEST, MEASURED, Grade, Graded, Verdict, exchanged, wide
 from hardlabel.reports import picking
+from hardlabel.reports.attacker import lifted_by, passed_over
+from hardlabel.reports.questions import alarms, ends_of_100, rounded
 from hardlabel.reports.wording import counted, figure, number
 from hardlabel.runs.command import command_of, expanded
 from hardlabel.runs.places import PATHS
@@ -37,12 +42,13 @@ from hardlabel.runs.settings import (
 )
 from hardlabel.signals.base import Access
 
-MOST = 4  # Steps that a reader takes in.
+MOST = 5  # Steps that a reader takes in.
 TRAINABLE = 20  # Fewest training samples with which the attacker trains models of its own.
 SHARE = 0.01  # Of the records, for a report on those most at risk.
 MODELS = 8  # Models that play target, where one was audited.
 MOST_SAMPLES, MOST_SHADOW = 1000, 500  # What is attacked if nobody says how many samples.
 GATE = "grade >= clear"
+FORM = "FILE.py:FUNCTION"  # The user's training, where it is unknown.
 # What to do with the answer of a comparison of defenses; with too few models, there is only more to measure.
 TAKEN: Mapping[Outcome, str] = {
     Outcome.FREE: "Train with {name}, and audit the model that you release.",
@@ -116,11 +122,13 @@ class Again:
         kind: The kind of the finished run; "" if the record does not tell, as after a call from Python.
         settings: Its settings, with whole paths; empty if they do not suffice to begin a run.
         rows: Rows of its data; None if unknown.
+        named: Its settings with the whole paths that are known, and with last names else.
     """
 
     kind: str
     settings: Mapping[str, object]
     rows: int | None
+    named: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
     def of(cls, record: Record[Any], places: Mapping[str, str]) -> "Again":
@@ -132,6 +140,7 @@ class Again:
         # What stands on the machine "by itself" need not be typed.
         if config.get("precision") == "float32" and str(record.results.environment.machine).endswith(" cpu"):
             del config["precision"]
+        whole = True
         for name in PATHS:
             value = config.get(name)
             if value is None or (name in ("data", "pretrain") and value in SOURCES):
@@ -140,10 +149,10 @@ class Again:
                 continue
             if name == "protocol" and "." not in str(value):
                 continue
-            if name not in places:
-                return cls(kind=kind, settings={}, rows=rows)
-            config[name] = expanded(places[name])
-        return cls(kind=kind, settings=config, rows=rows)
+            if name in places:
+                config[name] = expanded(places[name])
+            whole = whole and name in places
+        return cls(kind=kind, settings=config if whole else {}, rows=rows, named=config)
 
     def __call__(
         self,
@@ -187,7 +196,13 @@ def _of_audit(record: AuditRecord | RecipeRecord, again: Again) -> list[Step]:
     verdict = record.results.verdict
     grade = verdict.grade
     if grade is Grade.NO_VERDICT:
-        return [Step(text=f"Do not decide by this audit. {reason.remedy}") for reason in verdict.reasons]
+        first = _exchange(record, again)
+        known = exchanged(class_rights(record.results.attacks)) if first and isinstance(record, AuditRecord) else []
+        return first + [
+            Step(text=f"Do not decide by this audit. {reason.remedy}")
+            for reason in verdict.reasons
+            if reason not in known
+        ]
     again, retried = _not_run(record, again, verdict)
     steps: list[Step] = []
     if grade is Grade.SEVERE:
@@ -205,11 +220,55 @@ def _of_audit(record: AuditRecord | RecipeRecord, again: Again) -> list[Step]:
         steps += retried
     if grade not in (Grade.SEVERE, Grade.CLEAR):
         steps += _one_model(record, again)
+    steps += _stronger(record, again)
     steps += [Step(text=reason.remedy) for reason in verdict.reasons if grade in (Grade.NONE, *MEASURED)]
     if grade is not Grade.NOT_TESTED:
         steps += _exposed(record, again) if grade in (Grade.NONE, Grade.SLIGHT) else []
         steps += _gate(record, again)
     return steps
+
+
+def _exchange(record: AuditRecord | RecipeRecord, again: Again) -> list[Step]:
+    """The same audit with the two files exchanged, where the target's answers say that they may be."""
+    config, results = flat(record.config), record.results
+    files = [config.get(name) for name in ("members", "nonmembers")]
+    if not isinstance(results, Results) or not results.seem_exchanged or not all(isinstance(one, str) for one in files):
+        return []
+    text = (
+        "Do not decide by this audit. Check which file the model was trained on. If members and non-members were "
+        "exchanged, repeat the audit with --members and --nonmembers exchanged."
+    )
+    swapped = {"members": again.settings.get("nonmembers"), "nonmembers": again.settings.get("members")}
+    return [Step(text=text, command=_same(again, swapped) if again.settings else None)]
+
+
+def _stronger(record: AuditRecord | RecipeRecord, again: Again) -> list[Step]:
+    """What lets an attack be run that is known to be stronger, where the record says what was wanting."""
+    choice = record.results.choice
+    above = passed_over(choice)
+    lifted = lifted_by(above[1]) if above is not None else None
+    if choice is None or above is None or lifted is None or (choice.weak and again.kind in ("", "model", "recipe")):
+        return []
+    name, value = lifted
+    then = f"“{above[0]}”, which is known to be stronger, can then be run."
+    kind = KINDS[again.kind][1] if again.kind else None
+    if kind is not None and name not in kind.model_fields:
+        return []
+    text = {
+        "population": f"Give {_population(record)} more rows from the same source that are in neither file "
+        "(--population; more.csv stands for your file): ",
+        "trainer": "Give a way to train models as the target was (--trainer; train.py:train stands for yours): ",
+        "budget": f"Allow {value} queries per record (--budget): ",
+    }[name]
+    return [Step(text=text + then, command=_same(again, {name: value}))]
+
+
+def _population(record: AuditRecord | RecipeRecord) -> str:
+    """How many rows a population needs: as many as the target was trained on, and a few non-members."""
+    size, results = flat(record.config).get("train_size"), record.results
+    if not isinstance(size, int) and isinstance(results, Results):
+        size = (given(results.notes) or (results.members, 0))[0]
+    return f"at least {number(size + TRAINABLE)}" if isinstance(size, int) else "many"
 
 
 def _not_run(record: AuditRecord | RecipeRecord, again: Again, verdict: Verdict) -> tuple[Again, list[Step]]:
@@ -223,7 +282,7 @@ def _not_run(record: AuditRecord | RecipeRecord, again: Again, verdict: Verdict)
     attacks = again.settings.get("attacks")
     if again.settings and isinstance(attacks, list):
         changed = {**again.settings, "attacks": [*attacks, choice.attack]}
-        again = Again(kind=again.kind, settings=changed, rows=again.rows)
+        again = replace(again, settings=changed)
     text = f"Run “{choice.attack}”, the strongest label-only attack for what this attacker has."
     return again, [Step(text=text, command=_same(again) if isinstance(attacks, list) else None)]
 
@@ -272,30 +331,67 @@ def _more_records(record: AuditRecord | RecipeRecord, again: Again) -> list[Step
 def _defend(again: Again) -> Step:
     text = "Compare defenses on the same data: how much each protects, and what it costs."
     if again.kind == "target":
-        return Step(text=f"{text} “hardlabel defend” trains your way with its option --trainer; see docs/defenses.md.")
+        return _defend_your_model(again, text)
     return Step(text=text, command=again(DefensesSettings, without=_too_large(again)))
+
+
+def _defend_your_model(again: Again, text: str) -> Step:
+    """The comparison on the members, trained the user's way: a command if that way is known, else a form to fill in."""
+    settings = again.named
+    data, trainer = str(settings.get("members")), str(settings.get("trainer"))
+    if Path(data).suffix.lower() not in FILE_TYPES or settings.get("group") is not None:
+        return Step(text=f"{text} “hardlabel defend --trainer FILE.py:FUNCTION” trains your way, on a table or arrays.")
+    text = f"{text} Each model is trained on a fifth of the rows; --dry-run shows the work first."
+    column = settings.get("member_column")
+    ignored = [*_list(settings.get("ignore")), *([] if column is None else [column])]
+    changes = {"data": data, "ignore": ignored}
+    without = {"train_size"}
+    if ".py:" in trainer:
+        return Step(text=text, command=again(DefensesSettings, changes, without=without))
+    form = replace(again, settings=settings)(DefensesSettings, changes | {"trainer": FORM}, without=without)
+    if form is None:
+        return Step(text=text)
+    return Step(
+        text=f"{text} Put your training in place of {FORM}: “{form}”. FUNCTION takes nothing and returns your "
+        "classifier, not fitted; or it takes (inputs, labels, *, seed) and returns a trained model."
+    )
 
 
 def _confidences(record: AuditRecord | RecipeRecord, verdict: Verdict) -> list[Step]:
     """Whether hiding confidences helps."""
     results = record.results
     labels = [attack for attack in results.attacks if attack.access == Access.LABEL]
-    strongest, _ = picking.strongest(picking.earned(labels, verdict), low_fpr=verdict.grade in MEASURED)
-    scores = picking.best([attack for attack in results.attacks if attack.access == Access.SCORES], None)
+    strongest, fpr = picking.strongest(picking.earned(labels, verdict), low_fpr=verdict.grade in MEASURED)
+    scores = picking.best([attack for attack in results.attacks if attack.access == Access.SCORES], fpr)
     if strongest is None or scores is None or scores.auc.low is None or strongest.auc.value is None:
         return []
     gain = _gain(results.differences, strongest.name, scores.name)
     better = gain.low is not None and gain.low > LEAST
     beside = f"AUC {figure(strongest.auc)} from labels alone, {figure(scores.auc)} from confidences"
+    fall = f"the AUC from {figure(scores.auc)} to {figure(strongest.auc)}"
     if verdict.grade in (Grade.SEVERE, Grade.CLEAR):
         if better:
-            return [Step(text=f"Hiding the confidences helps, but not enough: {beside}.")]
+            return [Step(text=_hiding(strongest, scores, fpr))]
         if gain.low is not None and gain.low > 0:
-            return [Step(text=f"Hiding the confidences will help little: {beside}.")]
-        return [Step(text=f"Hiding the confidences will not help: {beside}.")]
+            return [Step(text=f"Hiding the confidences will help little: it lowers {fall}. Labels alone still leak.")]
+        return [Step(text=f"Hiding the confidences will not help, since labels alone leak as much: {beside}.")]
     if better and scores.auc.low > 0.5:
         return [Step(text=f"Answer with labels only: {beside}.")]
     return []
+
+
+def _hiding(label: Graded, scores: Graded, fpr: str | None) -> str:
+    """What hiding the confidences changes in numbers, at the verdict's rate where both attacks have a figure there."""
+    left, now, rate = picking.beside(label, scores, fpr)
+    if now.value is None or left.value is None or now.value <= left.value:
+        left, now, rate = label.auc, scores.auc, None
+    before, after = (f"{rounded(one, about=False)}{ends_of_100(one)}" for one in (now, left))
+    if rate is None:
+        found = "cases of 100 in which an outsider tells a member from a non-member"
+    else:
+        found = f"members found of 100, at {alarms(rate)},"
+    falls = f"it lowers the {found} from {before} to {after}"
+    return f"Hiding the confidences is not enough: {falls}. Labels alone still leak."
 
 
 def _gain(differences: Sequence[Any], label: str, scores: str) -> Estimate:
@@ -316,12 +412,20 @@ def _exposed(record: AuditRecord | RecipeRecord, again: Again) -> list[Step]:
     most = max(named, key=lambda row: row.right, default=None)
     played = [row for row in getattr(results, "games", []) if row.access == Access.LABEL and row.found]
     games = max(played, key=lambda row: row.found, default=None)
-    decide = "Decide whether they may stay in the training data; the report says who they are."
+    decide = "Decide whether they may stay in the training data."
+    where = "Section 2 of the report lists the records found first, by pseudonym; scores.parquet has the scores of all."
+    shown, command = record.config.get("show_records") is True, None
+    if shown:
+        where += " Their row numbers stand beside the pseudonyms."
+    else:
+        where += " For their row numbers, repeat the run with --show-records."
+        command = _same(again, {"show_records": True})
     if most is not None:
         text = f"Of {counted(most.named, 'record')} that an attacker names, {number(most.right)} are members. {decide}"
-        return [Step(text=text)]
+        return [Step(text=f"{text} {where}", command=command)]
     if games is not None:
-        return [Step(text=f"{counted(games.found, 'record')} of {number(games.points)} are exposed. {decide}")]
+        text = f"{counted(games.found, 'record')} of {number(games.points)} are exposed. {decide} {where}"
+        return [Step(text=text, command=command)]
     if results.worst_case is not None or again.kind not in ("model", "recipe"):
         return []
     command = again(KINDS[again.kind][1], {"worst_case": SHARE})
@@ -439,9 +543,22 @@ def _too_large(again: Again) -> set[str]:
     return {"train_size"} if again.kind == "canaries" and not (alone and 3 * size <= canaries) else set()
 
 
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
 def _below(values: Mapping[str, object], name: str, least: int) -> bool:
     value = values.get(name)
     return isinstance(value, int) and value < least
+
+
+def given(notes: Sequence[str]) -> tuple[int, int] | None:
+    """How many members and non-members could be attacked, from the note of an audit that did not attack all of them."""
+    for note in notes:
+        match = re.fullmatch(r"Of (\d+) members and (\d+) non-members, at most \d+ each were attacked\.", note)
+        if match:
+            return int(match[1]), int(match[2])
+    return None
 
 
 def _rows(notes: Sequence[str]) -> int | None:

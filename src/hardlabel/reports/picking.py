@@ -34,6 +34,14 @@ def best(attacks: Sequence[A], fpr: str | None) -> A | None:
     return max(known, key=lambda attack: (_or_nothing(found[attack.name]), _or_nothing(attack.auc.value)), default=None)
 
 
+def beside(label: Graded, scores: Graded, fpr: str | None) -> tuple[Estimate, Estimate, str | None]:
+    """What two attacks find by a figure that both have: members found at `fpr` and that rate, else AUCs and None."""
+    mine, other = ((attack.tpr_at_fpr.get(fpr or "") or Estimate.undefined("")) for attack in (label, scores))
+    if mine.value is None or other.value is None:
+        return label.auc, scores.auc, None
+    return mine, other, fpr
+
+
 def resolved(attacks: Sequence[Graded]) -> list[str]:
     """The false-positive rates resolved for some attack, smallest first."""
     known = {fpr for attack in attacks for fpr, estimate in attack.tpr_at_fpr.items() if estimate.value is not None}

@@ -3,11 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.records.verdict import Grade
-from hardlabel.reports.next_steps import Step
 from hardlabel.reports.wording import SPACE, odds, percent
+
+if TYPE_CHECKING:
+    from hardlabel.reports.next_steps import Step
 
 QUESTIONS = {
     "leaking": "Is it leaking?",
@@ -18,6 +21,7 @@ QUESTIONS = {
 }
 ROUND = (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15)  # Ends of an axis, times a power of ten.
 SMALLEST = 1e-6
+WIDE = 0.02  # Width of an interval from which on tenths of a number of 100 say nothing.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +77,9 @@ class Answers:
         grade: How the screen is marked.
         title: The answer in a few words.
         meaning: The answer in a sentence for readers outside the field.
+        also: A second sentence: what confidences would give away beyond it; may be empty.
         subject: What was audited.
+        used: How many of the records given were attacked, where not all were; may be empty.
         leaking: Whether it leaks, sentence by sentence.
         compared: The graphic; None if there is nothing to compare.
         beside: A sentence beside the graphic; may be empty.
@@ -85,12 +91,14 @@ class Answers:
     grade: Grade
     title: str
     meaning: str
+    also: str = ""
+    used: str = ""
     subject: str
     leaking: tuple[str, ...]
     compared: Compared | None
     beside: str
     risk: tuple[str, ...]
-    steps: tuple[Step, ...]
+    steps: "tuple[Step, ...]"
     grounds: tuple[Ground, ...]
 
 
@@ -119,7 +127,34 @@ def ends_of_100(estimate: Estimate) -> str:
     """The interval of a share as numbers of 100, " [58, 74]"; empty without an interval."""
     if estimate.low is None or estimate.high is None:
         return ""
-    return f" [{of_100(estimate.low)},{SPACE}{of_100(estimate.high)}]"
+    write = _whole if _wide(estimate) else of_100
+    return f" [{write(estimate.low)},{SPACE}{write(estimate.high)}]"
+
+
+def rounded(estimate: Estimate, *, about: bool = True) -> str:
+    """A share as a number of 100, with no digit that its interval makes worthless: "about 9", "65", "2.1".
+
+    Example:
+        >>> from hardlabel.metrics.estimate import Estimate
+        >>> from hardlabel.reports.questions import rounded
+        >>> rounded(Estimate(0.087, 0.03, 0.136)), rounded(Estimate(0.021, 0.012, 0.03))
+        ('about 9', '2.1')
+    """
+    assert estimate.value is not None, "only known figures are quoted"
+    exact, whole = of_100(estimate.value), _whole(estimate.value)
+    if not _wide(estimate) or exact == whole:
+        return exact
+    return f"about {whole}" if about else whole
+
+
+def _wide(estimate: Estimate) -> bool:
+    """Whether the interval is wider than 2 of 100, so that tenths say nothing."""
+    return None not in (estimate.low, estimate.high) and (estimate.high or 0.0) - (estimate.low or 0.0) > WIDE
+
+
+def _whole(share: float) -> str:
+    """A share as a whole number of 100, where it is 1 or more."""
+    return f"{100 * share:.0f}" if 0.01 <= share < 0.1 else of_100(share)
 
 
 def found_words(estimate: Estimate, fpr: str) -> str:
@@ -133,16 +168,21 @@ def found_words(estimate: Estimate, fpr: str) -> str:
     """
     assert estimate.value is not None, "only known figures are quoted"
     return (
-        f"{of_100(estimate.value)} of 100 members found{ends_of_100(estimate)} at {alarms(fpr)}; guessing finds "
+        f"{capital(rounded(estimate))} of 100 members found{ends_of_100(estimate)} at {alarms(fpr)}; guessing finds "
         f"{of_100(float(fpr))}."
     )
+
+
+def capital(sentence: str) -> str:
+    """The sentence with a capital letter in front."""
+    return sentence[:1].upper() + sentence[1:]
 
 
 def pair_words(auc: Estimate) -> str:
     """An AUC as cases of telling a member from a non-member, beside guessing."""
     assert auc.value is not None, "only known figures are quoted"
     return (
-        f"Shown a member and a non-member, the attack picks the member in {of_100(auc.value)} of 100 "
+        f"Shown a member and a non-member, the attack picks the member in {rounded(auc)} of 100 "
         f"cases{ends_of_100(auc)}; guessing does in 50."
     )
 

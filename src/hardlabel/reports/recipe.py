@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hardlabel.records.recipe import RecipeAttack, RecipeRecord, RecipeResults, TargetModel
-from hardlabel.records.verdict import MEASURED, Grade, Reason, below_guessing
+from hardlabel.records.verdict import MEASURED, Grade, Picked, Reason, below_guessing, how_picked
 from hardlabel.reports import attacker, picking, sentences
 from hardlabel.reports.wording import counted, decimal, figure, number, percent
 from hardlabel.signals.base import Access
@@ -23,6 +23,7 @@ class RecipeParagraph:
         strongest: Name of the label-only attack spoken of, or None.
         strongest_scores: Name of the attack that sees confidences and is strongest at the same rate, or None.
         fpr: False-positive rate of the headline, or None where it is about the AUC.
+        picked: How that label-only attack was picked; None without one.
     """
 
     grade: Grade
@@ -33,6 +34,7 @@ class RecipeParagraph:
     strongest: str | None
     strongest_scores: str | None
     fpr: str | None
+    picked: Picked | None
 
 
 def recipe_verdict(record: RecipeRecord) -> RecipeParagraph:
@@ -50,7 +52,7 @@ def recipe_verdict(record: RecipeRecord) -> RecipeParagraph:
         headline = _headline(strongest, fpr, labels, found.grade)
         told.append(_spread(strongest, len(results.targets)))
         if found.grade in MEASURED:
-            told += _picked(strongest, labels)
+            told += _picked(strongest, labels, how_picked(strongest.name, labels, results.choice))
         told += attacker.models_used(strongest, None)
         told += sentences.wrong_way(labels, strongest)
         told += sentences.beside_confidences(results, strongest, scores, fpr)
@@ -64,6 +66,7 @@ def recipe_verdict(record: RecipeRecord) -> RecipeParagraph:
         strongest=strongest.name if strongest else None,
         strongest_scores=scores.name if scores else None,
         fpr=fpr,
+        picked=how_picked(strongest.name, labels, results.choice) if strongest else None,
     )
 
 
@@ -120,13 +123,19 @@ def _spread(attack: RecipeAttack, targets: int) -> str:
     return f"{told}, with a standard deviation of {figure(attack.spread)}."
 
 
-def _picked(attack: RecipeAttack, labels: Sequence[RecipeAttack]) -> list[str]:
+def _picked(attack: RecipeAttack, labels: Sequence[RecipeAttack], picked: Picked) -> list[str]:
     overhead = sum(attack.overhead.values())
     besides = []
     if overhead:
         besides = [f"“{attack.name}” also sent {attacker.queries(overhead)} that belong to no record."]
     if len(labels) == 1:
         return [f"“{attack.name}” is the only label-only attack run.", *besides]
+    if picked is Picked.BEFOREHAND:
+        return [
+            f"Of the {number(len(labels))} label-only attacks run, the ranking named it before these models were "
+            "looked at, so its figures are not those of the best of several.",
+            *besides,
+        ]
     return [
         f"It was picked from {number(len(labels))} label-only attacks on these models, and the best of several looks "
         "better than it is.",

@@ -1,10 +1,10 @@
 """The verdict's sentences: each function words one finding, and says nothing where there is nothing to say."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.records.model import AttackResult, Results
-from hardlabel.records.verdict import Grade, Graded, beats_guessing, below_guessing, reached
+from hardlabel.records.verdict import Grade, Graded, Picked, beats_guessing, below_guessing, reached
 from hardlabel.reports.attacker import queries, who
 from hardlabel.reports.picking import resolved
 from hardlabel.reports.tables import Attacked
@@ -99,8 +99,20 @@ def why_this_grade(attack: AttackResult, grade: Grade, fpr: str | None) -> list[
     ]
 
 
+FLATTERED: Mapping[Picked, str] = {
+    Picked.BEFOREHAND: "The ranking named it before the target was looked at, so its figures are not those of the best "
+    "of several.",
+    Picked.ALONE: "",
+    Picked.HERE: "It was picked on this target, and the best of several looks better than it is.",
+}
+
+
 def which(
-    attack: AttackResult, fpr: str | None, labels: Sequence[AttackResult], earned: Sequence[AttackResult]
+    attack: AttackResult,
+    fpr: str | None,
+    labels: Sequence[AttackResult],
+    earned: Sequence[AttackResult],
+    picked: Picked,
 ) -> list[str]:
     """How the attack of the headline was picked, and what picking it does to its figures."""
     overhead = sum(attack.overhead.values())
@@ -120,7 +132,28 @@ def which(
         told = f"Of {of}, {len(earned)} reach this grade; “{attack.name}” is the strongest of these {by}."
     else:
         told = f"“{attack.name}” is the strongest of {of}, {by}."
-    return [f"{told} It was picked on this target, and the best of several looks better than it is.", *besides]
+    return [f"{told} {FLATTERED[picked]}".strip(), *besides]
+
+
+def tried(labels: Sequence[Graded], picked: Picked | None, quoted: str | None, *, on: str, confidence: float) -> str:
+    """The limit that comes from trying several attacks and reading many intervals.
+
+    Args:
+        labels: The label-only attacks run.
+        picked: How the attack quoted was picked; None if none is quoted.
+        quoted: Its name.
+        on: What it was picked on: "this target", "these models".
+        confidence: Of the intervals.
+    """
+    of_many = f"of many {100 * confidence:g} % intervals about 1 in {round(1 / (1 - confidence))} misses the truth."
+    if picked is Picked.HERE:
+        return f"The best of them (“{quoted}”) was picked on {on}, which flatters it a little; and {of_many}"
+    if picked is Picked.BEFOREHAND and len(labels) > 1:
+        return (
+            f"The ranking named the attack quoted (“{quoted}”) before anybody looked at {on}, so choosing it flatters "
+            f"no figure. The best of the others looks better than it is; and {of_many}"
+        )
+    return of_many[0].upper() + of_many[1:]
 
 
 def others(attack: AttackResult, fpr: str | None, labels: Sequence[AttackResult]) -> list[str]:

@@ -31,7 +31,8 @@ def verdict_lines(record: Record[Any]) -> tuple[str, str]:
     found = answers(record)
     reasons = record.reasons if found.grade not in (Grade.NO_VERDICT, Grade.NOT_TESTED) else []
     title = "" if found.meaning.startswith(f"{found.title}.") else f"{found.title}. "
-    return _plain(title + found.meaning), _plain(" ".join([*found.leaking, *reasons]))
+    first = f"{title}{found.meaning} {found.also}".strip()
+    return _plain(first), _plain(" ".join([*found.leaking, *reasons, found.used]).strip())
 
 
 def step_lines(record: Record[Any], places: Mapping[str, str] | None = None) -> Iterator[str]:

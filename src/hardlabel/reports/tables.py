@@ -16,6 +16,7 @@ from hardlabel.records.verdict import A, Graded
 from hardlabel.reports.wording import counted, listed
 from hardlabel.signals.base import Access
 
+APART = 1.0  # Standard deviations between own models, below which chance explains that they answer differently.
 KINDS = {Access.LABEL: "Sees labels only", Access.SCORES: "Sees confidences too (for comparison)"}
 
 
@@ -196,7 +197,7 @@ def why(one: Standout) -> str:
         )
     if one.duplicate is not None:
         told.append(f"a near-duplicate of {one.duplicate}")
-    if one.separability is not None:
+    if one.separability is not None and one.separability >= APART:
         told.append(f"models trained on it answer differently, by {one.separability:.1f} standard deviations")
     if one.out_loss is not None:
         told.append(f"mean loss {one.out_loss:.2f} of models trained without it")

@@ -8,10 +8,12 @@ from hardlabel.records.canaries import CanaryBound, CanaryRecord
 from hardlabel.records.exposure import AVERAGE, CLASS, Games, GroupRisk, WorstCase
 from hardlabel.records.model import AttackResult, AuditRecord, ReferenceModels
 from hardlabel.records.recipe import RecipeAttack, RecipeRecord
+from hardlabel.records.verdict import A
 from hardlabel.reports import attacker
 from hardlabel.reports.attacker import Costed
-from hardlabel.reports.recipe import accuracies
+from hardlabel.reports.recipe import accuracies, recipe_verdict
 from hardlabel.reports.tables import lowest_rate
+from hardlabel.reports.verdict import verdict
 from hardlabel.reports.wording import SPACE
 
 
@@ -49,7 +51,7 @@ def model_markdown(record: AuditRecord) -> str:
                         results.choice,
                         results.budget,
                         [attack for attack in results.attacks if attack.access == "label"],
-                        spoken_of=None,
+                        spoken_of=_quoted(results.attacks, verdict(record).strongest),
                     ),
                 ]
             ),
@@ -101,11 +103,15 @@ def recipe_markdown(record: RecipeRecord) -> str:
                     results.choice,
                     results.budget,
                     [attack for attack in results.attacks if attack.access == "label"],
-                    spoken_of=None,
+                    spoken_of=_quoted(results.attacks, recipe_verdict(record).strongest),
                 )
             ),
         ]
     )
+
+
+def _quoted(attacks: Sequence[A], name: str | None) -> A | None:
+    return next((attack for attack in attacks if attack.name == name), None)
 
 
 def _recipe_row(attack: RecipeAttack, rates: Sequence[str]) -> list[str]:

@@ -16,7 +16,9 @@ from hardlabel.records.verdict import (
     SEVERE_FPR,
     SEVERE_GAIN,
     Grade,
+    Picked,
     Reason,
+    how_picked,
 )
 from hardlabel.reports import attacker, picking, sentences
 from hardlabel.reports.wording import counted, number, percent
@@ -54,6 +56,7 @@ class Paragraph:
         strongest_scores: Name of the attack that sees confidences and is strongest at the same rate, or None.
         fpr: False-positive rate of the headline, a key of `tpr_at_fpr`, or None where it is about another figure.
         precision: Share of right accusations at `fpr` and the record's prior; undefined where `fpr` is None.
+        picked: How that label-only attack was picked; None without one.
     """
 
     grade: Grade
@@ -66,6 +69,7 @@ class Paragraph:
     strongest_scores: str | None
     fpr: str | None
     precision: Estimate
+    picked: Picked | None
 
 
 def verdict(record: AuditRecord) -> Paragraph:
@@ -100,7 +104,7 @@ def verdict(record: AuditRecord) -> Paragraph:
     if strongest is not None:
         if grade in MEASURED:
             told += sentences.why_this_grade(strongest, grade, fpr)
-            told += sentences.which(strongest, fpr, labels, earned)
+            told += sentences.which(strongest, fpr, labels, earned, how_picked(strongest.name, labels, results.choice))
             told += attacker.models_used(strongest, results.references)
             told += sentences.others(strongest, fpr, labels)
         if grade is Grade.SLIGHT:
@@ -120,6 +124,7 @@ def verdict(record: AuditRecord) -> Paragraph:
         strongest_scores=scores.name if scores else None,
         fpr=fpr,
         precision=precision,
+        picked=how_picked(strongest.name, labels, results.choice) if strongest else None,
     )
 
 

@@ -75,6 +75,13 @@ class Kind:
         return {"kind": self.name, **nested({name: values[name] for name in in_order(self.settings) if name in values})}
 
 
+# What a user of a setting may have forgotten, after the option that the setting needs.
+_QUESTIONS = {
+    "target": " MODEL: which model is to be audited?",
+    **dict.fromkeys(("members", "member_column"), " MODEL: which model was trained on these rows?"),
+}
+
+
 @dataclass(frozen=True)
 class Kinds:
     """All kinds, by name."""
@@ -114,14 +121,16 @@ class Kinds:
         return made(kind.settings, values, title=kind.title, known=self.settings, ways=self._ways(kind))
 
     def _ways(self, kind: Kind) -> dict[str, str]:
-        """By setting that goes only with an option of the same command, that option."""
+        """By setting that goes only with an option of the same command, that option and what to think of."""
         ways: dict[str, str] = {}
         for other in self.rows.values():
             if other.command == kind.command and other.given is not None and other != kind:
                 rows = [row for row in self.rows.values() if row.command == kind.command and row != other]
                 elsewhere = {name for row in rows for name in row.settings.model_fields}
                 alone = other.settings.model_fields.keys() - elsewhere - {other.given}
-                ways |= dict.fromkeys(alone, f"it goes with --{other.given}")
+                for name in alone:
+                    question = _QUESTIONS.get(name, _QUESTIONS.get(other.given, ""))
+                    ways[name] = f"--{other.given}{question}"
         return ways
 
     def begun(self, folder: Path, places: Mapping[str, str] | None = None) -> tuple[Kind, RunSettings]:

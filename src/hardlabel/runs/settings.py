@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, Strict, model_validator
 from pydantic.config import JsonDict
 
 from hardlabel import reading
-from hardlabel.checks import InvalidInput, one_of, shown
+from hardlabel.checks import InvalidInput, as_default, one_of, shown
 from hardlabel.reading import Unreadable
 from hardlabel.renamed import UNTIL
 from hardlabel.runs.conditions import parse
@@ -474,15 +474,17 @@ class TargetSettings(
     def _whole(self) -> "TargetSettings":
         _check_target(self.target)
         if self.members is None:
-            raise InvalidInput("members must name a file or a folder with what the target was trained on, got None")
+            raise InvalidInput(
+                "members must name a file or a folder with what the target was trained on, got nothing: --members FILE"
+            )
         if self.nonmembers is None and self.member_column is None:
             raise InvalidInput(
-                "nonmembers must name a file or a folder with what the target was not trained on, got None; or name "
-                "the member_column of members"
+                "nonmembers must name a file or a folder with what the target was not trained on, got nothing: "
+                "--nonmembers FILE, or --member-column COLUMN where --members holds both"
             )
         if self.nonmembers is not None and self.member_column is not None:
             raise InvalidInput(
-                f"member_column must be left at None where nonmembers have their own file, got {self.member_column!r}"
+                f"member_column must be left out where nonmembers have their own file, got {self.member_column!r}"
             )
         if self.trainer not in (None, *TRAINERS) and re.fullmatch(FUNCTION, str(self.trainer)) is None:
             raise InvalidInput(f"trainer must be {', '.join(TRAINERS)} or FILE.py:FUNCTION, got {shown(self.trainer)}")
@@ -502,7 +504,7 @@ class TargetSettings(
         for name in sorted(unused):
             default = type(self).model_fields[name].get_default(call_default_factory=True)
             if getattr(self, name) != default:
-                raise InvalidInput(f"{name} must be left at {default!r}, since target is no address")
+                raise InvalidInput(f"{name} must be {as_default(default)}, since target is no address")
         header_pairs(self.header_env)
         if self.rate is not None:
             rate_of(self.rate)
@@ -561,7 +563,9 @@ class DefensesSettings(TrainedSettings, OwnTable, Samples, Attacks, OwnModels, p
         for name in unused:
             default = type(self).model_fields[name].get_default(call_default_factory=True)
             if getattr(self, name) != default:
-                raise InvalidInput(f"{name} must be left at {default!r}, since {why}, got {shown(getattr(self, name))}")
+                raise InvalidInput(
+                    f"{name} must be {as_default(default)}, since {why}, got {shown(getattr(self, name))}"
+                )
         return self
 
 
@@ -669,7 +673,7 @@ def made(
         given: Values by name.
         title: The kind in words.
         known: The settings classes of all kinds.
-        ways: By setting of other kinds, what a user of it may have forgotten.
+        ways: By setting of other kinds, what it needs that a user may have forgotten.
 
     Raises:
         InvalidInput: A setting is unknown, out of its range, or belongs to other kinds only.
@@ -681,9 +685,11 @@ def made(
             continue
         default = fields[0].get_default(call_default_factory=True)
         if value != default and (name, value) != ("precision", "float32"):
-            way = f"; {ways[name]}" if ways and name in ways else ""
+            if ways and name in ways:
+                flag = how(fields[0])["flag"] or "--" + name.replace("_", "-")
+                raise InvalidInput(f"{flag} needs {ways[name]}")
             got = "a header" if name == "header_env" else shown(str(value) if isinstance(value, Path) else value)
-            raise InvalidInput(f"{name} must be left at {default!r}, since {title} does not use it, got {got}{way}")
+            raise InvalidInput(f"{name} must be {as_default(default)}, since {title} does not use it, got {got}")
         del values[name]
     return kind(**{name: _number(kind, name, value) for name, value in values.items()})
 

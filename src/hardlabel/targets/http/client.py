@@ -374,7 +374,7 @@ def endpoint_of(
     address = Address.of(target)
     name = protocol or fits(address.path)
     if name is None:
-        raise InvalidInput(f"protocol must be {', '.join(BUILT_IN)} or FILE.yaml for this address, got None")
+        raise InvalidInput(f"protocol must be {', '.join(BUILT_IN)} or FILE.yaml for this address, got nothing")
     if name in BUILT_IN:
         speaks = BUILT_IN[name](address.path)
     elif name.lower().endswith((".yaml", ".yml")):
