@@ -9,6 +9,8 @@
 # docs: the site into site/, strictly and offline; makes the sample reports first if they are missing · samples: makes them anew
 # (3 minutes on a core) · packaging: builds the packages and uses them in clean environments, each extra (half an hour)
 # study: leakage per query, ours against LiRA and the field, into studies/RESULTS.md (HARDLABEL_DATA; hours, resumable)
+# Bytecode is kept: else every process that a test starts compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -89,7 +89,7 @@ lira-shrunken and rmia see confidences. Where the attacker cannot train as the t
 [SURROGATES.md](SURROGATES.md).
 
 That `designed` is named on tables was settled before this study. That `path` is not named on tables where references
-show no confidences was decided on these very cells: for that choice they are no independent test.
+show no confidences was decided on the cells of seed {first}: only further seeds are an independent test of that choice.
 
 ## AUC
 {auc}
@@ -179,8 +179,12 @@ def written(parts: Path) -> None:
         ]
         for (data, model), group in groups.items()
     ]
+    versions = {
+        name: sorted({measured["versions"][name] for measured in found}) for name in found[0]["versions"]
+    }  # Cells of later seeds were measured later.
     text = TEXT.format(
-        versions=", ".join(f"{name} {version}" for name, version in found[0]["versions"].items()),
+        versions=", ".join(f"{name} {' and '.join(each)}" for name, each in versions.items()),
+        first=SEEDS[0],
         trained=REFERENCES + 2,
         models=TARGETS,
         references=REFERENCES,

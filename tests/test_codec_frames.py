@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
@@ -185,14 +185,22 @@ def test_values_that_float32_cannot_tell_apart_get_codes_of_their_own():
     same(codec.decode(points), frame)
 
 
+def steps_between(low, high):
+    """How many steps of float32 lie between two numbers."""
+    first, last = (int(bits) if bits >= 0 else -int(bits & 0x7FFFFFFF) for bits in np.array([low, high]).view(np.int32))
+    return last - first
+
+
 @given(st.lists(st.floats(-4, 4, width=32), min_size=2, max_size=30))
+@example([0.0, 0.0, 2.0**-149])  # The smallest number of float32: no room for a third between the ends.
+@example([4.0 - 2.0**-22, 4.0 - 2.0**-22, 4.0])
 @settings(deadline=None)
 def test_distinct_codes_ascend_and_keep_their_ends(values):
     codes = np.sort(np.array(values, dtype=np.float32))
-    if codes[0] == codes[-1]:
-        return
     apart = distinct_codes(codes)
     assert (np.diff(apart) > 0).all()
+    if steps_between(codes[0], codes[-1]) < len(codes) - 1:
+        return
     assert (apart[0], apart[-1]) == (codes[0], codes[-1])
     assert np.abs(apart - codes).max() <= len(codes) * 2.0**-22 * 4
     if (np.diff(codes) > 0).all():

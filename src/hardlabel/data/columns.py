@@ -173,7 +173,10 @@ def level_codes(column: Numeric) -> NDArray[np.float32]:
 
 
 def distinct_codes(codes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Ascending `codes` (m,) moved apart by the fewest steps of float32 where some are equal; both ends stay."""
+    """Ascending `codes` (m,) moved apart by the fewest steps of float32 where some are equal.
+
+    Both ends stay if there is room for all codes between them; else the first moves down.
+    """
     # Whole numbers in the order of the floats: the bits of a float32 count up with its size.
     bits = (codes + np.float32(0)).view(np.int32).astype(np.int64)  # -0.0 becomes 0.0.
     order = np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
