@@ -178,6 +178,7 @@ def written(parts: Path) -> None:
             ),
         ]
         for (data, model), group in groups.items()
+        if len(group) > 1
     ]
     versions = {
         name: sorted({measured["versions"][name] for measured in found}) for name in found[0]["versions"]
@@ -192,9 +193,9 @@ def written(parts: Path) -> None:
         auc=table(["cell", "train/test accuracy", *NAMES], aucs),
         named=table(["cell", "named", "minus gap-ratio", "minus gap", "minus path"], choices),
         families=table(["cell", "labels", "confidences", "confidences - labels"], families(found)),
-        seeds=""
-        if all(len(group) == 1 for group in groups.values())
-        else f"{SEVERAL}{table(['data and target', 'seeds', 'gap-ratio', 'path', 'designed', 'lira'], seeds)}\n",
+        seeds=f"{SEVERAL}{table(['data and target', 'seeds', 'gap-ratio', 'path', 'designed', 'lira'], seeds)}\n"
+        if seeds
+        else "",
     )
     (HERE / "RANKING.md").write_text(text)
     summary = {

@@ -24,8 +24,8 @@ more are scored, from those alone. With no more than 8 queries it asks two route
 images such questions and five moved copies, with 50 three routes and moved and noisy copies.
 
 How crafters are trained, the routes and the calibrations to choose from were settled while looking at models of these
-same settings (seed 0); within the attacks every choice is made on references. The figures have not been repeated on
-models of another seed.
+same settings (seed 0); within the attacks every choice is made on references. Location's figures were repeated with
+three seeds used nowhere else: [FRESH_SEEDS.md](FRESH_SEEDS.md).
 """
 
 
