@@ -334,7 +334,7 @@ def test_only_pieces_without_a_result_are_cancelled_on_a_cluster(cluster, monkey
 
         if item == 0:
             raise ValueError("the first fails")
-        time.sleep(60)
+        time.sleep(5)
 
     ray.init(address=cluster.address, ignore_reinit_error=True)
     cancel, cancelled = ray.cancel, []
