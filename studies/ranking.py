@@ -13,11 +13,12 @@ Finished parts stay in FOLDER. One process, some minutes for a cell. A test comp
 import argparse
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from designed import MODELS, REFERENCES, TARGETS, difference, distinct, estimate, played
+from designed import MODELS, REFERENCES, TARGETS, difference, distinct, estimate, keep, played
 from sklearn.neighbors import KNeighborsClassifier
 from surrogates import DATA, table
 
@@ -227,10 +228,8 @@ def main() -> None:
         return
     given.parts.mkdir(parents=True, exist_ok=True)
     for cell in given.cells:
-        path = given.parts / f"{cell}.json"
-        if not path.exists():
-            path.write_text(json.dumps(part(cell, given.data, given.parts)))
-            measured = json.loads(path.read_text())
+        measured = keep(given.parts / f"{cell}.json", partial(part, cell, given.data, given.parts))
+        if measured is not None:
             print(
                 cell,
                 {name: round(values[0], 3) for name, values in measured["auc"].items()},
