@@ -103,6 +103,17 @@ def test_resnet18_has_the_weights_counted_by_hand():
     assert len(layers) - 3 == 18  # The three projecting shortcuts are not counted in its name.
 
 
+def test_resnet8_has_the_weights_counted_by_hand():
+    by_hand = convolution(3, 16) + 2 * 16 + linear(64, 10)
+    for narrow, wide in [(16, 16), (16, 32), (32, 64)]:
+        by_hand += convolution(narrow, wide) + convolution(wide, wide) + 2 * 2 * wide
+        by_hand += (convolution(narrow, wide, 1) + 2 * wide) * (narrow != wide)
+    model = build("resnet8", shape=CIFAR, classes=10, seed=0)
+    assert weights_in(model) == by_hand == 78_042
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    assert len(layers) - 2 == 8  # Two projecting shortcuts.
+
+
 def test_resnet18_halves_32_pixels_three_times():
     x, sizes = images(2), []
     for layer in build("resnet18", shape=CIFAR, classes=10, seed=0).eval():
@@ -168,14 +179,14 @@ def test_resnet18_takes_8_pixels_and_not_7():
         build("resnet18", shape=(1, 8, 7), classes=2, seed=0)
 
 
-@pytest.mark.parametrize("name", ["cnn", "resnet18"])
+@pytest.mark.parametrize("name", ["cnn", "resnet8", "resnet18"])
 def test_a_flat_vector_is_refused_by_networks_for_images(name):
     with pytest.raises(InvalidInput, match=r"shape must be \(channels, height, width\).*got \(446,\)"):
         build(name, shape=(446,), classes=2, seed=0)
 
 
 def test_an_unknown_name_gets_the_nearest_one():
-    with pytest.raises(InvalidInput, match="'resnet' is unknown: did you mean 'resnet18'"):
+    with pytest.raises(InvalidInput, match="'resnet' is unknown: did you mean 'resnet8'"):
         build("resnet", shape=CIFAR, classes=2, seed=0)
 
 

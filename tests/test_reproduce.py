@@ -37,7 +37,7 @@ from hardlabel.reproduction.verdicts import Outcome, figure_of, judged
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "studies" / "reproduction"
-DOCS = ROOT / "docs" / "reproduction.md"
+DOCS, README = ROOT / "docs" / "reproduction.md", ROOT / "README.md"
 
 
 def share(right, size):
@@ -246,6 +246,11 @@ def test_attacks_take_the_number_of_queries_in_their_names():
     assert attack_named("noise@10000").allowed(None) == 10000
     assert attack_named("rotate=7").allowed(None) == 3
     assert attack_named("shift=3").allowed(None) == 4 * 3 + 1
+    copies = attack_named("pipeline=1000").signals(None, 1000)[0].moves
+    assert len(set(copies)) == 1000
+    assert copies[0] == augment.STILL
+    assert {type(move) for move in copies[1:]} == {augment.Move, augment.Cutout}
+    assert copies == attack_named("pipeline=1000").signals(None, 1000)[0].moves
     for name in ("noise@0", "noise@x", "shift=", "turn=3", "nothing"):
         with pytest.raises(InvalidInput):
             attack_named(name)
@@ -293,6 +298,8 @@ def test_the_documents_say_what_the_committed_summaries_hold():
     experiments = experiments_at("cpu")
     summaries = summaries_of(parts_of(experiments), KEPT / "cpu")
     assert DOCS.read_text(encoding="utf-8") == pages.markdown(experiments, summaries, scale="cpu")
+    shown = pages.claims(experiments, summaries, scale="cpu")
+    assert shown in README.read_text(encoding="utf-8"), f"README must show:\n{shown}"
 
 
 # The command.

@@ -1,7 +1,7 @@
 """The networks targets, shadows and surrogates are made of, by name; a seed fixes their first weights.
 
 Every network is a sequence whose last layer is linear: inputs float32 (n, *shape) to logits (n, classes).
-Weights start as PyTorch starts them, but for ResNet-18 and the vectors of ids.
+Weights start as PyTorch starts them, but for residual networks and the vectors of ids.
 """
 
 import re
@@ -20,12 +20,14 @@ ARCHITECTURES = {
     "cnn1d": "for series: three convolutions along time, their mean over time, 128 dense, ReLU",
     "fc": "the paper's network for vectors: one hidden layer of 128 tanh units (fc-2, fc-3, ... have more)",
     "resnet18": "ResNet-18 for small images: 3x3 stem without pooling, batch normalisation",
+    "resnet8": "a small residual network: three blocks of 16, 32 and 64 channels, else as ResNet-18",
     "logistic": "logistic regression: one linear layer",
 }
 
 SMALLEST_CNN_SIDE = 16  # Smaller pictures get the fully connected network by default.
 SMALLEST_CNN1D_LENGTH = 8  # Steps of a series; shorter ones get the fully connected network by default.
-_SMALLEST_SIDE = {"cnn": 10, "resnet18": 8}  # Below, a pooling or a stage would have no pixel left.
+_SMALLEST_SIDE = {"cnn": 10, "resnet18": 8, "resnet8": 8}  # Below, a pooling or a stage would have no pixel left.
+_RESIDUAL = {"resnet18": ((64, 128, 256, 512), 2), "resnet8": ((16, 32, 64), 1)}  # Channels of stages, blocks of each.
 _HIDDEN_UNITS = 128
 _DEEPER = ("fc-2", "fc-3")  # Examples of names with a number, for errors.
 _FC = re.compile(r"fc-([1-9]\d?)")
@@ -54,8 +56,8 @@ def build(name: str, *, shape: tuple[int, ...], classes: int, seed: int) -> nn.S
         torch.default_generator.manual_seed(derive(seed, "first weights"))
         if name == "cnn":
             return _cnn(shape, classes)
-        if name == "resnet18":
-            return _resnet18(shape[0], classes)
+        if name in _RESIDUAL:
+            return _residual(shape[0], classes, *_RESIDUAL[name])
         if name == "cnn1d":
             return _cnn1d(shape[1] if len(shape) == 2 else 1, classes)
         if of_tokens := _EMBEDDING.fullmatch(name):
@@ -78,7 +80,12 @@ def usual_architecture(domain: Domain) -> str:
 
 def convolves(name: str) -> bool:
     """Whether the network's time goes to convolutions."""
-    return name in ("cnn", "resnet18")
+    return name == "cnn" or normalises(name)
+
+
+def normalises(name: str) -> bool:
+    """Whether the network keeps running statistics of its batches."""
+    return name in _RESIDUAL
 
 
 def check_name(name: str, *, argument: str = "architecture") -> None:
@@ -210,15 +217,15 @@ class _MeanEmbedding(nn.Module):
         return (vectors * shown[..., None]).sum(1) / shown.sum(1, keepdim=True).clamp_min(1)
 
 
-def _resnet18(channels: int, classes: int) -> nn.Sequential:
-    stages = [(64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2)]
-    blocks = [
-        block
-        for narrow, wide, stride in stages
-        for block in (_ResidualBlock(narrow, wide, stride), _ResidualBlock(wide, wide, 1))
-    ]
-    stem = [_convolution(channels, 64, 3, 1), nn.BatchNorm2d(64), nn.ReLU()]
-    model = nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, classes))
+def _residual(channels: int, classes: int, widths: tuple[int, ...], blocks: int) -> nn.Sequential:
+    """As He et al. (2016) for small images; every stage but the first halves the image in its first block."""
+    first, last = widths[0], widths[-1]
+    stages: list[nn.Module] = []
+    for narrow, wide in zip((first, *widths), widths, strict=False):
+        stages.append(_ResidualBlock(narrow, wide, stride=1 if narrow == wide else 2))
+        stages += [_ResidualBlock(wide, wide, stride=1) for _ in range(blocks - 1)]
+    stem = [_convolution(channels, first, 3, 1), nn.BatchNorm2d(first), nn.ReLU()]
+    model = nn.Sequential(*stem, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(last, classes))
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):  # As He et al. (2015) start rectifier networks.
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

@@ -17,7 +17,7 @@ from torch.nn import functional
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
 from hardlabel.data.samples import Samples
-from hardlabel.models.architectures import build
+from hardlabel.models.architectures import build, normalises
 from hardlabel.models.method import Course
 from hardlabel.models.train import (
     Ending,
@@ -131,8 +131,8 @@ def train_together(
 
 def can_train_together(recipe: Recipe) -> str | None:
     """Why models of this recipe cannot be trained together, or None if they can."""
-    if recipe.architecture == "resnet18":
-        return "resnet18 keeps running statistics of its batches, which a stack of models does not"
+    if normalises(recipe.architecture):
+        return f"{recipe.architecture} keeps running statistics of its batches, which a stack of models does not"
     if recipe.precision != "float32":
         return f"a stack of models is trained in float32, not in {recipe.precision}"
     return None

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
-from hardlabel.data.augment import Move, apply
+from hardlabel.data.augment import Move, apply, hides
 from hardlabel.data.domain import Box, Domain
 from hardlabel.data.samples import Samples
 from hardlabel.executors import threads
@@ -296,7 +296,7 @@ def check(recipe: Recipe, samples: Samples, model: nn.Module, classes: int) -> N
         raise InvalidInput(f"augment must be empty where samples are no images, got a {domain.kind} domain")
     height, width = domain.shape[1:]
     for move in recipe.augment:
-        if abs(move.right) >= width or abs(move.down) >= height:
+        if hides(move, height, width):
             raise InvalidInput(f"augment must leave a part of {width} x {height} pixels in view, got {move}")
 
 

@@ -3,24 +3,31 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from hardlabel import checks
+import torch
+
+from hardlabel import checks, randomness
 from hardlabel.attacks import TABLE, Attack, LabelAttack
+from hardlabel.audits.cases.from_settings import moves
 from hardlabel.calibrations.network import AttackNetwork
 from hardlabel.checks import InvalidInput
 from hardlabel.data import augment
 from hardlabel.data.augment import Move
 from hardlabel.signals.augmentation import Augmentation
 
+PIPELINE = "mirror+shift:4+cutout:16"  # As `--augment` takes it: what Figure 4 trains with.
 
-def _moves(pixels: int) -> tuple[Move, ...]:
-    """The mirror image, and all shifts by up to so many pixels."""
-    return augment.union(augment.flips(), *(augment.translations(distance) for distance in range(pixels + 1)))
+
+def _pipeline(count: int) -> tuple[Move, ...]:
+    """The original, and moves drawn from those of the pipeline; always the same."""
+    still, *others = moves([PIPELINE])
+    order = torch.randperm(len(others), generator=randomness.generator(0, "pipeline"))
+    return (still, *(others[number] for number in order[: count - 1].tolist()))
 
 
 COPIES: dict[str, Callable[[int], tuple[Move, ...]]] = {
     "rotate": augment.rotations,
     "shift": augment.translations,
-    "moves": _moves,
+    "pipeline": _pipeline,
 }
 # Chosen from on the shadow model: the paper's two families at distances in its useful range.
 AUGMENTATIONS = (("rotate", 4), ("rotate", 8), ("shift", 1), ("shift", 2))
@@ -32,8 +39,8 @@ def attack_named(name: str) -> Attack:
 
     Args:
         name: A name of the table; NAME@QUERIES for another number of queries; rotate=DEGREES, shift=PIXELS or
-            moves=PIXELS for the augmentation attack with one set of copies; "augmentation" for the paper's sets, from
-            which the shadow model chooses.
+            pipeline=COPIES for the augmentation attack with one set of copies; "augmentation" for the paper's sets,
+            from which the shadow model chooses.
 
     Raises:
         InvalidInput: There is no such attack.

@@ -124,7 +124,6 @@ class Experiment:
         differs: How this experiment differs from the paper's, one sentence each.
         cells: The cells.
         claims: What must hold.
-        open: What is not built yet, one sentence each.
     """
 
     name: str
@@ -133,7 +132,6 @@ class Experiment:
     differs: Sequence[str] = ()
     cells: Sequence[Cell] = ()
     claims: Sequence[Claim] = ()
-    open: Sequence[str] = ()
 
     def cell(self, name: str) -> Cell:
         """The cell of this name."""

@@ -21,6 +21,15 @@ from hardlabel.reproduction.scales import SCALES
 from hardlabel.reproduction.summary import PartSummary
 from hardlabel.reproduction.verdicts import Judged, Outcome, Summaries, figure_of, judged
 
+CLAIMS = {
+    "C1": "labels are enough: attacks on them match attacks that see the confidence vector",
+    "C2": "hiding confidences does not protect",
+    "C3": "the same holds for outliers",
+    "C4": "only differential privacy and strong L2 defeat all attacks",
+    "C5": "training on augmented copies leaks more to an attacker who asks about these copies",
+    "C6": "transfer learning lowers the leak; dropout and L1 help little",
+    "C7": "with few queries noise finds most, with 2,500 the boundary distance",
+}
 LEFT_OUT = "left out"
 FAR = 0.03  # A cell that differs more from the paper is to be explained, or said to be unexplained.
 TITLE = "The paper, reproduced"
@@ -74,6 +83,12 @@ def page(experiments: Sequence[Experiment], summaries: Summaries, *, scale: str)
     )
 
 
+def claims(experiments: Sequence[Experiment], summaries: Summaries, *, scale: str) -> str:
+    """The part of the page that README shows: how much was run, and for each claim how many statements hold."""
+    verdicts = {experiment.name: _judged(experiment, summaries) for experiment in experiments}
+    return f"{_state(experiments, summaries, scale)}\n\n{table_of(*_claims_table(verdicts))}"
+
+
 def _as_html(kind: str, content: object) -> str:
     if kind == "list":
         items = "".join(f"<li>{html.escape(str(item))}</li>" for item in content)  # type: ignore[attr-defined]
@@ -110,9 +125,8 @@ def _state(experiments: Sequence[Experiment], summaries: Summaries, scale: str) 
 
 def _experiment(experiment: Experiment, summaries: Summaries, verdicts: Sequence[Judged]) -> list[Block]:
     blocks: list[Block] = [("heading", experiment.title), ("paragraph", f"The paper: {experiment.paper}")]
-    notes = [*(f"Differs: {text}" for text in experiment.differs), *(f"Open: {text}" for text in experiment.open)]
-    if notes:
-        blocks.append(("list", notes))
+    if experiment.differs:
+        blocks.append(("list", [f"Differs: {text}" for text in experiment.differs]))
     if experiment.cells:
         blocks.append(("table", _figures_table(experiment, summaries)))
     few = _few(experiment, summaries)
@@ -227,11 +241,11 @@ def _verdicts_table(verdicts: Sequence[Judged]) -> tuple[list[str], list[list[st
 def _claims_table(verdicts: Mapping[str, Sequence[Judged]]) -> tuple[list[str], list[list[str]]]:
     """How many statements of each claim hold."""
     numbers = sorted({verdict.claim.number for each in verdicts.values() for verdict in each if verdict.claim.number})
-    head = ["claim", *map(str, Outcome)]
+    head = ["claim", "what it says", *map(str, Outcome)]
     rows = []
     for number in numbers:
         outcomes = [verdict.outcome for each in verdicts.values() for verdict in each if verdict.claim.number == number]
-        rows.append([number, *(str(outcomes.count(outcome)) for outcome in Outcome)])
+        rows.append([number, CLAIMS[number], *(str(outcomes.count(outcome)) for outcome in Outcome)])
     return head, rows
 
 

@@ -25,7 +25,9 @@ from hardlabel.targets.http.secrets import header_pairs
 
 REFERENCES = 12  # Default number of reference models.
 CHUNK = 1000  # Default number of samples in a piece of work.
-FARTHEST = {"shift": 100, "rotate": 180}  # Pixels and degrees of an augmentation; every step up to it is made.
+# Pixels and degrees of an augmentation; every step up to it is made, and squares lie at most so far from the centre.
+FARTHEST = {"shift": 100, "rotate": 180, "cutout": 100}
+MOST_MOVES = 100_000  # Of one augmentation joined from several.
 CANARY_KINDS = ("mislabelled", "rare", "crafted")
 TRAINERS = ("same", "surrogate", "none")  # Or a function of the caller's, as FUNCTION.
 FUNCTION = r".+\.py:[A-Za-z_]\w*"
@@ -223,7 +225,7 @@ class Training(Part, panel="Model"):
 
     arch: str | None = option(
         None,
-        "The network: cnn, cnn1d (series), fc, fc-2, fc-3 (more layers), resnet18 or logistic.",
+        "The network: cnn, cnn1d (series), fc, fc-2, fc-3 (more layers), resnet8, resnet18 or logistic.",
         shown="cnn for images of 16 pixels and more, else fc",
     )
     optimizer: Literal["adam", "sgd"] = option("adam", "adam or sgd.")
@@ -232,7 +234,11 @@ class Training(Part, panel="Model"):
     max_epochs: int = option(1000, "Most epochs of training.", ge=1)
     weight_decay: float = option(0.0, "L2 penalty in training.", ge=0)
     stop_at_accuracy: float | None = option(None, "Stop training at this train accuracy.", shown="never", gt=0, le=1)
-    augment: list[str] = option([], "Train with mirror, shift:PIXELS or rotate:DEGREES; repeatable.")
+    augment: list[str] = option(
+        [],
+        "Train with mirror, shift:PIXELS, rotate:DEGREES or cutout:PIXELS, or several at once (mirror+shift:4); "
+        "repeatable.",
+    )
     train_size: int | None = _TRAIN_SIZE
 
 
@@ -725,19 +731,29 @@ def renamed(given: Mapping[str, object], known: Sequence[type[Part]], *, warn: b
     return settings
 
 
-def moves_of(names: Sequence[str]) -> list[tuple[str, int]]:
-    """The augmentations as pairs: ("mirror", 0), ("shift", PIXELS), ("rotate", DEGREES).
+def moves_of(names: Sequence[str]) -> list[list[tuple[str, int]]]:
+    """The augmentations, each as the pairs that are made at once: ("mirror", 0), ("shift", PIXELS), ("rotate",
+    DEGREES), ("cutout", PIXELS).
 
     Raises:
-        InvalidInput: A name is unknown, or its number is missing.
+        InvalidInput: A name is unknown, its number is missing or too large, or it is joined with itself.
     """
-    moves = []
-    for name in names:
-        match = re.fullmatch(r"(mirror)|(shift|rotate):(\d+)", name)
+    return [_joined_moves(name) for name in names]
+
+
+def _joined_moves(name: str) -> list[tuple[str, int]]:
+    moves: dict[str, int] = {}
+    for part in name.split("+"):
+        match = re.fullmatch(r"(mirror)|(shift|rotate|cutout):(\d+)", part)
         if match is None:
-            raise InvalidInput(f'augment must be "mirror", "shift:PIXELS" or "rotate:DEGREES", got {name!r}')
+            raise InvalidInput(
+                'augment must be "mirror", "shift:PIXELS", "rotate:DEGREES" or "cutout:PIXELS", or several of them '
+                f"joined by +, got {name!r}"
+            )
         move, distance = match[1] or match[2], int(match[3] or 0)
         if distance > FARTHEST.get(move, 0):
             raise InvalidInput(f"augment {move} must be at most {FARTHEST[move]}, got {shown(name)}")
-        moves.append((move, distance))
-    return moves
+        if move in moves:
+            raise InvalidInput(f"augment must join different moves, got {name!r}")
+        moves[move] = distance
+    return list(moves.items())

@@ -1,5 +1,6 @@
 """The case of a model that hardlabel trains itself, as settings say."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -33,7 +34,7 @@ from hardlabel.models.architectures import build, check_name, usual_architecture
 from hardlabel.models.train import Recipe, usual_precision
 from hardlabel.models.trainers import RecipeTrainer
 from hardlabel.runs.progress import Watch, told
-from hardlabel.runs.settings import ModelSettings, TrainedSettings, moves_of
+from hardlabel.runs.settings import MOST_MOVES, ModelSettings, TrainedSettings, moves_of
 from hardlabel.store import Store
 from hardlabel.targets.registry import askable
 
@@ -204,14 +205,23 @@ def moves(names: Sequence[str]) -> tuple[Move, ...]:
         InvalidInput: A name is unknown, or its number is missing.
     """
     augmentations = []
-    for name, distance in moves_of(names):
-        if name == "mirror":
-            augmentations.append(augment.flips())
-        elif name == "rotate":
-            augmentations.append(augment.rotations(distance, every_degree=True))
-        else:
-            augmentations += [augment.translations(pixels) for pixels in range(distance + 1)]
+    for name, parts in zip(names, moves_of(names), strict=True):
+        sets = [_moves(move, distance) for move, distance in parts]
+        count = math.prod(map(len, sets))
+        if count > MOST_MOVES:
+            raise InvalidInput(f"augment must make at most {MOST_MOVES:,} moves, got {name!r}, which makes {count:,}")
+        augmentations.append(augment.joined(*sets))
     return augment.union(*augmentations)
+
+
+def _moves(name: str, distance: int) -> tuple[Move, ...]:
+    if name == "mirror":
+        return augment.flips()
+    if name == "rotate":
+        return augment.rotations(distance, every_degree=True)
+    if name == "cutout":
+        return augment.cutouts(distance)
+    return augment.union(*(augment.translations(pixels) for pixels in range(distance + 1)))
 
 
 def crafting_of(parts: Split, trainer: RecipeTrainer, *, seed: int) -> CraftingPlan:

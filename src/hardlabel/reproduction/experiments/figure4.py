@@ -1,38 +1,43 @@
 """Figure 4: a training pipeline of higher accuracy, its augmentations on and off."""
 
+from hardlabel.reproduction.attacks import PIPELINE
 from hardlabel.reproduction.declared import TEST_ACCURACY, Cell, Claim, Experiment, Figure, Play
 from hardlabel.reproduction.scales import Scale
 
-MOVES = {"augment": ["mirror", "shift:4"], "weight_decay": 5e-4}
+EPOCHS = 60
 
 
 def experiment(scale: Scale) -> Experiment:
     """The figure at a scale."""
-    attacks = ("gap", "shadow-network", "moves=4")
-    size = 12_000 if scale.name == "paper" else 5_000
+    copies = "pipeline=1000"
+    size, arch = (12_000, "resnet18") if scale.name == "paper" else (5_000, "resnet8")
+    augmentations = PIPELINE
     if scale.smoke:
-        size = 100
-    arch = "resnet18" if scale.name == "paper" else "cnn"
+        copies, size, augmentations = "pipeline=20", 100, "mirror+shift:2+cutout:4"
+    attacks = ("gap", "shadow-network", copies)
+    moved = {"augment": [augmentations], "weight_decay": 5e-4}
     return Experiment(
         name="figure4",
         title="Figure 4: a pipeline of higher accuracy",
         paper="Where the pipeline's augmentations were trained with, the augmentation attack matches or beats the "
         "attack that sees the confidence vector.",
         differs=[
-            "The paper's pipeline has 96 % test accuracy (a ResNet-28 with cutout, semi-supervised); at the scale cpu "
-            "it is the CNN on 5,000 images.",
-            "42 copies are asked about: the mirror image, and all shifts by up to 4 pixels; the paper asks 1,000.",
+            "The paper's network is a ResNet-28 that also learns from images without labels, of 96 % test accuracy. "
+            f"Ours learns from labelled images only, for {EPOCHS} epochs: a ResNet of 8 layers and 5,000 images at the "
+            "scale cpu, a ResNet-18 and 12,000 images at the scale paper.",
+            "Cutout puts its square of 16 pixels in one of 81 places, and shifts go by up to 4 pixels in all, so that "
+            "there are 6,724 copies of an image; the 1,000 that are asked about are drawn from these.",
         ],
         cells=[
             Cell(
                 name=name,
                 row=row,
-                settings=scale.settings("cifar10", size, arch=arch, **moves),
-                plays=(Play(attacks=attacks, samples=scale.many),),
+                settings=scale.settings("cifar10", size, arch=arch, max_epochs=EPOCHS, **moves),
+                plays=(Play(attacks=attacks, samples=min(scale.many, 500)),),
                 targets=scale.targets,
             )
             for name, row, moves in (
-                ("augmented", "augmentations and weight decay on", MOVES),
+                ("augmented", "augmentations and weight decay on", moved),
                 ("plain", "augmentations and weight decay off", {}),
             )
         ],
@@ -40,7 +45,7 @@ def experiment(scale: Scale) -> Experiment:
             Claim(
                 number="C5",
                 text="with augmentations on, the augmentation attack matches the confidence vector",
-                left=Figure("augmented", "moves=4"),
+                left=Figure("augmented", copies),
                 right=Figure("augmented", "shadow-network"),
                 margin=0.02,
             ),
@@ -51,5 +56,4 @@ def experiment(scale: Scale) -> Experiment:
                 right=Figure("plain", TEST_ACCURACY),
             ),
         ],
-        open=["Cutout and the paper's ResNet-28 are not built."],
     )
