@@ -4,7 +4,7 @@ from hardlabel.reproduction.attacks import PIPELINE
 from hardlabel.reproduction.declared import TEST_ACCURACY, Cell, Claim, Experiment, Figure, Play
 from hardlabel.reproduction.scales import Scale
 
-EPOCHS = 60
+EPOCHS = 100
 
 
 def experiment(scale: Scale) -> Experiment:
@@ -32,8 +32,8 @@ def experiment(scale: Scale) -> Experiment:
             Cell(
                 name=name,
                 row=row,
-                settings=scale.settings("cifar10", size, arch=arch, max_epochs=EPOCHS, **moves),
-                plays=(Play(attacks=attacks, samples=min(scale.many, 500)),),
+                settings=scale.settings("cifar10", size, arch=arch, learning_rate=3e-3, max_epochs=EPOCHS, **moves),
+                plays=(Play(attacks=attacks, samples=min(scale.many, 250)),),
                 targets=scale.targets,
             )
             for name, row, moves in (
