@@ -1,6 +1,7 @@
 """RESULTS.md once more, on models of seeds that no other study used: does what was found there hold?
 
     python studies/fresh_seeds.py --parts FOLDER                     all; --runs cifar10-overfit-101 ... for some
+    python studies/fresh_seeds.py --parts FOLDER --logit             then lira once more, on the logit
     python studies/fresh_seeds.py --parts FOLDER --table             writes FRESH_SEEDS.md from the parts
 
 Data are read through HARDLABEL_DATA. Finished runs stay in FOLDER, models and answers in its store, so that a study
@@ -10,6 +11,8 @@ that broke off goes on where it was. An hour for CIFAR-10 on two cores, minutes 
 import argparse
 import json
 import re
+from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,13 +20,17 @@ import numpy as np
 from designed import keep
 from settings import SETTINGS
 from surrogates import table
+from win_per_query import Study, estimate, scores_of
 
 from hardlabel import kinds
+from hardlabel.attacks import TABLE
+from hardlabel.metrics import crossed
 from hardlabel.store import Store
 
 HERE = Path(__file__).parent
 BUDGET = 10
 ATTACKS = {"gap": "gap", "gap-ratio": "gap-ratio", "path": f"path@{BUDGET}", "lira": "lira *"}  # And in RESULTS.md.
+LOGIT = "lira-logit"  # lira on the scale that it had when RESULTS.md was made.
 RUNS = ("location-101", "location-202", "location-303", "cifar10-overfit-101")
 
 TEXT = """# Results on fresh seeds
@@ -31,12 +38,17 @@ Made by studies/fresh_seeds.py; its first lines give the commands. The settings,
 those of [RESULTS.md](RESULTS.md) (seed 0), which were fixed while its models were looked at. The seeds here were used
 nowhere else: other halves of the pool, other networks, other samples asked about. Figures are mean AUCs with 95 %
 intervals over targets and samples. The difference has the interval of two independent runs. `path` asks at most
-{budget} queries; `lira` sees confidences.
+{budget} queries; `lira` sees confidences. When RESULTS.md was made, `lira` compared logits; since then it compares them
+on the scale that the references choose. `lira-logit` is `lira` as it was, on the models of the fresh seed.
 {versions}.
 
 {rows}
 {verdict}
-"""
+
+## What the choice of the scale adds
+The same models and samples, paired.
+
+{scales}"""
 
 
 def part(name: str, folder: Path) -> dict[str, object]:
@@ -63,6 +75,29 @@ def part(name: str, folder: Path) -> dict[str, object]:
     }
 
 
+def on_logit(name: str, folder: Path) -> dict[str, object]:
+    """lira on the models of a finished run: on the scale that references choose, and on the logit."""
+    title, seed = name.rsplit("-", 1)
+    config = SETTINGS[title].config.model_copy(update={"seed": int(seed)})
+    study = Study(replace(SETTINGS[title], config=config, attacks=(("lira", None),)), "cpu", Store(folder / "store"))
+    found = {}
+    for attack in (TABLE["lira"], replace(TABLE["lira"], name=LOGIT, scaled=False)):
+        games = [study.models.game(one, budget=None, asking=study.asking, crafted=False) for one in study.targets]
+        found[attack.name] = [game.play(attack) for game in games]
+    scores = {attack: scores_of(played) for attack, played in found.items()}
+    scales = Counter(scale_of(played.calibration) for played in found["lira"])
+    return {
+        "scales": "; ".join(f"{scale}: {count} targets" for scale, count in scales.items()),
+        "auc": {attack: estimate(crossed.mean_auc(values, study.inside)) for attack, values in scores.items()},
+        "difference": estimate(crossed.auc_difference(scores["lira"], scores[LOGIT], study.inside)),
+    }
+
+
+def scale_of(calibration: str) -> str:
+    words = calibration.rsplit(", of the ", 1)
+    return words[1] if len(words) == 2 else "logit"
+
+
 def before(title: str) -> dict[str, list[float]]:
     """The AUCs of RESULTS.md, each with its interval: of the setting's section the first table."""
     section = (HERE / "RESULTS.md").read_text().split(f"\n## {SETTINGS[title].title}\n")[1].split("\nMargins")[0]
@@ -81,7 +116,7 @@ def difference(new: list[float], old: list[float]) -> tuple[float, float, float]
 
 
 def written(folder: Path) -> None:
-    rows, apart, versions = [], [], {}
+    rows, apart, versions, scales = [], [], {}, []
     for name in RUNS:
         path = folder / f"{name}.json"
         if path.exists():
@@ -89,8 +124,13 @@ def written(folder: Path) -> None:
             versions = found["versions"]
             title, seed = name.rsplit("-", 1)
             accuracy = "/".join(f"{value:.3f}" for value in np.mean(found["accuracy"], axis=0))
-            for attack, old in before(title).items():
-                new = found["auc"][attack]
+            logit = json.loads((folder / f"{name}-logit.json").read_text())
+            scales.append([title, seed, *(shown(logit["auc"][attack]) for attack in ("lira", LOGIT))])
+            scales[-1] += ["{:+.3f} [{:+.3f}, {:+.3f}]".format(*logit["difference"]), logit["scales"]]
+            old_figures, new_figures = before(title), {**found["auc"], LOGIT: logit["auc"][LOGIT]}
+            old_figures[LOGIT] = old_figures["lira"]
+            for attack, old in old_figures.items():
+                new = new_figures[attack]
                 value, low, high = difference(new, old)
                 if not low <= 0 <= high:
                     apart.append(f"{title}, seed {seed}, `{attack}`")
@@ -101,6 +141,7 @@ def written(folder: Path) -> None:
         budget=BUDGET,
         versions=", ".join(f"{name} {version}" for name, version in versions.items()),
         rows=table(["setting", "seed", "train/test accuracy", "attack", "seed 0", "this seed", "difference"], rows),
+        scales=table(["setting", "seed", "lira", LOGIT, "difference", "scales chosen"], scales),
         verdict=f"{verdict} Of {len(rows)} intervals of 95 % some would miss 0 by chance alone.",
     )
     (HERE / "FRESH_SEEDS.md").write_text(text)
@@ -114,6 +155,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--parts", type=Path, required=True)
     arguments.add_argument("--runs", nargs="+", default=RUNS, choices=RUNS)
+    arguments.add_argument("--logit", action="store_true")
     arguments.add_argument("--table", action="store_true")
     given = arguments.parse_args()
     if given.table:
@@ -121,7 +163,8 @@ def main() -> None:
         return
     given.parts.mkdir(parents=True, exist_ok=True)
     for name in given.runs:
-        found = keep(given.parts / f"{name}.json", partial(part, name, given.parts))
+        made, end = (on_logit, "-logit") if given.logit else (part, "")
+        found = keep(given.parts / f"{name}{end}.json", partial(made, name, given.parts))
         if found is not None:
             print(name, found, flush=True)
 

@@ -32,7 +32,7 @@ from hardlabel.metrics import crossed
 from hardlabel.models.trainers import Made
 from hardlabel.records.environment import environment_of
 from hardlabel.runs.progress import SILENT
-from hardlabel.store import default_store
+from hardlabel.store import Store, default_store
 from hardlabel.targets.askable import AskableModel
 from hardlabel.targets.registry import askable
 
@@ -44,9 +44,9 @@ OURS = (("path", 5), ("path", 10))
 class Study:
     """One setting's models, and what has been measured on them."""
 
-    def __init__(self, setting: Setting, device: str) -> None:
+    def __init__(self, setting: Setting, device: str, store: Store | None = None) -> None:
         self.setting, self.device = setting, torch.device(device)
-        self.store = default_store()
+        self.store = store or default_store()
         self._played: dict[tuple, list[Played]] = {}
         self.asking = Asking(seed=setting.config.seed, watch=SILENT, store=self.store)
         case = case_of_recipe(
