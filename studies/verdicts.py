@@ -9,7 +9,7 @@ trained by DP-SGD. No verdict, or a change of the target, is a false alarm; at m
 Reruns: the audit of one target and one set of records, again with other seeds. The targets lie at the middle of a grade
 and near the border of two.
 
-    python studies/verdicts.py [--null 300] [--healthy 200] [--reruns 100] [--first 0]
+    python studies/verdicts.py [--null 300] [--healthy 200] [--reruns 100] [--first 0] [--targets "a forest" ...]
 
 It prints the counts with their intervals (docs/metrics.md holds them). Two processes; half an hour on two cores.
 """
@@ -211,6 +211,7 @@ def main() -> None:
     parser.add_argument("--healthy", type=int, default=200)
     parser.add_argument("--reruns", type=int, default=100)
     parser.add_argument("--first", type=int, default=0, help="Number of the first audit: other records, other targets.")
+    parser.add_argument("--targets", nargs="+", choices=RERUN, default=list(RERUN), help="Of the reruns.")
     given = parser.parse_args()
     for title, audit, count, wrong in (
         ("null audits, graded above none found", null_audit, given.null, false_grades),
@@ -227,7 +228,7 @@ def main() -> None:
         for place, (grade, why, changed) in enumerate(results, start=given.first):
             if wrong([(grade, why, changed)]):
                 print(f"  audit {place}: {why}")
-    for title, references in itertools.product(RERUN, (4, 12) if given.reruns else ()):
+    for title, references in itertools.product(given.targets, (4, 12) if given.reruns else ()):
         results = many(functools.partial(rerun, title, references), given.reruns, first=given.first)
         counts = collections.Counter(grade for grade, _, _ in results).most_common()
         print(f"reruns of {title}, {references} references:", ", ".join(f"{grade} {times}" for grade, times in counts))

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from hardlabel.reproduction.declared import Claim, Experiment, Figure, Play
 from hardlabel.reproduction.experiments.common import DEFEATED
-from hardlabel.reproduction.experiments.figure5 import cell, named
+from hardlabel.reproduction.experiments.figure5 import STRONGEST_L2, cell, named
 from hardlabel.reproduction.scales import Scale
 
-DEFENSES = ("", "l2=0.1", "dp-sgd=100", "transfer=1+dp-sgd=100")
+DEFENSES = ("", STRONGEST_L2, "dp-sgd=100", "transfer=1+dp-sgd=100")
 CALIBRATED = ("path@10", "lira")
 REFERENCES = 4  # Two pairs: each costs a training, which takes long with DP-SGD.
 
@@ -18,7 +18,7 @@ def _targets(scale: Scale, defense: str) -> int:
 
 def experiment(scale: Scale) -> Experiment:
     """The figure at a scale."""
-    defenses = ("", "l2=0.1") if scale.smoke else DEFENSES
+    defenses = DEFENSES[:2] if scale.smoke else DEFENSES
     attacks = ("path@5", "lira") if scale.smoke else CALIBRATED
     play = Play(attacks=("gap", "shadow-network", *attacks), samples=scale.many)
     return Experiment(

@@ -2,7 +2,7 @@
 
 from hardlabel.reproduction.declared import OUTLIERS, PRECISION, Claim, Experiment, Figure, Play
 from hardlabel.reproduction.experiments.common import DEFEATED
-from hardlabel.reproduction.experiments.figure5 import cell, little_noise, named
+from hardlabel.reproduction.experiments.figure5 import STRONGEST_L2, cell, little_noise, named
 from hardlabel.reproduction.scales import Scale
 
 SHARE = 0.01
@@ -11,7 +11,7 @@ MARGIN = 0.05  # Of precision: so much less than the confidence vector still cou
 
 def experiment(scale: Scale) -> Experiment:
     """The experiment at a scale."""
-    defenses = ("",) if scale.smoke else ("", "l2=0.1", "dp-sgd=100", "transfer=1+dp-sgd=100")
+    defenses = ("",) if scale.smoke else ("", STRONGEST_L2, "dp-sgd=100", "transfer=1+dp-sgd=100")
     boundary, noise = scale.names["boundary"], little_noise(scale)
     attacks = ("gap", "shadow-network", noise)
     candidates, share = (100, 0.2) if scale.smoke else (2_500, SHARE)
