@@ -38,6 +38,15 @@ def test_a_change_of_a_few_answers_needs_more_askings():
     assert drift(many, alarm=ALARM).chance <= ALARM
 
 
+@pytest.mark.parametrize(("begin", "end"), [(4, 7), (1, 3), (8, 11)])
+def test_other_answers_for_a_while_are_a_change(begin, end):
+    answers = np.tile(np.arange(20) % 2, (12, 1))
+    answers[begin:end] = 0  # As of an endpoint that answers its default: half of the rows differ.
+    found = drift(answers, alarm=ALARM)
+    assert found.chance <= ALARM
+    assert found.split == begin
+
+
 def test_noise_at_a_constant_rate_is_no_change_but_is_measured():
     """Answers replaced at random in 3 of 10 cases: alarms in at most 1 of 1,000 series, and the noise is right."""
     rng = np.random.default_rng(0)
@@ -92,24 +101,24 @@ def ask(rows, model, count):
     model.labels.ask(torch.zeros(count, 2), torch.zeros(count, dtype=torch.int64))
 
 
-def test_check_rows_are_asked_before_anything_and_after_rows_that_double():
+def test_check_rows_are_asked_before_anything_and_after_rows_that_grow():
     endpoint = Endpoint()
     rows = checker(endpoint)
     model = rows.watched
     assert endpoint.asked == 0
     ask(rows, model, 10)
     assert endpoint.asked == FIRST * ROWS + 10
-    for _ in range(40):
-        ask(rows, model, 100)  # 4,010 rows: EVERY, 2, 4 and 8 times EVERY are passed.
-    assert endpoint.asked == 4010 + (FIRST + 4) * ROWS
+    for _ in range(38):
+        ask(rows, model, 100)  # 3,810 rows: 500, 625, 782, 978, 1,223, 1,529, 1,912, 2,390, 2,988 and 3,735 are passed.
+    assert endpoint.asked == 3810 + (FIRST + 10) * ROWS
     rows.check()  # Nothing was asked since.
-    assert endpoint.asked == 4010 + (FIRST + 4) * ROWS
+    assert endpoint.asked == 3810 + (FIRST + 10) * ROWS
     ask(rows, model, 10)
     rows.check()
-    assert endpoint.asked == 4020 + (FIRST + 5) * ROWS
+    assert endpoint.asked == 3820 + (FIRST + 11) * ROWS
     found = rows.result()
     assert (found.rows, found.otherwise, found.changed) == (ROWS, 0, False)
-    assert rows.queries == (FIRST + 5) * ROWS <= most_askings(4020, attacks=0) * ROWS
+    assert rows.queries == (FIRST + 11) * ROWS <= most_askings(3820, attacks=0) * ROWS
 
 
 @pytest.mark.parametrize(
@@ -132,8 +141,21 @@ def test_an_endpoint_that_changes_is_found_out(then):
     found = rows.result()
     assert found.changed
     assert EVERY <= found.after <= 2 * EVERY
-    assert "since it was sent about" in said[0]
+    assert "gave other answers to" in said[0]
     assert len(said) == 1
+
+
+@pytest.mark.parametrize("begin", [550, 1300, 3100])
+def test_an_outage_of_a_third_is_found_out(begin):
+    """The endpoint answers a default for a while, then as before."""
+    endpoint = Endpoint(until=begin, then=lambda inputs: torch.zeros(len(inputs), dtype=torch.int64))
+    rows = checker(endpoint)
+    model = rows.watched
+    while endpoint.asked < 2 * begin:
+        ask(rows, model, 50)
+        if endpoint.asked > 1.45 * begin:
+            endpoint.until = None
+    assert rows.result().changed
 
 
 def test_an_answer_that_differs_is_asked_for_again():

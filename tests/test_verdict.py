@@ -13,7 +13,7 @@ from hardlabel.kinds import markdown, render
 from hardlabel.metrics.estimate import Estimate
 from hardlabel.records.model import AuditRecord, Difference, Queries
 from hardlabel.records.recipe import RecipeRecord
-from hardlabel.records.verdict import Grade, Picked
+from hardlabel.records.verdict import ClassRight, Grade, Picked, copied, mixed_up
 from hardlabel.reports.recipe import recipe_verdict
 from hardlabel.reports.verdict import verdict
 from hardlabel.reports.wording import MINUS, decimal, duration, finely, listed, number, odds, percent, times
@@ -421,3 +421,74 @@ def test_a_recipe_that_shows_nothing_is_no_proof():
     assert full.startswith("No leakage was found On members")
     assert "no proof that a stronger attack would find nothing" in full
     assert "Nothing can be said" in recipe_told(make_recipe_record(CALIBRATED[-1:]))
+
+
+def right_on(members, nonmembers, *, size=300):
+    return [ClassRight(label=0, members=size, nonmembers=size, right_members=members, right_nonmembers=nonmembers)]
+
+
+@pytest.mark.parametrize(
+    ("members", "nonmembers", "doubted"),
+    [
+        (300, 200, False),  # As the models of the attacker: 100 % and 68 %.
+        (270, 200, False),  # Less overfitted than they are.
+        (214, 219, True),  # Trained on neither group.
+        (300, 300, True),  # Trained on both.
+        (265, 248, True),  # Trained on parts of both.
+    ],
+)
+def test_groups_that_the_target_treats_alike_although_its_twins_do_not_are_doubted(members, nonmembers, doubted):
+    twins = reference_models().model_copy(update={"train_accuracy": 1.0, "test_accuracy": 0.68})
+    reasons = mixed_up(right_on(members, nonmembers), twins)
+    assert bool(reasons) is doubted
+    assert mixed_up(right_on(members, nonmembers), None) == []
+    assert mixed_up(right_on(members, nonmembers), twins.model_copy(update={"alike": False})) == []
+    generalising = twins.model_copy(update={"train_accuracy": 0.70})
+    assert mixed_up(right_on(members, nonmembers), generalising) == []
+    if doubted:
+        assert "100 % of the records they were trained on and on 68 % of the others" in reasons[0].finding
+
+
+def test_few_records_do_not_suffice_to_doubt_the_groups():
+    twins = reference_models().model_copy(update={"train_accuracy": 0.9, "test_accuracy": 0.7})
+    assert mixed_up(right_on(14, 14, size=20), twins) == []
+    assert mixed_up(right_on(1400, 1400, size=2000), twins)
+
+
+def test_doubted_groups_leave_nothing_found_undecided_and_proven_leakage_proven():
+    record = changed(labels_only(NOTHING), references=reference_models())
+    assert verdict(record).grade is Grade.NONE
+    same = {"train_accuracy": 0.72, "test_accuracy": 0.73}
+    record = changed(record, "a", classes=[row.model_copy(update=same) for row in record.results.attacks[0].classes])
+    assert verdict(record).grade is Grade.NOT_TESTED
+    assert "neither group, on both, or on parts of both" in told(record)
+    assert verdict(changed(record, "a", auc=Estimate(0.7, 0.65, 0.75))).grade is Grade.CLEAR
+
+
+@pytest.mark.parametrize(
+    ("auc", "seen"),
+    [
+        (Estimate(0.25, 0.20, 0.31), True),
+        (Estimate(0.44, 0.40, 0.48), False),  # Once in 200 audits of healthy groups.
+        (Estimate(0.70, 0.65, 0.75), False),
+        (UNKNOWN, False),
+    ],
+)
+def test_non_members_that_look_like_members_are_seen_by_the_blind_baseline(auc, seen):
+    assert bool(copied(auc, confidence=0.95)) is seen
+
+
+def test_copies_in_both_groups_give_no_verdict_but_leave_proven_leakage_proven():
+    record = labels_only(NOTHING)
+    hidden = record.results.blind.model_copy(update={"auc": Estimate(0.25, 0.20, 0.31), "differs": True})
+    record = changed(record, blind=hidden)
+    assert verdict(record).grade is Grade.NO_VERDICT
+    assert "Copies of the same records seem to stand in both groups" in told(record)
+    assert "far too low" in told(record)
+    assert "inflated" not in told(record)
+    page = render(record)
+    assert "non-members look like members without the model" in page
+    assert "Read all figures as inflated" not in page
+    proven = changed(record, "a", auc=Estimate(0.7, 0.65, 0.75))
+    assert verdict(proven).grade is Grade.CLEAR
+    assert "Copies of the same records" in told(proven)

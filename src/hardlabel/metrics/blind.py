@@ -1,7 +1,7 @@
 """The blind baseline: can members be told from non-members without asking any model?
 
 If so, the two groups differ in distribution, and an attack's figures are inflated by what it can tell from
-the samples themselves.
+the samples themselves. If the classifier is wrong more often than guessing would be, copies of samples stand in both.
 """
 
 import numpy as np

@@ -17,9 +17,11 @@ from hardlabel.records.verdict import (
     Judged,
     Reason,
     Verdict,
+    copied,
     decided,
     exchanged,
     ignorance,
+    mixed_up,
     of_private,
     unlike,
 )
@@ -179,7 +181,7 @@ class Checks(RecordPart):
             target changed.
         chance: The p-value of "the same model answered all askings".
         changed: Whether the target changed.
-        after: Rows that the target had been sent before the change; None without a change.
+        after: Rows that the target had been sent before it changed, for good or for a while; None without a change.
     """
 
     rows: int
@@ -192,9 +194,9 @@ class Checks(RecordPart):
     @property
     def told(self) -> str:
         """The finding in words."""
-        same = f"asked the same {self.rows} check rows again and again"
+        same = f"asked the same {self.rows} check rows from time to time"
         if self.changed:
-            return f"{same}, it answers {self.otherwise} of them otherwise since it was sent about {self.after:,} rows"
+            return f"{same}, it gave other answers to {self.otherwise} of them after about {self.after:,} rows"
         if self.otherwise:
             return (
                 f"{same}, it gave another answer to {self.otherwise} of them, at a constant rate "
@@ -254,13 +256,18 @@ class Choice(RecordPart):
 class Blind(RecordPart):
     """The blind baseline: can members and non-members be told apart without any model?
 
-    `differs` is true if the interval of the AUC excludes 0.5. The groups then differ in distribution, and this inflates
-    the figures of attacks.
+    `differs` is true if the interval of the AUC excludes 0.5. Above 0.5 the groups differ in distribution, and this
+    inflates the figures of attacks. Below it copies of records seem to stand in both groups, which hides leakage.
     """
 
     auc: Estimate
     differs: bool
     method: str
+
+    @property
+    def hides(self) -> bool:
+        """Whether copies of records seem to stand in both groups."""
+        return self.differs and self.auc.value is not None and self.auc.value < 0.5
 
 
 class Environment(RecordPart):
@@ -322,8 +329,8 @@ class Results(Judged):
                 *exchanged(right),
                 *unlike(self.blind.auc, confidence=self.confidence),
             ],
-            ignorance=contradictory,
-            doubts=doubtful,
+            ignorance=[*contradictory, *copied(self.blind.auc, confidence=self.confidence)],
+            doubts=[*doubtful, *mixed_up(right, self.references)],
             remarks=of_private(right) if private else [],
         )
 

@@ -23,6 +23,8 @@ CLEAR_AUC, CLEAR_GAIN = 0.6, 3
 FEWEST = 20  # With fewer members or non-members than this, finding nothing is inconclusive.
 ALARM = 0.001  # Chance at which evidence contradicts itself, one-sided: healthy models must not trip it.
 KNOWING = 0.25  # Share of what there is to know of the classes, below which a model knows hardly anything.
+DOUBT = 0.01  # The same where finding nothing is put in doubt only.
+LEAST_GAP = 0.05  # Of accuracy on a model's own and on other records; a smaller one is no standard for the target's.
 LOPSIDED = 0.9  # Share of the largest class from which on a healthy model may always answer with it.
 
 
@@ -126,6 +128,19 @@ class Named(Protocol):
 
     @property
     def weak(self) -> str: ...
+
+
+class Compared(Protocol):
+    """The attacker's reference models: trained as the target was or not, and how often right on average."""
+
+    @property
+    def alike(self) -> bool: ...
+
+    @property
+    def train_accuracy(self) -> float: ...
+
+    @property
+    def test_accuracy(self) -> float: ...
 
 
 class Picked(StrEnum):
@@ -441,8 +456,7 @@ def _known(inside: Sequence[ClassRight]) -> tuple[float, float]:
     total, variance = -1.0, 0.0
     for one in inside:
         total += one.right_members / one.members
-        smoothed = (one.right_members + 0.5) / (one.members + 1)  # Keeps the error of a share of 0 or 1 above 0.
-        variance += smoothed * (1 - smoothed) / one.members
+        variance += _variance(one.right_members, one.members)
     return total / (len(inside) - 1), sqrt(variance) / (len(inside) - 1)
 
 
@@ -474,3 +488,64 @@ def unlike(auc: Estimate, *, confidence: float) -> list[Reason]:
             remedy="Take members and non-members at random from the same data.",
         )
     ]
+
+
+def copied(auc: Estimate, *, confidence: float) -> list[Reason]:
+    """That a blind classifier takes non-members for members, as where copies of records stand in both groups."""
+    if chance_below(auc, 0.5, confidence=confidence) > ALARM:
+        return []
+    return [
+        Reason(
+            finding=f"Non-members look like members to a classifier that never saw the model (AUC {auc}; guessing has "
+            "0.5).",
+            cause="Copies of the same records seem to stand in both groups: rounded, exported again, or changed a "
+            "little. Attacks then find less than there is.",
+            remedy="Remove from the non-members all records that the model was trained on, in whatever form.",
+        )
+    ]
+
+
+def mixed_up(right: Sequence[ClassRight], references: Compared | None) -> list[Reason]:
+    """That the target does not treat members and non-members as models do that were trained on the former alone.
+
+    Reference models that are trained as the target was show how much more often a model is right on its own records.
+    A target whose members and non-members differ by surely less than half of that was perhaps trained on neither group,
+    on both, or on parts of both; or the reference models are not like it.
+
+    Args:
+        right: Right answers of the target by class.
+        references: The attacker's reference models; None without any.
+    """
+    sizes = sum(one.members for one in right), sum(one.nonmembers for one in right)
+    if references is None or not references.alike or 0 in sizes:
+        return []
+    theirs = references.train_accuracy, references.test_accuracy
+    usual = theirs[0] - theirs[1]
+    if usual < LEAST_GAP:
+        return []
+    hits = sum(one.right_members for one in right), sum(one.right_nonmembers for one in right)
+    variance = sum(
+        _variance(count, size) + _variance(rate * size, size) / 4
+        for count, rate, size in zip(hits, theirs, sizes, strict=True)
+    )
+    own = hits[0] / sizes[0] - hits[1] / sizes[1]
+    if norm.sf((usual / 2 - own) / sqrt(variance)) > DOUBT:
+        return []
+    return [
+        Reason(
+            finding=f"The target is right on {100 * hits[0] / sizes[0]:.0f} % of the members and on "
+            f"{100 * hits[1] / sizes[1]:.0f} % of the non-members. The attacker's own models are right on "
+            f"{100 * theirs[0]:.0f} % of the records they were trained on and on {100 * theirs[1]:.0f} % of the "
+            "others.",
+            cause="The target may have been trained on neither group, on both, or on parts of both. Or it was trained "
+            "on many more records than the attacker's models, or in another way.",
+            remedy="Check which records the target was trained on. If the groups are right, give all its training data "
+            "as the population, and the training that made it as the trainer.",
+        )
+    ]
+
+
+def _variance(hits: float, size: int) -> float:
+    """Of a share of right answers."""
+    share = (hits + 0.5) / (size + 1)  # Keeps the error of a share of 0 or 1 above 0.
+    return share * (1 - share) / size

@@ -343,6 +343,11 @@ def _groups_alike(results: Results) -> Ground:
         )
     if results.blind.auc.value is None:
         return care("Whether members and non-members are comparable is not known.")
+    if results.blind.hides:
+        return care(
+            "Without the model, non-members look like members, as where copies of records stand in both groups: the "
+            "figures may be too low."
+        )
     if results.blind.differs:
         return care("Members and non-members can be told apart without the model: the figures are inflated.")
     return good("Members and non-members are comparable.")
@@ -385,7 +390,7 @@ def _check_rows(checks: Checks | None) -> list[Ground]:
         return [care("The target changed during the audit.")]
     if checks.otherwise:
         return [care(f"The target's answers vary: {checks.otherwise} of {checks.rows} check rows got another answer.")]
-    return [good("The target gave the same answers from the beginning to the end.")]
+    return [good("Whenever the target was asked the same rows again, it gave the same answers.")]
 
 
 def _guessed_training(results: Results) -> list[Ground]:

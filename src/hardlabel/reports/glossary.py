@@ -46,7 +46,8 @@ TERMS = {
     "blind": (
         "Blind baseline",
         "A classifier that never sees the model, trained to tell members from non-members. If it can, the groups "
-        "differ and figures are inflated.",
+        "differ and figures are inflated. If it is wrong more often than guessing would be, copies of records stand in "
+        "both groups.",
     ),
     "shadow": ("Shadow model", "A model that the attacker trains on data of its own, to learn how members look."),
     "reference": (

@@ -240,6 +240,11 @@ def wrong_way(attacks: Sequence[Graded], strongest: Graded) -> list[str]:
 def inflated(results: Results) -> list[str]:
     if not results.blind.differs:
         return []
+    if results.blind.hides:
+        return [
+            "These figures may be far too low: without any model, non-members look like members "
+            f"(AUC {figure(results.blind.auc)}). See the warning below."
+        ]
     return [
         "These figures are inflated: members and non-members can be told apart without any model "
         f"(AUC {figure(results.blind.auc)}). See the warning below."

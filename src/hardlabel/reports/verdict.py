@@ -34,10 +34,12 @@ RULE = (
     "win by luck; a grade that only they prove is called “at least”. No leakage found: the attack that the ranking "
     f"names was run and no attack reaches a grade, the upper ends of all AUC intervals lie below {SEVERE_AUC}, and "
     f"there are at least {FEWEST} members and {FEWEST} non-members. Not fully tested: nothing worse than slight was "
-    "proved, and that attack was not run or is weak on such data, or there are too few records. No verdict: the "
+    "proved, and that attack was not run or is weak on such data, or there are too few records, or the target does not "
+    "treat members and non-members as the attacker's own models treat records they were and were not trained on. No "
+    "verdict: the "
     f"evidence contradicts itself, which fewer than 1 in {number(1 / ALARM)} healthy audits do by chance: constant "
     "answers, members right less often than non-members or no more often than guessing, groups that can be told apart "
-    "without any model, a target that changed."
+    "without any model, non-members that look like members without any model, a target that changed."
 )
 
 
@@ -50,7 +52,7 @@ class Paragraph:
         title: The verdict in a few words.
         reasons: Why there is no grade, or what makes it doubtful.
         headline: The main finding, with interval.
-        warnings: That the figures are inflated, where the blind baseline tells the groups apart.
+        warnings: That the figures are inflated or too low, where the blind baseline says so.
         sentences: What belongs beside it: accusations at the prior, confidences, how the attack was picked.
         strongest: Name of the label-only attack spoken of, or None.
         strongest_scores: Name of the attack that sees confidences and is strongest at the same rate, or None.

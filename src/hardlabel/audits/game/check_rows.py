@@ -27,7 +27,8 @@ from hardlabel.targets.askable import AskableModel
 ROWS = 20  # Check rows, half of them members where there are enough.
 FIRST = 3  # How often they are asked at the start, which shows the noise of the answers.
 AGAIN = 2  # How often they are asked again where an answer differs from the first.
-EVERY = 500  # They are asked after so many rows, then after twice as many, and so on; and after every attack.
+EVERY = 500  # They are asked after so many rows,
+GROWTH = 1.25  # then each time after so many times as many, and after every attack: a long outage is not missed.
 
 
 @dataclass(eq=False)
@@ -152,7 +153,7 @@ class CheckRows:
         self._rows += rows
         if self._rows >= self._next:
             while self._next <= self._rows:
-                self._next *= 2
+                self._next = math.ceil(GROWTH * self._next)
             self.check()
 
     def _ask(self) -> None:
@@ -188,7 +189,7 @@ class CheckRows:
 
 def most_askings(queries: int, attacks: int) -> int:
     """How often the check rows are asked at most, if the target is steady and is asked so many queries."""
-    return FIRST + attacks + 1 + max(0, math.floor(math.log2(max(1, queries / EVERY))) + 1)
+    return FIRST + attacks + 1 + max(0, math.floor(math.log(max(1, queries / EVERY), GROWTH)) + 1)
 
 
 class _Watched:
