@@ -228,6 +228,28 @@ def test_what_is_no_label_of_the_data_is_wrong(speaks, payload, line):
         reading.read(speaks.values(payload, 2, scores=False), 2)
 
 
+@pytest.mark.parametrize(
+    ("labels", "pairs", "answers", "meanings"),
+    [
+        ((1, 2, 3), ["0=1", "1=2", "2=3"], [2, 0, 1], [3, 1, 2]),
+        ((1, 2, 3), ["0=1", "1=2", "2=3"], ["2", "0", "1"], [3, 1, 2]),
+        ((0, 1), ["0=1", "1=0"], [1, 0], [0, 1]),
+        (("no", "yes"), ["no=yes", "yes=no"], ["yes", "no"], ["no", "yes"]),
+        ((1, 2, 3), ["0=1", "1=2", "2=3"], [{"0": 0.1, "1": 0.7, "2": 0.2}], [2]),
+        ((0, 1), ["0=1", "1=0"], [{"0": 0.9, "1": 0.1}], [1]),
+    ],
+)
+def test_a_map_that_renames_labels_is_applied_once_to_labels_and_names_of_scores(labels, pairs, answers, meanings):
+    reading = Reading(labels=labels, meant=dict(ClassNames(labels).mapped(pairs).answers))
+    assert reading.read(answers, len(answers)).tolist() == meanings
+
+
+def test_a_map_that_renames_labels_leaves_no_other_answer():
+    reading = Reading(labels=(1, 2, 3), meant=dict(ClassNames((1, 2, 3)).mapped(["0=1", "1=2", "2=3"]).answers))
+    with pytest.raises(WrongAnswer, match="answered 3 for 1 of 2 rows"):
+        reading.read([3, 0], 2)
+
+
 def test_names_are_read_by_name_and_scores_by_place_or_by_name():
     names = ClassNames(("no", "yes"))
     reading = Reading(labels=names.labels, meant=dict(names.mapped(["1=yes", "0=no"]).answers))
@@ -237,6 +259,8 @@ def test_names_are_read_by_name_and_scores_by_place_or_by_name():
     assert reading.read([{"yes": 0.1, "no": 0.9}], 1).tolist() == ["no"]
     assert reading.read([[{"label": "yes", "score": 0.6}]], 1).tolist() == ["yes"]
     assert Reading(labels=(1, 2)).read(["2", "1"], 2).tolist() == [2, 1]  # Text of numbers.
+    with pytest.raises(WrongAnswer, match="two scores of one label, 'yes'"):
+        reading.read([{"yes": 0.1, "1": 0.2, "no": 0.7}], 1)
     with pytest.raises(WrongAnswer, match="labels are 'no', 'yes'"):
         reading.read(["maybe"], 1)
     with pytest.raises(WrongAnswer, match="scores of 'maybe'"):

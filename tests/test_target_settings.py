@@ -35,6 +35,7 @@ ALL = {
     "label": "income",
     "ignore": ["code", "date"],
     "separator": ";",
+    "missing": "?",
     "group": "person",
     "categorical": ["ward"],
     "strict": True,
@@ -59,6 +60,7 @@ OPTIONS = [
     *("--label-map", "Y=yes"),
     *("--trainer", "fits/fit.py:fit", "--name", "credit-v3", "--members", "data/m.csv", "--population", "data/p.csv"),
     *("--member-column", "in", "--label", "income", "--ignore", "code", "--ignore", "date", "--separator", ";"),
+    *("--missing", "?"),
     *("--group", "person", "--categorical", "ward", "--strict", "--train-size", "500", "--samples", "100"),
     *("--attacks", "gap,noise", "--budget", "50", "--references", "4", "--networks", "class"),
     *("--shadow-labels", "target", "--labels", "target", "--prior", "0.1", "--worst-case", "0.5%", "--show-records"),
@@ -246,6 +248,7 @@ def test_the_help_shows_the_options_in_their_panels():
     assert {name for name in TargetSettings.model_fields if panels[name] == "Data"} == {
         *of_data,
         "categorical",
+        "missing",
         "strict",
     }
     of_model = {"target", "trust_pickle", "trust_type", "label_map", "trainer", "name", "train_size"}

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import pandas as pd
 import torch
@@ -45,6 +45,7 @@ from hardlabel.data.codecs.frames import FrameCodec
 from hardlabel.data.domain import Domain
 from hardlabel.data.given import Columns, Given, read_given
 from hardlabel.data.samples import Samples
+from hardlabel.data.trained_columns import check_trained_columns
 from hardlabel.models import shadows
 from hardlabel.models.train import Recipe
 from hardlabel.models.trainers import RecipeTrainer
@@ -55,7 +56,7 @@ from hardlabel.runs.places import last_name
 from hardlabel.runs.settings import Attacker, Focus, ModelSettings, TargetSettings
 from hardlabel.store import Store
 from hardlabel.targets.askable import AskableModel
-from hardlabel.targets.coded import coded, outputs_of
+from hardlabel.targets.coded import CodedEstimator, coded, outputs_of
 from hardlabel.targets.files import load_function, load_target, target_hash
 from hardlabel.targets.http.address import is_address
 from hardlabel.targets.http.client import Http
@@ -369,21 +370,32 @@ def target_audit(
         InvalidInput: An argument breaks a rule.
     """
     given = target if isinstance(target, Http) else bare(target, role="target")
+    labels: Iterable[object] | None = getattr(given, "classes_", None)
+    known = None if labels is None else list(labels)
     read = read_pairs(
-        pairs, domain, known=_known(given, label_map), width=outputs_of(given, device), label_map=label_map
+        pairs,
+        domain,
+        known=known,
+        width=outputs_of(given, device),
+        label_map=label_map,
     )
+    check_trained_columns(given, {group: cast("tuple[Any, ...]", pair)[0] for group, pair in pairs.items()})
     paid: PaidTarget | None = None
     if isinstance(given, Http):
         assert payment is not None, "a ledger is kept of every address"
         model, paid = behind_address(given, read, payment, device=device, name=name, label_map=label_map)
     else:
-        model = askable(coded(given, read.coding, role="target"), device, role="target", name=name)
+        model = askable(coded(given, read.target_coding, role="target"), device, role="target", name=name)
         if payment is not None:
             model, paid = with_ledger(model, payment, device=device, name=name)
     if store is not None and model.identity is None:
         raise InvalidInput("name must name the model, since a store keeps its answers, got None: give any name")
     if isinstance(trainer, str) and trainer == "same":
         trainer = _cloned(given)
+        if label_map and read.answers is not None:
+            # Fitted on the labels on which the target was fitted.
+            own = replace(read.coding, labels=read.answers.of_target(known or ()))
+            trainer = CodedEstimator(trainer, own, role="a model of the trainer's")
     if isinstance(trainer, str) and trainer == SURROGATE:
         terms = replace(terms, attacker=terms.attacker.model_copy(update={"alike": False}))
     case = case_of(
@@ -399,12 +411,6 @@ def target_audit(
     )
     case = replace(case, family=family_of(given))
     return TargetAudit(case=case, terms=terms, device=device, store=store, paid=paid)
-
-
-def _known(target: object, label_map: Sequence[str]) -> Iterable[object] | None:
-    """The labels that the target says it knows, where they are those of the data; None if it does not say."""
-    known: Iterable[object] | None = None if label_map else getattr(target, "classes_", None)
-    return known
 
 
 def cloneable(target: object) -> bool:
@@ -463,8 +469,15 @@ def prepare(
     )
     execution.watch.stage("loading the samples and the target", 1, "files")
     given = read_given(
-        settings.members, settings.nonmembers, settings.population, columns=columns, separator=settings.separator
+        settings.members,
+        settings.nonmembers,
+        settings.population,
+        columns=columns,
+        separator=settings.separator,
+        missing=settings.missing,
     )
+    for alert in given.alerts:
+        execution.watch.say(alert)
     given = given if given.groups is None else one_of_each(given, seed=settings.seed)
     # A function may return another model another time: what it returns must tell itself apart, or have a name.
     name = settings.name

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -9,7 +10,7 @@ from hardlabel.data.opening import read_csv
 
 
 def with_types_of_members(
-    tables: Mapping[str, pd.DataFrame], files: Mapping[str, Path], *, separator: str
+    tables: Mapping[str, pd.DataFrame], files: Mapping[str, Path], *, separator: str, missing: str | None = None
 ) -> tuple[dict[str, pd.DataFrame], tuple[str, ...]]:
     """The tables, with columns of numbers or of text as the members have them, on which the target was trained.
 
@@ -21,6 +22,7 @@ def with_types_of_members(
         tables: Rows by group, "members" among them, as `read_csv` gives them.
         files: The file of each group. Only .csv files are read again.
         separator: The character between the cells.
+        missing: The text that is read as missing, as by `read_csv`.
 
     Returns:
         The tables, and notes that say which blank cells were taken for missing numbers.
@@ -49,7 +51,13 @@ def with_types_of_members(
         alike[group] = table
         if files[group].suffix.lower() != ".csv" or not (texts or blanks):
             continue
-        again = read_csv(files[group], separator=separator, dtype=dict.fromkeys(texts, str), na_values=blanks)
+        if missing is not None:
+            # These are the only texts that are read as missing, of columns that `table` has under their own names.
+            marks = {name: ["", missing, *blanks.get(name, [])] for name in table.columns}
+            options: dict[str, Any] = {"keep_default_na": False, "na_values": marks}
+        else:
+            options = {"na_values": blanks}
+        again = read_csv(files[group], separator=separator, dtype=dict.fromkeys(texts, str), **options)
         numbers = [name for name in blanks if _is_number(again[name])]
         alike[group] = table.assign(**{name: again[name] for name in (*texts, *numbers)})
         notes += [

@@ -19,6 +19,7 @@ from torch import Tensor
 from hardlabel import checks
 from hardlabel.checks import InvalidInput
 from hardlabel.data.bounds import LARGEST_WHOLE, LEGAL_SLACK, Bound, ChannelBounds, bounds
+from hardlabel.data.precision import check_precision
 
 __all__ = [
     "LARGEST_WHOLE",
@@ -231,6 +232,7 @@ class Box:
 
     def check(self, inputs: Tensor, name: str = "inputs") -> None:
         check_form(inputs, self.shape, name)
+        check_precision(inputs, name)
         if self.channels:
             self.channels.check(inputs, name)
         elif len(inputs):
@@ -238,7 +240,10 @@ class Box:
             slack = 0.0 if self.whole else LEGAL_SLACK * (upper - lower)
             least, most = float(inputs.min()), float(inputs.max())
             if not (least >= lower - slack and most <= upper + slack):
-                raise InvalidInput(f"{name} must lie in [{lower:g}, {upper:g}], got values from {least:g} to {most:g}")
+                ends = (lower, upper, least, most)
+                digits = ".17g" if len({f"{end:g}" for end in ends}) < len(set(ends)) else "g"
+                low, high, first, last = (format(end, digits) for end in ends)
+                raise InvalidInput(f"{name} must lie in [{low}, {high}], got values from {first} to {last}")
         if self.whole:
             check_whole(inputs, name)
 
@@ -404,6 +409,11 @@ def infer_domain(inputs: Tensor) -> Domain:
             if low <= lower and upper <= high:
                 return Box(shape, low, high, whole=integers)
     low, high = float(np.floor(lower)), float(np.ceil(upper))
+    # Samples are kept in float32, which may round a large number out of these bounds.
+    kept = inputs.to(torch.float32)
+    slack = LEGAL_SLACK * (high - low)
+    low = low if float(kept.min()) >= low - slack else float(np.floor(float(kept.min())))
+    high = high if float(kept.max()) <= high + slack else float(np.ceil(float(kept.max())))
     return Box(shape, low, high if high > low else low + 1.0, whole=integers)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hardlabel.checks import InvalidInput
 from hardlabel.data.bounds import LARGEST_WHOLE
+from hardlabel.data.precision import check_precision
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def points_of(given: Any, name: str) -> Tensor:
     """The numbers as float32 on the CPU.
 
     Raises:
-        InvalidInput: They are no real numbers, or whole numbers above 2**24 in size, which float32 cannot tell apart.
+        InvalidInput: They are no real numbers; or whole numbers above 2**24 in size, or others so close together, that
+            float32 cannot tell them apart.
 
     Example:
         >>> import numpy as np
@@ -87,9 +89,12 @@ def points_of(given: Any, name: str) -> Tensor:
     form = form_of(given, name)
     if isinstance(given, Tensor):
         values = given.detach().cpu()
+        check_precision(values, name)
         points = values.to(torch.float32)
     else:
         array = _array(given, name)
+        if array.dtype.kind == "f" and array.dtype.itemsize == 8:
+            check_precision(torch.from_numpy(array.astype(np.float64)), name)
         with np.errstate(over="ignore"):  # An infinity is refused by the domain.
             points = torch.from_numpy(array.astype(np.float32))
     if form.whole and form.range[1] > LARGEST_WHOLE and points.numel():

@@ -17,6 +17,7 @@ from hardlabel import checks, reading
 from hardlabel.checks import InvalidInput
 from hardlabel.data import limits, parquet
 from hardlabel.data.arrays import read_pair
+from hardlabel.data.csv_missing import SAVE, MissingTexts
 from hardlabel.data.csv_types import with_types_of_members
 from hardlabel.data.opening import read_csv, readable
 from hardlabel.data.pictures import decoded
@@ -49,6 +50,7 @@ class Given:
         groups: Whose row it is, (n,), by "members", "nonmembers" and "population"; None if nobody said.
         slices: By name of a column, its values (n,) of members and of non-members.
         notes: What the reader must know about the files, in sentences.
+        alerts: Those of the notes that the reader must know at once.
         ignored: Columns that are no inputs, apart from label, group and marks.
     """
 
@@ -59,6 +61,7 @@ class Given:
     slices: Mapping[str, tuple[Values, Values]]
     notes: tuple[str, ...]
     ignored: tuple[str, ...]
+    alerts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +92,7 @@ def read_given(
     *,
     columns: Columns = Columns(),
     separator: str = ",",
+    missing: str | None = None,
 ) -> Given:
     """Reads a .csv, .parquet or .npz file for each group, or a folder with one folder of images per class.
 
@@ -102,6 +106,8 @@ def read_given(
         population: Further rows. With marks, rows without a mark are the population.
         columns: What the columns of a table are for; `label` is required for tables.
         separator: The character between the cells of a .csv file; "\\t" in two characters is a tab too.
+        missing: The text in .csv files that stands for a missing value; only this text and empty cells are missing.
+            None for the texts that pandas takes for missing, "NA" and "None" among them; a note says where they stand.
 
     Raises:
         InvalidInput: A file is missing, damaged, too large or of another sort; a column is missing or unknown; a mark
@@ -126,12 +132,19 @@ def read_given(
         told = ", ".join(f"{name} {sort}" for name, sort in sorts.items())
         raise InvalidInput(f"members, nonmembers and population must be of one sort, got {told}")
     if sorts["members"] != TABLE:
-        return _given_arrays(there, sorts["members"], columns, separator)
+        return _given_arrays(there, sorts["members"], columns, separator, missing)
     between = _separator(separator)
-    tables = {name: _table(path, between) for name, path in there.items()}
-    tables, notes = with_types_of_members(tables, there, separator=between)
-    given = _given_tables(tables, columns, there)
-    return replace(given, notes=(*notes, *given.notes))
+    if missing is not None and not any(path.suffix.lower() == ".csv" for path in there.values()):
+        raise InvalidInput(
+            "missing must be left out, since .parquet files mark missing values themselves, got "
+            f"{checks.shown(missing)}"
+        )
+    tables = {name: _table(path, between, missing) for name, path in there.items()}
+    texts = MissingTexts() if missing is not None else MissingTexts.of(tables, there, separator=between)
+    tables, notes = with_types_of_members(tables, there, separator=between, missing=missing)
+    given = _given_tables(tables, columns, there, texts)
+    alerts = texts.notes({*given.members[0].columns, *columns.slices} if hasattr(given.members[0], "columns") else None)
+    return replace(given, notes=(*notes, *alerts, *given.notes), alerts=alerts)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -178,18 +191,20 @@ def read_undivided(data: Path, *, columns: Columns = Columns(), separator: str =
         pairs, notes = _read_arrays({"data": path}, sort, columns, separator)
         return Undivided(pair=pairs["data"], notes=notes)
     table = _table(path, _separator(separator))
+    texts = MissingTexts.of({"data": table}, {"data": path}, separator=_separator(separator), way_out=SAVE)
     if columns.label is None:
         raise InvalidInput(f"label must name the column of {path.name} with the class: {checks.listed(table.columns)}")
     _check_columns(table.columns, columns)
     if not len(table):
         raise InvalidInput("data must have rows, got none")
-    _check_present(table, columns.label, "data", "label")
+    _check_present(table, columns.label, "data", "label", texts)
     inputs = table.drop(columns=[*{columns.label, *columns.ignore}])
     if not len(inputs.columns):
         raise InvalidInput("data must have a column of inputs beside the label, got none")
     ids = _ids({"data": table}, list(inputs.columns), columns.categorical)
-    features = _texts_or_frame(inputs.drop(columns=ids), "data", columns)
-    return Undivided(pair=(features, table[columns.label].to_numpy()), notes=_of_ids(ids))
+    features = _texts_or_frame(inputs.drop(columns=ids), "data", columns, texts)
+    notes = (*texts.notes({*inputs.columns} - {*ids}), *_of_ids(ids))
+    return Undivided(pair=(features, table[columns.label].to_numpy()), notes=notes)
 
 
 # Tables.
@@ -204,7 +219,9 @@ def _of_ids(ids: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _given_tables(tables: dict[str, pd.DataFrame], columns: Columns, files: Mapping[str, Path]) -> Given:
+def _given_tables(
+    tables: dict[str, pd.DataFrame], columns: Columns, files: Mapping[str, Path], texts: MissingTexts
+) -> Given:
     every = list(dict.fromkeys(name for table in tables.values() for name in table.columns))
     if columns.label is None:
         raise InvalidInput(
@@ -219,13 +236,15 @@ def _given_tables(tables: dict[str, pd.DataFrame], columns: Columns, files: Mapp
             raise InvalidInput(f"{group} must have rows, got none")
         for argument, name in (("label", columns.label), ("group", columns.group)):
             if name is not None:
-                _check_present(table, name, group, argument)
+                _check_present(table, name, group, argument, texts)
     special = {columns.label, columns.group, *columns.ignore}
     inputs = {group: table.drop(columns=[*special & set(table.columns)]) for group, table in tables.items()}
     inputs = _aligned(inputs)
     ids = _ids(tables, list(inputs["members"].columns), columns.categorical)
     notes = _of_ids(ids)
-    features = {group: _texts_or_frame(table.drop(columns=ids), group, columns) for group, table in inputs.items()}
+    features = {
+        group: _texts_or_frame(table.drop(columns=ids), group, columns, texts) for group, table in inputs.items()
+    }
     pairs = {group: (features[group], tables[group][columns.label].to_numpy()) for group in tables}
     return Given(
         members=pairs["members"],
@@ -238,11 +257,11 @@ def _given_tables(tables: dict[str, pd.DataFrame], columns: Columns, files: Mapp
     )
 
 
-def _table(path: Path, separator: str) -> pd.DataFrame:
+def _table(path: Path, separator: str, missing: str | None = None) -> pd.DataFrame:
     if path.suffix.lower() == ".parquet":
         frame = parquet.read_frame(path, exact=True)
     else:
-        frame = read_csv(path, separator=separator)
+        frame = read_csv(path, separator=separator, missing=missing)
         _check_separator(frame, path, separator)
     names = pd.Index([str(name) for name in frame.columns])
     if names.has_duplicates:
@@ -293,14 +312,14 @@ def _check_columns(names: Collection[str], columns: Columns) -> None:
         raise InvalidInput(f"label, member_column and group must be different columns, got {told}")
 
 
-def _check_present(table: pd.DataFrame, name: str, group: str, argument: str) -> None:
+def _check_present(table: pd.DataFrame, name: str, group: str, argument: str, texts: MissingTexts) -> None:
     if name not in table.columns:
         raise InvalidInput(f"{group} must have the column {name!r} of {argument}, got {checks.listed(table.columns)}")
     missing = table[name].isna()
     if missing.any():
         raise InvalidInput(
             f"{group} must have a value in each row of the column {name!r} of {argument}, got none in row "
-            f"{int(missing.to_numpy().argmax())}"
+            f"{int(missing.to_numpy().argmax())}{texts.hint(name)}"
         )
 
 
@@ -403,7 +422,9 @@ def _all_differ(cells: pd.Series) -> bool:
     return bool(pd.to_numeric(values, errors="coerce").isna().mean() > 0.5)
 
 
-def _texts_or_frame(table: pd.DataFrame, group: str, columns: Columns) -> pd.DataFrame | list[str]:
+def _texts_or_frame(
+    table: pd.DataFrame, group: str, columns: Columns, missing: MissingTexts
+) -> pd.DataFrame | list[str]:
     """A list of texts if the table has one column, of text; else the table."""
     if len(table.columns) != 1 or table.columns[0] in columns.categorical or not _is_text(table.iloc[:, 0]):
         return table
@@ -412,7 +433,7 @@ def _texts_or_frame(table: pd.DataFrame, group: str, columns: Columns) -> pd.Dat
         if not isinstance(text, str):
             raise InvalidInput(
                 f"{group} must hold a text in each row of the column {table.columns[0]!r}, got {checks.shown(text)} in "
-                f"row {row}"
+                f"row {row}{missing.hint(str(table.columns[0]))}"
             )
     return texts
 
@@ -427,8 +448,8 @@ def _slice(tables: Mapping[str, pd.DataFrame], name: str) -> tuple[Values, Value
 # Arrays and images.
 
 
-def _given_arrays(files: Mapping[str, Path], sort: str, columns: Columns, separator: str) -> Given:
-    pairs, notes = _read_arrays(files, sort, columns, separator)
+def _given_arrays(files: Mapping[str, Path], sort: str, columns: Columns, separator: str, missing: str | None) -> Given:
+    pairs, notes = _read_arrays(files, sort, columns, separator, missing)
     return Given(
         members=pairs["members"],
         nonmembers=pairs["nonmembers"],
@@ -441,12 +462,12 @@ def _given_arrays(files: Mapping[str, Path], sort: str, columns: Columns, separa
 
 
 def _read_arrays(
-    files: Mapping[str, Path], sort: str, columns: Columns, separator: str
+    files: Mapping[str, Path], sort: str, columns: Columns, separator: str, missing: str | None = None
 ) -> tuple[dict[str, Pair], tuple[str, ...]]:
     """Inputs and labels by group, and notes."""
     first = next(iter(files))
     roles = {"member_column" if name == "member" else name: value for name, value in vars(columns).items()}
-    refuse_columns({**roles, "separator": separator}, first)
+    refuse_columns({**roles, "separator": separator, "missing": missing}, first)
     if sort == FOLDER:
         pairs, notes = _pictures(files)
     else:

@@ -42,13 +42,22 @@ def readable(path: Path) -> Iterator[None]:
         raise InvalidInput(f"{path} cannot be read: {told[0] if told else type(error).__name__}") from error
 
 
-def read_csv(path: Path, *, separator: str = ",", **options: Any) -> pd.DataFrame:
+def read_csv(path: Path, *, separator: str = ",", missing: str | None = None, **options: Any) -> pd.DataFrame:
     """A CSV file as a frame; `separator` is one character, `options` are those of pandas.
+
+    Args:
+        path: The file.
+        separator: The character between the cells.
+        missing: The text that is read as missing, beside empty cells; None for the texts that pandas reads so, "NA"
+            and "None" among them.
+        options: Of pandas.
 
     Raises:
         InvalidInput: The file is no text in UTF-8, holds a null character, has more columns than names or than
             MOST_COLUMNS, or cannot be read.
     """
+    if missing is not None:
+        options |= {"keep_default_na": False, "na_values": ["", missing]}
     with readable(path):
         limits.afford(CELLS * path.stat().st_size, str(path))
         _check_text(path, separator)

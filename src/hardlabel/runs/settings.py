@@ -103,6 +103,12 @@ _LABEL = option(None, "The label column of a table.")
 _CATEGORICAL = option([], "A column whose numbers are categories; repeatable.")
 _IGNORE = option([], "A column that the target does not see; repeatable.")
 _SEPARATOR = option(",", "The character between the cells of a .csv file.")
+_MISSING = option(
+    None,
+    "The text that marks a missing value in a table, beside empty cells: '' for empty cells only. Other missing values "
+    "are refused; in a .csv file of --members, texts such as NA are then kept as text.",
+    shown="none; --members: the texts that pandas takes for missing",
+)
 _TRAIN_SIZE = option(
     None,
     "Training samples of a model.",
@@ -128,9 +134,7 @@ class Data(Repeats, panel="Data"):
     )
     folder: Path | None = option(None, "Folder with the named data sets.", shown="$HARDLABEL_DATA")
     label: str | None = _LABEL
-    missing: str | None = option(
-        None, "The text that marks a missing value in a table; other missing values are refused."
-    )
+    missing: str | None = _MISSING
     categorical: list[str] = _CATEGORICAL
 
 
@@ -156,6 +160,7 @@ class Given(Repeats, panel="Data"):
     label: str | None = _LABEL
     ignore: list[str] = _IGNORE
     separator: str = _SEPARATOR
+    missing: str | None = _MISSING
     group: str | None = option(None, "The column that names the person, if one person has several rows.")
     categorical: list[str] = _CATEGORICAL
 

@@ -3,7 +3,7 @@
 Everything else in an audit sees points of a domain and classes from 0 on. Only here are they turned into each other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,12 @@ from torch import Tensor, nn
 
 from hardlabel.checks import InvalidInput
 from hardlabel.data.codecs.base import Codec
+from hardlabel.data.codecs.frames import FrameCodec
 from hardlabel.data.codecs.labels import ClassNames
 from hardlabel.oracles.base import LabelOracle, ScoreOracle
 from hardlabel.targets.estimators import is_estimator
-from hardlabel.targets.frameworks.base import check_columns
+from hardlabel.targets.frameworks.base import check_columns, comes_from
+from hardlabel.targets.frameworks.categories import as_trained, boosters_inside, is_text, native
 from hardlabel.targets.frameworks.table import plain
 from hardlabel.targets.padded import width
 
@@ -69,6 +71,8 @@ class CodedEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """A classifier that is fitted already."""
         made = cls(fitted, coding, role=role)
         made.fitted_ = fitted
+        if made._turned():
+            made.turned_ = True  # Answers kept without it may be to other columns.
         return made
 
     def fit(self, points: NDArray[np.float32], classes: NDArray[np.int64]) -> "CodedEstimator":
@@ -77,7 +81,10 @@ class CodedEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.random_state is not None:
             names = [name for name in fresh.get_params() if name.rpartition("__")[2] == "random_state"]
             fresh.set_params(**dict.fromkeys(names, self.random_state))
-        self.fitted_ = fresh.fit(self._rows(points), self.coding.decode_labels(torch.from_numpy(classes)))
+        rows = self._rows(points)
+        if isinstance(rows, pd.DataFrame) and any(boosters_inside(fresh)):
+            rows = self._with_categories(rows)
+        self.fitted_ = fresh.fit(rows, self.coding.decode_labels(torch.from_numpy(classes)))
         return self
 
     @property
@@ -103,15 +110,43 @@ class CodedEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.fitted_.predict_log_proba(self._asked(points))
 
     def _asked(self, points: NDArray[np.float32]) -> Any:
-        """What points stand for, if it has the columns that the classifier was fitted on."""
+        """What points stand for, as the classifier was fitted on it: its columns in its order, with its categories."""
         rows = self._rows(points)
-        names = getattr(self.fitted_, "feature_names_in_", None)
-        if names is None or not isinstance(self.fitted_, BaseEstimator) or not hasattr(rows, "columns"):
-            return rows
-        # LightGBM replaces white space in names, here and where it is asked.
-        if {_joined(name) for name in rows.columns} != {_joined(name) for name in names}:
-            check_columns(rows, len(names), [str(name) for name in names], self.role)
-        return rows
+        return self._as_fitted(rows) if isinstance(rows, pd.DataFrame) else rows
+
+    def _as_fitted(self, rows: pd.DataFrame) -> pd.DataFrame:
+        booster = next((found for found in map(native, boosters_inside(self.fitted_)) if found is not None), None)
+        names = _names(self.fitted_)
+        if names is not None:
+            order = _order(rows, names)
+            if order is not None:
+                # LightGBM goes by the place of a column, and scikit-learn refuses another order.
+                rows = rows if order == list(rows.columns) else rows[order]
+            elif isinstance(self.fitted_, BaseEstimator):
+                check_columns(rows, len(names), [str(name) for name in names], self.role)
+        return rows if booster is None else as_trained(rows, booster, self.role)
+
+    def _turned(self) -> bool:
+        """Whether the classifier is asked about columns in another order, or of other types, than the table has."""
+        inputs = self.coding.inputs
+        if not isinstance(inputs, FrameCodec):
+            return False
+        rows = inputs.decode(torch.zeros(0, *inputs.domain.shape))
+        try:
+            asked = self._as_fitted(rows)
+        except InvalidInput:  # It is raised when the classifier is asked.
+            return False
+        return list(asked.columns) != list(rows.columns) or [*map(_sort, asked.dtypes)] != [*map(_sort, rows.dtypes)]
+
+    def _with_categories(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows with columns of text as categories, of which boosters are fitted; all of the table's categories."""
+        changed = rows.copy(deep=False)
+        for form in getattr(self.coding.inputs, "forms", ()):
+            cells = getattr(form, "cells", ())
+            if is_text(rows[form.name]):
+                texts = sorted(cell for cell in cells if isinstance(cell, str))
+                changed[form.name] = pd.Categorical(rows[form.name], categories=texts or None)
+        return changed
 
     def _rows(self, points: NDArray[np.float32]) -> Any:
         inputs = self.coding.inputs
@@ -124,8 +159,35 @@ class CodedEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return rows.reshape(len(rows), -1) if isinstance(rows, np.ndarray) and rows.ndim > 2 else rows
 
 
-def _joined(name: object) -> str:
-    return "_".join(str(name).split())
+def _names(fitted: Any) -> Any:
+    """The columns that a classifier was fitted on, in its order; None if it knows none."""
+    for part in (fitted, *boosters_inside(fitted)):
+        names = getattr(part, "feature_names_in_", None)
+        if names is None and comes_from(part, "catboost"):
+            names = getattr(part, "feature_names_", None)
+        if names is not None:
+            return names
+    return None
+
+
+def _order(rows: pd.DataFrame, names: Iterable[object]) -> list[Any] | None:
+    """The columns of the rows in the order of the names; None where others are named."""
+    for called in (str, _underlined):
+        place = {called(column): column for column in rows.columns}
+        wanted = list(map(called, names))
+        if len(place) == len(rows.columns) and set(place) == set(wanted):
+            return [place[name] for name in wanted]
+    return None
+
+
+def _sort(dtype: Any) -> tuple[object, bool]:
+    """The type of a column's values, and whether they are categories."""
+    category = isinstance(dtype, pd.CategoricalDtype)
+    return (dtype.categories.dtype if category else dtype), category
+
+
+def _underlined(name: object) -> str:
+    return str(name).replace(" ", "_")  # So LightGBM names its columns.
 
 
 class CodedModule(nn.Module):

@@ -34,7 +34,7 @@ HEAD = 4096  # Bytes that tell what a file holds.
 # What is tried in a process of its own: to load a booster, and to ask it about three rows.
 _LIGHTGBM = """
 import sys, lightgbm, numpy
-booster = lightgbm.Booster(model_file=sys.argv[1], params={"verbose": -1})
+booster = lightgbm.Booster(model_file=sys.argv[1])
 booster.predict(numpy.zeros((3, booster.num_feature())))
 """
 _XGBOOST = """
@@ -342,7 +342,7 @@ def _booster(path: Path, trust_pickle: bool, trust_types: Sequence[str]) -> obje
         _check_trees(path)
         _try_to_load(path, _LIGHTGBM)
         with _readable(path):
-            return plain(lightgbm.Booster(model_file=str(path), params={"verbose": -1}))
+            return plain(lightgbm.Booster(model_file=str(path)))
     if head[:1] == b"{" and (b"learner" in head or b"version" in head):
         xgboost = package("xgboost", "boosters")
         _try_to_load(path, _XGBOOST)

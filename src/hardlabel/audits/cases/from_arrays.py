@@ -195,7 +195,8 @@ def trainer_of(
     if isinstance(trainer, str) and trainer == SURROGATE:
         return surrogate(given.domain, classes, device=device, store=store)
     if isinstance(trainer, BaseEstimator):
-        estimator = trainer if coding == Coding() else CodedEstimator(trainer, coding, role="a model of the trainer's")
+        as_is = coding == Coding() or isinstance(trainer, CodedEstimator)
+        estimator = trainer if as_is else CodedEstimator(trainer, coding, role="a model of the trainer's")
         return EstimatorTrainer(estimator=estimator, store=store)
     if not callable(trainer):
         raise InvalidInput(

@@ -11,7 +11,7 @@ from torch import Tensor
 from hardlabel.checks import InvalidInput
 from hardlabel.data.codecs.base import Codec, is_codec
 from hardlabel.data.codecs.choosing import codec_of, is_frame_or_text
-from hardlabel.data.codecs.labels import ClassNames, class_names
+from hardlabel.data.codecs.labels import ClassNames, answered_names
 from hardlabel.data.domain import LARGEST_WHOLE, BinaryFeatures, Box, Domain, infer_domain
 from hardlabel.targets.coded import Coding
 
@@ -25,9 +25,10 @@ class Read:
     Attributes:
         groups: Points (n, *shape), of their own type, and classes (n,), int64, by group.
         domain: Which points are legal.
-        coding: The terms in which the caller gives them.
+        coding: The terms in which the caller gives them, and in which models trained on them answer.
         arrays: Whether the caller gives other things than tensors.
         notes: What the reader must know about the domain and the labels.
+        answers: The labels as the target answers with them; None where these are classes.
     """
 
     groups: dict[str, tuple[Tensor, Tensor]]
@@ -35,6 +36,12 @@ class Read:
     coding: Coding
     arrays: bool
     notes: tuple[str, ...]
+    answers: ClassNames | None = None
+
+    @property
+    def target_coding(self) -> Coding:
+        """The terms in which the target is asked and answers."""
+        return Coding(inputs=self.coding.inputs, labels=self.answers)
 
 
 def read_pairs(
@@ -75,11 +82,13 @@ def read_pairs(
                 f"{name} must hold one label per input, got {len(points[name])} inputs, {len(given)} labels"
             )
     first = next(iter(points.values()))[:1].to(torch.float32)
-    names = class_names(
-        labels, known=known, width=None if width is None else lambda: width(first, Coding(inputs=codec))
+    answers = answered_names(
+        labels,
+        known=known,
+        width=None if width is None else lambda: width(first, Coding(inputs=codec)),
+        label_map=label_map,
     )
-    if label_map:
-        names = (names or _numbered(labels)).mapped(label_map)
+    names = None if answers is None else answers.of_data
     groups = {
         name: (
             group,
@@ -89,7 +98,9 @@ def read_pairs(
         )
         for name, group in points.items()
     }
-    if names is not None and known is not None:
+    if names is not None and label_map:
+        notes.append(f"The labels name {names.classes} classes; the label map says which answers mean them.")
+    elif names is not None and known is not None:
         notes.append(f"The labels name {names.classes} classes, as the target names them.")
     elif names is not None:
         notes.append(
@@ -109,13 +120,8 @@ def read_pairs(
         coding=Coding(inputs=codec, labels=names),
         arrays=not isinstance(next(iter(inputs.values())), Tensor),
         notes=tuple(notes),
+        answers=answers,
     )
-
-
-def _numbered(labels: Mapping[str, Any]) -> ClassNames:
-    """The classes 0, 1, ... as labels, for a target that answers with names."""
-    highest = max(int(_classes(given, len(given), name).max()) for name, given in labels.items())
-    return ClassNames(tuple(range(highest + 1)))
 
 
 def _parts(pair: object, name: str) -> tuple[Any, Any]:

@@ -16,6 +16,7 @@ from hardlabel.targets.frameworks.base import (
     softmax,
     two_columns,
 )
+from hardlabel.targets.frameworks.categories import as_trained, codes_without_categories
 
 WAY_OUT = "train it with objective binary:logistic or multi:softprob"
 LIGHTGBM_WAY_OUT = "train it with objective binary or multiclass"
@@ -24,7 +25,8 @@ LIGHTGBM_WAY_OUT = "train it with objective binary or multiclass"
 class XGBoostRows:
     """A native booster of XGBoost for classes 0, 1, 2, ...
 
-    Columns of text in a data frame become categories where the booster was trained on categories.
+    Columns of a data frame get the categories of the training, where the booster was trained on categories. Where it
+    was trained on codes, they hold the codes. See `as_trained`.
 
     Args:
         booster: Trained with objective binary:*, multi:softmax or multi:softprob.
@@ -49,6 +51,8 @@ class XGBoostRows:
         self._rounds = _rounds(booster)
         if booster.feature_names:
             self.feature_names_in_ = np.array(booster.feature_names, dtype=object)
+        if codes_without_categories(booster):
+            self._codes = True  # Answers kept without it may be to other codes.
 
     def predict(self, rows: Any) -> NDArray[np.int64]:
         """Classes of rows, an array (q, columns) or a data frame; int64 (q,)."""
@@ -79,10 +83,8 @@ class XGBoostRows:
         if hasattr(rows, "columns"):
             if names is not None:
                 rows = rows[list(names)]
-            for name, kind in zip(rows.columns, kinds or [], strict=False):
-                if kind == "c" and str(rows[name].dtype) != "category":
-                    rows = rows.assign(**{name: rows[name].astype("category")})
-            options: dict[str, Any] = {}
+            rows = as_trained(rows, self._booster, self._role)
+            options: dict[str, Any] = {"feature_types": kinds} if hasattr(self, "_codes") else {}
         else:
             rows = np.asarray(rows).reshape(len(rows), -1)
             options = {"feature_names": names, "feature_types": kinds}
@@ -97,7 +99,7 @@ class XGBoostRows:
 class LightGBMRows:
     """A native booster of LightGBM for classes 0, 1, 2, ...
 
-    Columns of text in a data frame become categories, as they were in training.
+    Columns of a data frame get the categories of the training. See `as_trained`.
 
     Args:
         booster: Trained with objective binary, multiclass or multiclassova.
@@ -131,9 +133,7 @@ class LightGBMRows:
             # LightGBM replaces white space in names.
             renamed = rows.set_axis(["_".join(str(name).split(" ")) for name in rows.columns], axis=1)
             check_columns(renamed, self.n_features_in_, None if names is None else list(names), self._role)
-            rows = renamed if names is None else renamed[list(names)]
-            texts = [name for name in rows.columns if str(rows[name].dtype) in ("object", "str", "string")]
-            rows = rows.assign(**{name: rows[name].astype("category") for name in texts})
+            rows = as_trained(renamed if names is None else renamed[list(names)], self._booster, self._role)
         else:
             check_columns(rows, self.n_features_in_, None, self._role)
             rows = np.asarray(rows).reshape(len(rows), -1)

@@ -73,16 +73,22 @@ class Reading:
         """Scores by the label's name, in the order of the labels."""
         if self.labels is None:
             return list(scores.values())
-        places = {str(label): place for place, label in enumerate(self.labels)}
+        own = {str(label): place for place, label in enumerate(self.labels)}
+        meant = {str(answer): own[str(label)] for answer, label in self.meant.items()}
+        # A map that gives a label another meaning says what every name means; see `ClassNames`.
+        changed = any(own.get(name, place) != place for name, place in meant.items())
+        places = meant if changed else own | meant
         strange = [name for name in scores if name not in places]
         if strange:
             raise WrongAnswer(f"answered with scores of {listed(map(repr, strange))}, labels are {self._listed()}")
-        ordered: list[Any] = [None] * len(places)
+        ordered: list[Any] = [None] * len(own)
         for name, score in scores.items():
+            if ordered[places[name]] is not None:
+                raise WrongAnswer(f"answered with two scores of one label, {shown(self.labels[places[name]])}")
             ordered[places[name]] = score
         if None in ordered:
             if self.use_scores:
-                raise WrongAnswer(f"answered with scores of {len(scores)} of {len(places)} labels")
+                raise WrongAnswer(f"answered with scores of {len(scores)} of {len(own)} labels")
             ordered = [-np.inf if score is None else score for score in ordered]
         return ordered
 
@@ -133,6 +139,9 @@ class Reading:
             }
             texts = {str(label): label for label in self.labels}
             legal = {_key(text): label for text, label in texts.items()} | legal
+            if any(legal[_key(label)] != label for label in self.labels):
+                # The map says what every answer means.
+                legal = {_key(answer): label for answer, label in self.meant.items()}
             different = dict.fromkeys(values)  # They are of one sort: True does not stand beside 1.
             strange = [value for value in different if _key(value) not in legal]
             if strange:
