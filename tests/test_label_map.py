@@ -106,3 +106,18 @@ def test_a_module_that_numbers_its_outputs_follows_the_map():
     for label_map, right in ((["0=yes", "1=no"], 1.0), (["0=no", "1=yes"], 0.0)):
         case = target_audit(Sign(), given, label_map=label_map, **settings).case
         assert (case.target.labels.ask(case.members.inputs, case.members.ids) == case.members.labels).all() == right
+
+
+def test_the_probabilities_of_answers_with_one_meaning_are_added_up():
+    def shallow(random_state):
+        return DecisionTreeClassifier(max_depth=2, random_state=random_state)
+
+    target = fitted(["a", "b", "c", "d"], kind=shallow)
+    names = ["low", "low", "high", "high"]
+    made, _ = audited(target, names, pairs(["a", "b", "c", "d"], names))
+    members = made.case.members
+    low = int(members.labels[0] if CLASSES[0] < 2 else 1 - members.labels[0])
+    shown = target.predict_proba(X[INSIDE].astype(np.float32))
+    scores = made.case.target.scores.ask_scores(members.inputs, members.ids).exp().numpy()
+    np.testing.assert_allclose(scores[:, low], shown[:, :2].sum(1), atol=1e-6)
+    np.testing.assert_allclose(scores[:, 1 - low], shown[:, 2:].sum(1), atol=1e-6)

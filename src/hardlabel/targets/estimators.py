@@ -160,7 +160,8 @@ class EstimatorScores(Estimator):
     """The same classifier, with probabilities for the score-based baselines.
 
     Labels still come from `predict`, which may differ from the class with the highest probability. Log probabilities
-    are at least LOWEST; classes that the classifier does not know have LOWEST.
+    are at least LOWEST; classes that the classifier does not know have LOWEST. Where several of its classes mean one,
+    their probabilities are added up.
     """
 
     def ask_scores(self, inputs: Tensor, ids: Tensor) -> Tensor:
@@ -174,9 +175,9 @@ class EstimatorScores(Estimator):
         else:
             bad = np.logical_or.reduce(np.isnan(told) | np.isposinf(told), axis=1)
             self._refuse(bad, told, "predict_log_proba must answer with numbers, none NaN nor infinity, got")
-        logs = np.full((len(told), self._classes), LOWEST)
-        logs[:, self._known] = told.clip(LOWEST, 0.0)
-        return torch.from_numpy(logs.astype(np.float32)).to(inputs.device)
+        logs = np.full((self._classes, len(told)), -np.inf)
+        np.logaddexp.at(logs, self._known, told.clip(LOWEST, 0.0).T)  # Several answers may mean one class.
+        return torch.from_numpy(logs.T.clip(LOWEST, 0.0).astype(np.float32)).to(inputs.device)
 
     @property
     def _probable(self) -> bool:
