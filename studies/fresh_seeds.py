@@ -12,6 +12,7 @@ import argparse
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -125,17 +126,15 @@ def written(folder: Path) -> None:
             title, seed = name.rsplit("-", 1)
             accuracy = "/".join(f"{value:.3f}" for value in np.mean(found["accuracy"], axis=0))
             logit = json.loads((folder / f"{name}-logit.json").read_text())
-            scales.append([title, seed, *(shown(logit["auc"][attack]) for attack in ("lira", LOGIT))])
-            scales[-1] += ["{:+.3f} [{:+.3f}, {:+.3f}]".format(*logit["difference"]), logit["scales"]]
-            old_figures, new_figures = before(title), {**found["auc"], LOGIT: logit["auc"][LOGIT]}
-            old_figures[LOGIT] = old_figures["lira"]
-            for attack, old in old_figures.items():
-                new = new_figures[attack]
-                value, low, high = difference(new, old)
-                if not low <= 0 <= high:
+            aucs = (shown(logit["auc"][attack]) for attack in ("lira", LOGIT))
+            scales.append([title, seed, *aucs, signed(logit["difference"]), logit["scales"]])
+            earlier = before(title)
+            for attack, old in {**earlier, LOGIT: earlier["lira"]}.items():
+                new = logit["auc"][LOGIT] if attack == LOGIT else found["auc"][attack]
+                change = difference(new, old)
+                if not change[1] <= 0 <= change[2]:
                     apart.append(f"{title}, seed {seed}, `{attack}`")
-                interval = f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
-                rows.append([title, seed, accuracy, f"`{attack}`", shown(old), shown(new), interval])
+                rows.append([title, seed, accuracy, f"`{attack}`", shown(old), shown(new), signed(change)])
     verdict = f"Beyond the intervals: {'; '.join(apart)}." if apart else "No difference lies beyond its interval."
     text = TEXT.format(
         budget=BUDGET,
@@ -149,6 +148,10 @@ def written(folder: Path) -> None:
 
 def shown(estimate: list[float]) -> str:
     return "{:.3f} [{:.3f}, {:.3f}]".format(*estimate)
+
+
+def signed(change: Sequence[float]) -> str:
+    return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*change)
 
 
 def main() -> None:

@@ -462,8 +462,7 @@ def _known(inside: Sequence[ClassRight]) -> tuple[float, float]:
 
 def exchanged(right: Sequence[ClassRight]) -> list[Reason]:
     """That the target is right measurably less often on members than on non-members."""
-    sizes = [sum(one.members for one in right), sum(one.nonmembers for one in right)]
-    hits = [sum(one.right_members for one in right), sum(one.right_nonmembers for one in right)]
+    sizes, hits = _totals(right)
     if 0 in sizes or chance_fewer(hits[0], sizes[0], hits[1], sizes[1]) > ALARM:
         return []
     return [
@@ -516,14 +515,13 @@ def mixed_up(right: Sequence[ClassRight], references: Compared | None) -> list[R
         right: Right answers of the target by class.
         references: The attacker's reference models; None without any.
     """
-    sizes = sum(one.members for one in right), sum(one.nonmembers for one in right)
+    sizes, hits = _totals(right)
     if references is None or not references.alike or 0 in sizes:
         return []
     theirs = references.train_accuracy, references.test_accuracy
     usual = theirs[0] - theirs[1]
     if usual < LEAST_GAP:
         return []
-    hits = sum(one.right_members for one in right), sum(one.right_nonmembers for one in right)
     variance = sum(
         _variance(count, size) + _variance(rate * size, size) / 4
         for count, rate, size in zip(hits, theirs, sizes, strict=True)
@@ -543,6 +541,14 @@ def mixed_up(right: Sequence[ClassRight], references: Compared | None) -> list[R
             "as the population, and the training that made it as the trainer.",
         )
     ]
+
+
+def _totals(right: Sequence[ClassRight]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Members and non-members of all classes, and how many of each the target is right on."""
+    return (
+        (sum(one.members for one in right), sum(one.nonmembers for one in right)),
+        (sum(one.right_members for one in right), sum(one.right_nonmembers for one in right)),
+    )
 
 
 def _variance(hits: float, size: int) -> float:

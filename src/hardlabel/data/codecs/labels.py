@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,8 @@ from torch import Tensor
 from hardlabel.checks import InvalidInput, listed, shown
 
 Label: TypeAlias = str | bool | int | float
+K = TypeVar("K")
+V = TypeVar("V")
 
 MOST_PAIRS = 20  # Of a map that an error writes out to be pasted.
 
@@ -77,8 +79,7 @@ class ClassNames:
 
     @cached_property
     def _meant(self) -> dict[Label, int]:
-        meant = {answer: self._classes[label] for answer, label in self.answers}
-        return meant if self._changed else self._classes | meant
+        return all_meanings(self._classes, {answer: self._classes[label] for answer, label in self.answers})
 
     @property
     def classes(self) -> int:
@@ -272,6 +273,18 @@ def class_names(
     if "whole numbers" in sorts.values() and _are_classes(ordered, known=known is not None, width=width):
         return None
     return ClassNames(tuple(ordered))
+
+
+def all_meanings(own: Mapping[K, V], mapped: Mapping[K, V]) -> dict[K, V]:
+    """What every answer means: its own meaning or the mapped one; the mapped alone where they change an own one.
+
+    Example:
+        >>> from hardlabel.data.codecs.labels import all_meanings
+        >>> all_meanings({"no": 0, "yes": 1}, {"Y": 1}), all_meanings({0: 0, 1: 1}, {0: 1, 1: 0})
+        ({'no': 0, 'yes': 1, 'Y': 1}, {0: 1, 1: 0})
+    """
+    changed = any(own.get(answer, meaning) != meaning for answer, meaning in mapped.items())
+    return dict(mapped) if changed else {**own, **mapped}
 
 
 def answered_names(

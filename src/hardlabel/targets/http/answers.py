@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardlabel.checks import cut, listed, shown
+from hardlabel.data.codecs.labels import all_meanings
 from hardlabel.oracles.base import LOWEST
 
 LABEL_NAMES = ("label", "labels", "class", "classes", "predict", "prediction", "predictions", "output_label")
@@ -74,10 +75,7 @@ class Reading:
         if self.labels is None:
             return list(scores.values())
         own = {str(label): place for place, label in enumerate(self.labels)}
-        meant = {str(answer): own[str(label)] for answer, label in self.meant.items()}
-        # A map that gives a label another meaning says what every name means; see `ClassNames`.
-        changed = any(own.get(name, place) != place for name, place in meant.items())
-        places = meant if changed else own | meant
+        places = all_meanings(own, {str(answer): own[str(label)] for answer, label in self.meant.items()})
         strange = [name for name in scores if name not in places]
         if strange:
             raise WrongAnswer(f"answered with scores of {listed(map(repr, strange))}, labels are {self._listed()}")
